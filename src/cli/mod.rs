@@ -1,0 +1,3 @@
+//! The command line: arguments, subcommands and the writers of their output.
+
+pub mod output;

@@ -1,0 +1,11 @@
+//! What is decided: pure functions from text and values to values.
+//! Nothing here opens a file, asks for the time, logs or waits.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod allowlist;
+pub mod go_regex;
+pub mod iptables_save;
+pub mod nft_json;
+pub mod report;
+pub mod ruleset;
+pub mod shapes;

@@ -1,0 +1,114 @@
+//! The outcome of one check: what was read, what was not allowed, what was not understood.
+//! Says nothing of how it is written down; the writers are in `cli::output`.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::ruleset::{Backend, Family, Kind, Problem};
+
+/// The answer about one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything was read and understood, and everything is allowed.
+    Compliant,
+    /// At least one line is not allowed.
+    Violations,
+    /// Nothing forbidden was seen, but not everything was read and understood.
+    Unknown,
+}
+
+impl Verdict {
+    /// The name used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Compliant => "compliant",
+            Self::Violations => "violations",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What the text was compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The kernel's own rules: a live node.
+    Kernel,
+    /// Nothing: a saved dump, whose misprints cannot be seen.
+    Text,
+}
+
+/// A line that no pattern allows. All its text is untrusted: escape it when shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Who shows the rule.
+    pub backend: Backend,
+    /// Its family.
+    pub family: Family,
+    /// Its table.
+    pub table: String,
+    /// Its chain, or the set, map or object it declares.
+    pub chain: Option<String>,
+    /// 1-based number in the chain, as `iptables -D` takes it.
+    pub position: Option<u32>,
+    /// What the line declares.
+    pub kind: Kind,
+    /// The line that was judged.
+    pub line: Vec<u8>,
+    /// An anchored pattern that would allow exactly this line; none where no pattern may.
+    pub suggested_pattern: Option<String>,
+    /// Where the text of iptables-nft-save says something else than the kernel: that text.
+    pub printed_as: Option<Vec<u8>>,
+}
+
+/// How many rules one table holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSummary {
+    /// Who shows the table.
+    pub backend: Backend,
+    /// Its family.
+    pub family: Family,
+    /// Its name.
+    pub table: String,
+    /// Rules only: no policies, chains or declarations.
+    pub rules: u64,
+    /// Elements of plain sets, which are hashed and counted but not judged one by one.
+    pub set_elements: u64,
+}
+
+/// One whole check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// When the check ended.
+    pub checked_at: SystemTime,
+    /// The node's name.
+    pub node: String,
+    /// What the text was compared with.
+    pub evidence: Evidence,
+    /// Versions of the programs used, by program name.
+    pub tools: BTreeMap<String, String>,
+    /// Every table read, sorted by backend, family and name.
+    pub tables: Vec<TableSummary>,
+    /// The first violations; `violation_count` has them all.
+    pub violations: Vec<Violation>,
+    /// All violations, also those whose text was not kept.
+    pub violation_count: u64,
+    /// SHA-256 over all violating lines in order, lower-case hex; tells two sets of violations apart.
+    pub violations_hash: String,
+    /// SHA-256 over every line read and every set element, lower-case hex; tells two rule sets apart.
+    pub ruleset_hash: String,
+    /// What was not read or not understood.
+    pub problems: Vec<Problem>,
+}
+
+impl Report {
+    /// Violations outrank problems; problems that decide outrank silence.
+    pub fn verdict(&self) -> Verdict {
+        if self.violation_count > 0 {
+            Verdict::Violations
+        } else if self.problems.iter().any(|problem| problem.reason.is_decisive()) {
+            Verdict::Unknown
+        } else {
+            Verdict::Compliant
+        }
+    }
+}

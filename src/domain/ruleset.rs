@@ -1,0 +1,254 @@
+//! The words every layer shares: families, backends, entries and problems.
+//! Knows nothing of where rules come from or what is allowed.
+
+use std::fmt;
+
+/// A netfilter address family.
+///
+/// *Source*: `enum nfproto` in `include/uapi/linux/netfilter.h`; spelled as nft(8) spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Family {
+    Ip,
+    Ip6,
+    Inet,
+    Arp,
+    Bridge,
+    Netdev,
+}
+
+impl Family {
+    /// Every family, in the order reports list them.
+    pub const ALL: [Self; 6] = [Self::Ip, Self::Ip6, Self::Inet, Self::Arp, Self::Bridge, Self::Netdev];
+
+    /// The name nft(8) uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Inet => "inet",
+            Self::Arp => "arp",
+            Self::Bridge => "bridge",
+            Self::Netdev => "netdev",
+        }
+    }
+
+    /// The family with this nft(8) name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.as_str() == name)
+    }
+
+    /// The family with this `NFPROTO_*` number.
+    pub const fn from_nfproto(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Inet),
+            2 => Some(Self::Ip),
+            3 => Some(Self::Arp),
+            5 => Some(Self::Netdev),
+            7 => Some(Self::Bridge),
+            10 => Some(Self::Ip6),
+            _ => None,
+        }
+    }
+
+    /// The `NFPROTO_*` number.
+    pub const fn nfproto(self) -> u8 {
+        match self {
+            Self::Inet => 1,
+            Self::Ip => 2,
+            Self::Arp => 3,
+            Self::Netdev => 5,
+            Self::Bridge => 7,
+            Self::Ip6 => 10,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The five tables that iptables(8) knows, which are also the names of allowlist files.
+pub const IPTABLES_TABLES: [&str; 5] = ["nat", "mangle", "filter", "raw", "security"];
+
+/// Which tool wrote, and can show, a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Backend {
+    /// Tables of iptables-nft: nf_tables tables with an iptables name.
+    IptablesNft,
+    /// Tables of iptables-legacy: x_tables.
+    IptablesLegacy,
+    /// A saved dump whose header does not say which of the two wrote it.
+    Iptables,
+    /// A native nftables rule or declaration.
+    Nftables,
+}
+
+impl Backend {
+    /// The name used in reports and metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IptablesNft => "iptables-nft",
+            Self::IptablesLegacy => "iptables-legacy",
+            Self::Iptables => "iptables",
+            Self::Nftables => "nftables",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a judged line declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Policy,
+    Chain,
+    Rule,
+    Table,
+    Set,
+    Map,
+    Element,
+    Flowtable,
+    Object,
+}
+
+impl Kind {
+    /// The name used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Chain => "chain",
+            Self::Rule => "rule",
+            Self::Table => "table",
+            Self::Set => "set",
+            Self::Map => "map",
+            Self::Element => "element",
+            Self::Flowtable => "flowtable",
+            Self::Object => "object",
+        }
+    }
+}
+
+/// One line to be judged, borrowed from the dump it streams out of.
+///
+/// `line` is bytes because kernel text need not be UTF-8; names are lossy because they are only shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// What the line declares.
+    pub kind: Kind,
+    /// The table the line belongs to.
+    pub table: &'a str,
+    /// The chain (or set, map, object) the line belongs to; none for a table.
+    pub chain: Option<&'a str>,
+    /// The rule's number in its chain, 1-based, as `iptables -D CHAIN N` takes it.
+    pub position: Option<u32>,
+    /// The text that allowlists judge: an `iptables -S` line or a canonical native line, without counters.
+    pub line: &'a [u8],
+}
+
+/// Why a part of the node was not read or not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// An allowlist pattern is broken and rules that nothing else allows depend on it.
+    InvalidAllowlist,
+    /// The allowlist directory is missing or unreadable.
+    NoAllowlist,
+    /// IPv6 rules exist and no IPv6 allowlist does.
+    IPv6Unchecked,
+    /// Both iptables backends hold rules.
+    MixedBackends,
+    /// A program this node needs is not installed.
+    MissingTool,
+    /// The kernel refused: the process lacks a capability.
+    PermissionDenied,
+    /// A dump did not end before its deadline.
+    DumpTimeout,
+    /// A dump printed more than the output limit.
+    DumpTooLarge,
+    /// A dump ended with an error or was killed by a signal.
+    DumpFailed,
+    /// A dump printed something that was not foreseen.
+    UnexpectedOutput,
+    /// A dump stopped before the COMMIT of a table.
+    IncompleteDump,
+    /// A line of a dump does not follow the grammar.
+    MalformedLine,
+    /// A chain holds another number of rules than were printed, or other ones.
+    CountMismatch,
+    /// The rules changed while they were read.
+    TornRead,
+    /// A table's rules cannot be printed as iptables rules.
+    TableUnreadable,
+    /// A table is loaded but switched off (`flags dormant`), or owned by a process.
+    TableInactive,
+    /// A rule whose meaning is not known: its text cannot be trusted.
+    UntrustedRule,
+    /// A native rule or declaration that cannot be rendered.
+    UnrenderedRule,
+    /// arptables, ebtables or other content that nothing reads.
+    UnreadTables,
+    /// A tool of a version whose printing was not verified.
+    UntestedTool,
+    /// A saved file says to change rules (`-D`, `-F`, `delete`) rather than which exist.
+    NotADump,
+    /// The kernel's netlink or getsockopt answer could not be read.
+    KernelRead,
+}
+
+impl Reason {
+    /// The name used in reports, Events and metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidAllowlist => "InvalidAllowlist",
+            Self::NoAllowlist => "NoAllowlist",
+            Self::IPv6Unchecked => "IPv6Unchecked",
+            Self::MixedBackends => "MixedBackends",
+            Self::MissingTool => "MissingTool",
+            Self::PermissionDenied => "PermissionDenied",
+            Self::DumpTimeout => "DumpTimeout",
+            Self::DumpTooLarge => "DumpTooLarge",
+            Self::DumpFailed => "DumpFailed",
+            Self::UnexpectedOutput => "UnexpectedOutput",
+            Self::IncompleteDump => "IncompleteDump",
+            Self::MalformedLine => "MalformedLine",
+            Self::CountMismatch => "CountMismatch",
+            Self::TornRead => "TornRead",
+            Self::TableUnreadable => "TableUnreadable",
+            Self::TableInactive => "TableInactive",
+            Self::UntrustedRule => "UntrustedRule",
+            Self::UnrenderedRule => "UnrenderedRule",
+            Self::UnreadTables => "UnreadTables",
+            Self::UntestedTool => "UntestedTool",
+            Self::NotADump => "NotADump",
+            Self::KernelRead => "KernelRead",
+        }
+    }
+
+    /// Whether this alone forbids the verdict `compliant`.
+    pub const fn is_decisive(self) -> bool {
+        !matches!(self, Self::MixedBackends)
+    }
+}
+
+/// A part of the node that was not read or not understood, told to a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The closed kind of the problem.
+    pub reason: Reason,
+    /// What was attempted, on what, and what to do about it. May contain untrusted text: escape it when shown.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem with this reason and detail.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}

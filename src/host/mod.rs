@@ -1,0 +1,5 @@
+//! This node: processes, files, `/proc`, sockets. Reads only; decides nothing.
+
+pub mod command;
+pub mod config_dir;
+pub mod nfnetlink;

@@ -1,0 +1,5 @@
+//! To come.
+
+pub mod cli;
+pub mod domain;
+pub mod host;
