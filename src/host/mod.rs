@@ -3,3 +3,4 @@
 pub mod command;
 pub mod config_dir;
 pub mod nfnetlink;
+pub mod xtables;
