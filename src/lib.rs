@@ -1,5 +1,43 @@
-//! To come.
+//! The map of the program.
+//!
+//! `monitor` reads every iptables and nftables rule of one node, judges each against allowlists, and says `compliant`,
+//! `violations` or `unknown`.
+//!
+//! # Data flow
+//! ```text
+//! nf_tables over netlink ──► shapes ─┐ which text may be trusted        patterns dir, profiles
+//! iptables-nft-save ───────► text ───┴► pairing ─┐                               │
+//! nft -j ──────────────────► canonical lines ────┼─► entries ─► audit ◄── Allowlist (Go syntax)
+//! iptables-legacy-save ────► text, count ────────┘               │
+//! saved dumps ─────────────► text ───────────────────────────────┤
+//!                                                                ▼
+//!                            violations, problems ─► Report ─► Verdict ─► text, JSON, SARIF, JUnit, exit code
+//! ```
+//!
+//! # Layers
+//! ```text
+//! main → cli → app → { host, telemetry } → domain
+//! ```
+//! - [`domain`]: pure functions. What text says, what may be trusted, what is allowed.
+//! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Reads only.
+//! - [`telemetry`]: log lines.
+//! - [`app`]: joins them. One scan, and the loop that repeats it.
+//! - [`cli`]: arguments, and the writers of reports.
+//!
+//! # Words
+//! *Entry*: a line that is judged. *Rule*: an entry that acts on packets. *Pattern*: a regular expression of an
+//! allowlist. *Violation*: an entry that no pattern allows. *Problem*: something that was not read or not understood.
+//! *Native*: written by nft or another netlink program, not by iptables. *Torn*: read while the rules changed.
+//!
+//! # Never
+//! - **Never** is a node compliant that was not fully read and understood: every error is a problem, and every problem
+//!   but two ([`domain::ruleset::Reason::is_decisive`]) makes the verdict `unknown`.
+//! - **Never** is the text of iptables-nft-save believed for a rule whose kernel expressions do not say the same.
+//! - **Never** does reading change the node: no lock is taken, no table created, no rule touched.
+//! - **Never** does untrusted text reach a command line, a terminal or markup unescaped.
 
+pub mod app;
 pub mod cli;
 pub mod domain;
 pub mod host;
+pub mod telemetry;

@@ -3,9 +3,12 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod allowlist;
+pub mod audit;
 pub mod go_regex;
 pub mod iptables_save;
 pub mod nft_json;
+pub mod pairing;
+pub mod profiles;
 pub mod report;
 pub mod ruleset;
 pub mod shapes;

@@ -156,8 +156,10 @@ pub struct Entry<'a> {
 /// Why a part of the node was not read or not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// An allowlist pattern is broken and rules that nothing else allows depend on it.
+    /// Rules that nothing else allows might be allowed by a broken pattern.
     InvalidAllowlist,
+    /// A pattern is broken: it allows nothing.
+    BrokenPattern,
     /// The allowlist directory is missing or unreadable.
     NoAllowlist,
     /// IPv6 rules exist and no IPv6 allowlist does.
@@ -207,6 +209,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidAllowlist => "InvalidAllowlist",
+            Self::BrokenPattern => "BrokenPattern",
             Self::NoAllowlist => "NoAllowlist",
             Self::IPv6Unchecked => "IPv6Unchecked",
             Self::MixedBackends => "MixedBackends",
@@ -233,7 +236,7 @@ impl Reason {
 
     /// Whether this alone forbids the verdict `compliant`.
     pub const fn is_decisive(self) -> bool {
-        !matches!(self, Self::MixedBackends)
+        !matches!(self, Self::MixedBackends | Self::BrokenPattern)
     }
 }
 

@@ -35,6 +35,11 @@ impl Deadline {
         Self { at: Instant::now() + limit, cancelled }
     }
 
+    /// The moment itself.
+    pub fn moment(&self) -> Instant {
+        self.at
+    }
+
     /// Whether someone asked to stop.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)

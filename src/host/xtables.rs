@@ -42,20 +42,31 @@ pub struct Info {
 /// # Errors
 /// What open(2) and read(2) say, but for `NotFound`.
 pub fn loaded_tables(family: Family) -> io::Result<Vec<String>> {
-    names(match family {
+    let file = match family {
         Family::Ip6 => "ip6_tables_names",
         Family::Arp => "arp_tables_names",
         _ => "ip_tables_names",
-    })
-}
-
-fn names(file: &str) -> io::Result<Vec<String>> {
+    };
     // thread-self, not self: a test reads from a thread that is in another namespace
     match std::fs::read_to_string(format!("/proc/thread-self/net/{file}")) {
         Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
+}
+
+/// The kernel modules of ebtables-legacy that are loaded: its tables have no list to look at.
+///
+/// # Errors
+/// What open(2) and read(2) say, but for `NotFound` (a kernel without modules).
+pub fn loaded_ebtables() -> io::Result<Vec<String>> {
+    let modules = match std::fs::read_to_string("/proc/modules") {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let names = modules.lines().filter_map(|line| line.split(' ').next());
+    Ok(names.filter(|name| name.starts_with("ebtable_")).map(str::to_owned).collect())
 }
 
 /// A raw socket, which the kernel wants for questions about a family's tables.

@@ -1,0 +1,43 @@
+# make run     install what is missing, build, and watch this node in the foreground (Ctrl-C ends it)
+# make test    install what the tests need, and run them all
+# make lint    formatting, clippy and documentation, warnings as errors
+# make bench   measure this machine and print a table (docs/performance.md)
+# make golden  rewrite the files that tests compare with, to be reviewed as a diff
+# make image   build the container image
+
+SHELL := /bin/bash
+export MONITOR_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+MONITOR := target/release/monitor
+
+.PHONY: build run test lint bench golden image tools test-tools
+
+build:
+	cargo build --release --locked
+
+run: tools build
+	$(MONITOR) --profile base,kubernetes --interval 300
+
+test: test-tools
+	cargo test --locked
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+bench: test-tools build
+	cargo test --locked --release --no-run
+	tests/bench/run $(MONITOR)
+
+golden: test-tools
+	MONITOR_GOLDEN=write cargo test --locked --test it golden
+
+image:
+	docker build --build-arg MONITOR_COMMIT=$(MONITOR_COMMIT) -t iptables-monitor .
+
+# Debian packages; elsewhere install the same programs by hand.
+tools:
+	tests/tools/install iptables nftables
+
+test-tools: tools
+	tests/tools/install iproute2 util-linux procps arptables ebtables ipset

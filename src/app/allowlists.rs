@@ -1,0 +1,140 @@
+//! Keeps the allowlists of both families: read from their directories and profiles, compiled only when changed.
+//! A broken new version does not replace a good one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::domain::allowlist::{Allowlist, PatternFile};
+use crate::domain::audit::{InForce, Ipv6, Rulebook};
+use crate::domain::profiles;
+use crate::domain::ruleset::{Problem, Reason};
+use crate::host::config_dir::{self, DirError};
+
+use super::scan::dump::chain_of;
+
+/// Where IPv4 patterns are mounted unless told otherwise.
+pub const DEFAULT_INPUT: &str = "/etc/config/";
+/// Where IPv6 patterns are mounted unless told otherwise.
+pub const DEFAULT_INPUT6: &str = "/etc/config6/";
+
+/// Whether IPv6 rules are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ipv6Mode {
+    /// When the directory of IPv6 patterns exists.
+    Auto,
+    /// Always.
+    True,
+    /// Never: IPv6 rules are left out.
+    False,
+}
+
+/// Where the patterns come from.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The directory of IPv4 patterns; none for the default one.
+    pub input: Option<PathBuf>,
+    /// The directory of IPv6 patterns; none for the default one.
+    pub input6: Option<PathBuf>,
+    /// Names of built-in profiles, all of them known.
+    pub profiles: Vec<String>,
+    /// Whether IPv6 rules are judged.
+    pub ipv6: Ipv6Mode,
+}
+
+/// The allowlists in force.
+#[derive(Debug)]
+pub struct Keeper {
+    sources: Sources,
+    ipv4: Slot,
+    ipv6: Slot,
+}
+
+/// One allowlist: what was read last, and the last version without a broken pattern.
+#[derive(Debug, Default)]
+struct Slot {
+    files: Vec<PatternFile>,
+    parsed: Option<Arc<Allowlist>>,
+    good: Option<Arc<Allowlist>>,
+}
+
+impl Keeper {
+    /// A keeper that has read nothing yet.
+    pub fn new(sources: Sources) -> Self {
+        Self { sources, ipv4: Slot::default(), ipv6: Slot::default() }
+    }
+
+    /// Reads the directories again and returns what is in force now.
+    pub fn reload(&mut self) -> Rulebook {
+        let mut problems = Vec::new();
+        let has_profiles = !self.sources.profiles.is_empty();
+        let (input, is_optional) = directory(self.sources.input.as_deref(), DEFAULT_INPUT, has_profiles);
+        let ipv4 = self.ipv4.refresh(input, is_optional, &self.sources.profiles, &mut problems);
+        let (input6, is_optional) = directory(self.sources.input6.as_deref(), DEFAULT_INPUT6, has_profiles);
+        let ipv6 = match self.sources.ipv6 {
+            Ipv6Mode::False => Ipv6::Excluded,
+            Ipv6Mode::Auto if !input6.exists() => Ipv6::Unchecked,
+            Ipv6Mode::Auto | Ipv6Mode::True => {
+                Ipv6::Checked(self.ipv6.refresh(input6, is_optional, &self.sources.profiles, &mut problems))
+            }
+        };
+        Rulebook { ipv4, ipv6, problems }
+    }
+}
+
+/// The directory to read, and whether it may be missing: nobody named it, and profiles say what is allowed.
+fn directory<'a>(named: Option<&'a Path>, default: &'a str, has_profiles: bool) -> (&'a Path, bool) {
+    (named.unwrap_or(Path::new(default)), named.is_none() && has_profiles)
+}
+
+impl Slot {
+    fn refresh(
+        &mut self,
+        directory: &Path,
+        is_optional: bool,
+        profiles: &[String],
+        problems: &mut Vec<Problem>,
+    ) -> InForce {
+        let mut files: Vec<PatternFile> = profiles.iter().filter_map(|name| profiles::files(name)).flatten().collect();
+        let mut is_missing = false;
+        match config_dir::read_patterns(directory) {
+            Ok(read) => {
+                for name in read.unknown {
+                    log::warn!(path:% = directory.display(), file = name; "not the name of an allowlist file: ignored");
+                }
+                files.extend(read.files);
+            }
+            Err(DirError::Missing { .. }) if is_optional => {}
+            Err(error) => {
+                is_missing = true;
+                problems.push(Problem::new(Reason::NoAllowlist, chain_of(&error)));
+            }
+        }
+        let parsed = self.parse(files);
+        let broken = parsed.broken();
+        let kept = self.good.as_ref().filter(|_| !broken.is_empty());
+        let remark = if kept.is_some() { "; the last good allowlist stays in force" } else { "" };
+        problems.extend(
+            broken.iter().map(|pattern| Problem::new(Reason::BrokenPattern, format!("{pattern}{remark}"))),
+        );
+        let is_whole = !is_missing && (broken.is_empty() || kept.is_some());
+        let in_force = InForce { patterns: kept.cloned().unwrap_or_else(|| Arc::clone(&parsed)), is_whole };
+        if is_whole {
+            self.good = Some(Arc::clone(&in_force.patterns));
+        }
+        in_force
+    }
+
+    /// Compiles only what changed.
+    fn parse(&mut self, files: Vec<PatternFile>) -> Arc<Allowlist> {
+        match &self.parsed {
+            Some(parsed) if self.files == files => Arc::clone(parsed),
+            _ => {
+                let parsed = Arc::new(Allowlist::parse(&files));
+                log::info!(patterns = parsed.len(), broken = parsed.broken().len(); "allowlist loaded");
+                self.files = files;
+                self.parsed = Some(Arc::clone(&parsed));
+                parsed
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The loops: the only place that joins adapters and decisions.
+//! Parses no text and prints none.
+
+pub mod allowlists;
+pub mod monitor;
+pub mod scan;

@@ -1,0 +1,213 @@
+//! The agent: a check at the start, then one every interval, or at once when asked to.
+//! Tells each outcome to the caller; the allowlists are read again before every check.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::allowlists::{Keeper, Sources};
+use super::scan::{self, Options, Scan};
+use crate::domain::audit::Rulebook;
+use crate::domain::report::{Evidence, Report, Verdict};
+use crate::domain::ruleset::{Problem, Reason};
+
+/// A torn read is repeated after a tenth of the interval, within these bounds.
+const REPEAT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
+
+/// What the agent does and how often.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node's name, for reports.
+    pub node: String,
+    /// Where the allowlists come from.
+    pub sources: Sources,
+    /// From the start of a check to the start of the next.
+    pub interval: Duration,
+    /// How the node is read.
+    pub scan: Options,
+    /// End after the first compliant check.
+    pub terminate_on_success: bool,
+}
+
+/// Why the agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A signal asked for it.
+    Stopped,
+    /// The node is compliant and that was all to be found out.
+    Compliant,
+}
+
+/// What the loop waits for.
+enum Wake {
+    Tick,
+    CheckNow,
+    Shutdown,
+}
+
+/// One check's report, made of a scan.
+pub fn report(scan: Scan, node: &str, evidence: Evidence, now: SystemTime) -> Report {
+    let Scan { outcome, tools, is_torn: _ } = scan;
+    Report {
+        checked_at: now,
+        node: node.to_owned(),
+        evidence,
+        tools,
+        tables: outcome.tables,
+        violations: outcome.violations,
+        violation_count: outcome.violation_count,
+        violations_hash: outcome.violations_hash,
+        ruleset_hash: outcome.ruleset_hash,
+        problems: outcome.problems,
+    }
+}
+
+/// The report that stands after a check: a torn read without violations leaves the last whole report in force
+/// until that is older than one interval.
+fn standing(last: Option<&Whole>, now: Instant, interval: Duration, is_torn: bool, new: Report) -> Report {
+    match last {
+        Some(last) if is_torn && new.violation_count == 0 && now - last.at <= interval => last.report.clone(),
+        _ => new,
+    }
+}
+
+/// The last report whose rules were all read at one moment.
+struct Whole {
+    at: Instant,
+    report: Report,
+}
+
+/// Runs until a signal, or until the node is compliant if that is all to be found out.
+///
+/// # Errors
+/// If the signal handlers cannot be installed, or the thread that reads the node dies.
+pub async fn run(settings: Settings, mut tell: impl FnMut(&Report)) -> std::io::Result<Ending> {
+    let mut signals = Signals::install()?;
+    let mut keeper = Keeper::new(settings.sources.clone());
+    let mut last_whole = None;
+    loop {
+        let started = Instant::now();
+        let book = keeper.reload();
+        let options = settings.scan.clone();
+        let mut reading = tokio::task::spawn_blocking(move || scan::node(&book, &options));
+        let scan = tokio::select! {
+            scan = &mut reading => scan?,
+            () = signals.shutdown() => {
+                settings.scan.cancelled.store(true, Ordering::Relaxed);
+                let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+                return Ok(Ending::Stopped);
+            }
+        };
+        let is_torn = scan.is_torn;
+        let new = report(scan, &settings.node, Evidence::Kernel, SystemTime::now());
+        let report = standing(last_whole.as_ref(), started, settings.interval, is_torn, new);
+        tell(&report);
+        if settings.terminate_on_success && report.verdict() == Verdict::Compliant {
+            return Ok(Ending::Compliant);
+        }
+        if !is_torn {
+            last_whole = Some(Whole { at: started, report });
+        }
+        let pause = if is_torn { repeat_after(settings.interval) } else { settings.interval };
+        match signals.wait_until(started + pause).await {
+            Wake::Tick | Wake::CheckNow => {}
+            Wake::Shutdown => return Ok(Ending::Stopped),
+        }
+    }
+}
+
+fn repeat_after(interval: Duration) -> Duration {
+    (interval / 10).clamp(*REPEAT.start(), *REPEAT.end()).min(interval)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn shutdown(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn wait_until(&mut self, moment: Instant) -> Wake {
+        tokio::select! {
+            _ = self.terminate.recv() => Wake::Shutdown,
+            _ = self.interrupt.recv() => Wake::Shutdown,
+            _ = self.hangup.recv() => Wake::CheckNow,
+            () = tokio::time::sleep_until(moment.into()) => Wake::Tick,
+        }
+    }
+}
+
+/// Reads and judges this node once.
+pub fn check_once(book: &Rulebook, options: &Options, node: &str) -> Report {
+    report(scan::node(book, options), node, Evidence::Kernel, SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(300);
+
+    fn made(violation_count: u64, problem: Option<Reason>) -> Report {
+        Report {
+            checked_at: SystemTime::UNIX_EPOCH,
+            node: "n".into(),
+            evidence: Evidence::Kernel,
+            tools: BTreeMap::new(),
+            tables: Vec::new(),
+            violations: Vec::new(),
+            violation_count,
+            violations_hash: String::new(),
+            ruleset_hash: String::new(),
+            problems: problem.map(|reason| Problem::new(reason, "")).into_iter().collect(),
+        }
+    }
+
+    fn after(age: Duration, is_torn: bool, new: Report) -> Verdict {
+        let at = Instant::now();
+        let last = Whole { at, report: made(0, None) };
+        standing(Some(&last), at + age, INTERVAL, is_torn, new).verdict()
+    }
+
+    #[test]
+    fn a_torn_read_keeps_the_last_whole_verdict_for_one_interval() {
+        let torn = || made(0, Some(Reason::TornRead));
+        assert_eq!(after(INTERVAL / 10, true, torn()), Verdict::Compliant);
+        assert_eq!(after(INTERVAL + Duration::from_secs(1), true, torn()), Verdict::Unknown);
+        assert_eq!(standing(None, Instant::now(), INTERVAL, true, torn()).verdict(), Verdict::Unknown);
+    }
+
+    #[test]
+    fn violations_of_a_torn_read_count_at_once() {
+        assert_eq!(after(Duration::ZERO, true, made(1, Some(Reason::TornRead))), Verdict::Violations);
+    }
+
+    #[test]
+    fn a_whole_read_always_counts() {
+        assert_eq!(after(Duration::ZERO, false, made(0, Some(Reason::DumpFailed))), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_torn_read_is_repeated_sooner_than_the_interval() {
+        assert_eq!(repeat_after(INTERVAL), Duration::from_secs(30));
+        assert_eq!(repeat_after(Duration::from_secs(50)), Duration::from_secs(5));
+        assert_eq!(repeat_after(Duration::from_millis(500)), Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,3 @@
+//! What the program says about itself while it runs.
+
+pub mod log;
