@@ -1,0 +1,157 @@
+//! Requests and replies of nf_tables over netlink, as bytes.
+//! Opens no socket.
+//!
+//! *Source*: RFC 3549 section 2.2, `include/uapi/linux/netlink.h`, `include/uapi/linux/netfilter/nfnetlink.h` and
+//! `nf_tables.h`.
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
+
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+/// `NFT_MSG_*`: what is asked for; the reply's number is one less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(super) enum Get {
+    Table = 1,
+    Chain = 4,
+    Rule = 7,
+    Set = 10,
+    Generation = 16,
+    Object = 19,
+    Flowtable = 23,
+}
+
+impl Get {
+    const fn request(self) -> u16 {
+        NFNL_SUBSYS_NFTABLES << 8 | self as u16
+    }
+
+    /// The message type of an answer.
+    pub const fn reply(self) -> u16 {
+        match self {
+            Self::Generation => NFNL_SUBSYS_NFTABLES << 8 | 15,
+            _ => self.request() - 1,
+        }
+    }
+}
+
+/// `struct nlmsghdr` and `struct nfgenmsg`.
+const NETLINK_HEADER: usize = 16;
+pub(super) const NFGEN_HEADER: usize = 4;
+const SEQUENCE: std::ops::Range<usize> = 8..12;
+
+/// A request, built in a buffer that is used again.
+#[derive(Debug, Default)]
+pub(super) struct Request {
+    bytes: Vec<u8>,
+}
+
+impl Request {
+    /// Starts a request; `family` 0 asks for all.
+    pub fn start(&mut self, get: Get, family: u8) -> &mut Self {
+        let flags = if get == Get::Generation { NLM_F_REQUEST } else { NLM_F_REQUEST | NLM_F_DUMP };
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&get.request().to_ne_bytes());
+        self.bytes.extend_from_slice(&flags.to_ne_bytes());
+        self.bytes.extend_from_slice(&[0; 8]);
+        self.bytes.extend_from_slice(&[family, 0, 0, 0]);
+        self
+    }
+
+    /// Adds a NUL-terminated string attribute. One too long for an attribute is cut, and then names nothing.
+    pub fn string(&mut self, kind: u16, text: &[u8]) -> &mut Self {
+        let text = text.get(..usize::from(u16::MAX) - 5).unwrap_or(text);
+        let length = u16::try_from(text.len() + 5).unwrap_or(u16::MAX);
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(text);
+        self.bytes.push(0);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self
+    }
+
+    /// The finished bytes.
+    pub fn finish(&mut self, sequence: u32) -> &[u8] {
+        let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        if let Some(field) = self.bytes.get_mut(..4) {
+            field.copy_from_slice(&length.to_ne_bytes());
+        }
+        if let Some(field) = self.bytes.get_mut(SEQUENCE) {
+            field.copy_from_slice(&sequence.to_ne_bytes());
+        }
+        &self.bytes
+    }
+}
+
+/// One message of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reply<'a> {
+    pub kind: u16,
+    pub flags: u16,
+    pub sequence: u32,
+    pub payload: &'a [u8],
+}
+
+/// The messages of a datagram; `Err(())` where one does not fit.
+pub(super) struct Replies<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for Replies<'a> {
+    type Item = Result<Reply<'a>, ()>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let reply = self.split();
+        if reply.is_none() {
+            self.0 = &[];
+        }
+        Some(reply.ok_or(()))
+    }
+}
+
+impl<'a> Replies<'a> {
+    fn split(&mut self) -> Option<Reply<'a>> {
+        let (header, _) = self.0.split_first_chunk::<NETLINK_HEADER>()?;
+        let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
+        let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+        let payload = self.0.get(NETLINK_HEADER..length)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Reply {
+            kind: u16::from_ne_bytes([k0, k1]),
+            flags: u16::from_ne_bytes([f0, f1]),
+            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            payload,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodes_a_request_for_the_rules_of_a_chain() {
+        let mut request = Request::default();
+        let bytes = request.start(Get::Rule, 2).string(1, b"filter").string(2, b"INPUT").finish(9);
+        assert_eq!(bytes.len(), 20 + 12 + 12);
+        assert_eq!(bytes[..4], 44u32.to_ne_bytes());
+        assert_eq!(bytes[4..6], 0x0a07u16.to_ne_bytes());
+        assert_eq!(bytes[6..8], 0x301u16.to_ne_bytes());
+        assert_eq!(bytes[8..12], 9u32.to_ne_bytes());
+        assert_eq!(bytes[16..20], [2, 0, 0, 0]);
+        assert_eq!(&bytes[24..32], b"filter\0\0");
+    }
+
+    #[test]
+    fn refuses_messages_that_do_not_fit() {
+        let mut message = [0; 20];
+        message[0] = 20;
+        assert!(Replies(&message).all(|reply| reply.is_ok()));
+        for length in [0, 15, 21, 255] {
+            message[0] = length;
+            assert!(Replies(&message).next().is_some_and(|reply| reply.is_err()), "{length}");
+        }
+        assert!(Replies(&message[..7]).next().is_some_and(|reply| reply.is_err()));
+    }
+}

@@ -1,0 +1,311 @@
+//! Reads nf_tables over netlink: the generation, tables, chains, rules, sets, objects and flowtables of this
+//! network namespace. Changes nothing, and understands no rule.
+//!
+//! Rules are read chain by chain: one dump of all rules takes time quadratic in their number.
+//!
+//! *Source*: `include/uapi/linux/netfilter/nf_tables.h`, `nfnetlink.h`; RFC 3549.
+
+mod message;
+mod parse;
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use netlink_packet_core::{NLM_F_DUMP_INTR, NLM_F_MULTIPART};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::domain::ruleset::Family;
+pub use crate::domain::shapes::{Chain, Hook, Table};
+use message::{Get, Replies, Reply, Request};
+pub use parse::{Named, Set};
+
+/// The kernel puts no more than this into one message of a dump.
+const RECEIVE_BYTES: usize = 32 * 1024;
+
+/// Why nf_tables could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum NfnetlinkError {
+    /// The process lacks CAP_NET_ADMIN in the network namespace's user namespace.
+    #[error("reading {what} over netlink: permission denied, CAP_NET_ADMIN is needed")]
+    PermissionDenied {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The kernel has no nf_tables.
+    #[error("the kernel has no nf_tables")]
+    Absent,
+    /// The kernel did not answer in time.
+    #[error("reading {what} over netlink did not end before the deadline")]
+    Deadline {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The rules changed during the dump.
+    #[error("reading {what} over netlink: the rule set changed meanwhile")]
+    Interrupted {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// Part of an answer was lost: it did not fit the socket's or our buffer.
+    #[error("reading {what} over netlink: part of the answer was lost")]
+    Lost {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// An answer is not what the kernel's headers promise.
+    #[error("reading {what} over netlink: unexpected answer: {detail}")]
+    Unexpected {
+        /// What was asked for.
+        what: &'static str,
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// The kernel refused the request, or the socket failed.
+    #[error("reading {what} over netlink")]
+    Failed {
+        /// What was asked for.
+        what: &'static str,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A connection to nf_tables that answers one request at a time.
+pub struct Nfnetlink {
+    socket: Socket,
+    port: u32,
+    deadline: Instant,
+    sequence: u32,
+    request: Request,
+    buffer: Vec<u8>,
+}
+
+impl Nfnetlink {
+    /// Connects to the nf_tables of the calling thread's network namespace; nothing is read after `deadline`.
+    ///
+    /// # Errors
+    /// [`NfnetlinkError::Absent`] if the kernel has no netfilter netlink, otherwise if no socket can be had.
+    pub fn open(deadline: Instant) -> Result<Self, NfnetlinkError> {
+        let what = "a netfilter socket";
+        let mut socket = Socket::new(NETLINK_NETFILTER).map_err(|error| failure(what, error, true))?;
+        let address = socket.bind_auto().map_err(|error| failure(what, error, true))?;
+        Ok(Self {
+            socket,
+            port: address.port_number(),
+            deadline,
+            sequence: 0,
+            request: Request::default(),
+            buffer: Vec::with_capacity(RECEIVE_BYTES),
+        })
+    }
+
+    /// The number of the rule set's last change.
+    ///
+    /// # Errors
+    /// As for every reading function: see [`NfnetlinkError`].
+    pub fn generation(&mut self) -> Result<u32, NfnetlinkError> {
+        let mut generation = None;
+        self.request.start(Get::Generation, 0);
+        self.exchange(Get::Generation, "the generation", |reply| {
+            generation = Some(parse::generation(reply)?);
+            Ok(())
+        })?;
+        generation.ok_or(NfnetlinkError::Unexpected { what: "the generation", detail: "no answer" })
+    }
+
+    /// Every table of every family.
+    ///
+    /// # Errors
+    /// See [`NfnetlinkError`].
+    pub fn tables(&mut self) -> Result<Vec<Table>, NfnetlinkError> {
+        self.request.start(Get::Table, 0);
+        self.collect(Get::Table, "tables", parse::table)
+    }
+
+    /// Every chain of one family, or of all.
+    ///
+    /// # Errors
+    /// See [`NfnetlinkError`].
+    pub fn chains(&mut self, family: Option<Family>) -> Result<Vec<Chain>, NfnetlinkError> {
+        self.request.start(Get::Chain, family.map_or(0, Family::nfproto));
+        self.collect(Get::Chain, "chains", parse::chain)
+    }
+
+    /// Calls `visit` with the handle, user data and expressions of each rule of a chain, in order.
+    ///
+    /// A chain that does not exist has no rules. Nothing is allocated for a rule.
+    ///
+    /// # Errors
+    /// See [`NfnetlinkError`].
+    pub fn for_each_rule(
+        &mut self,
+        family: Family,
+        table: &[u8],
+        chain: &[u8],
+        mut visit: impl FnMut(u64, Option<&[u8]>, &[u8]),
+    ) -> Result<(), NfnetlinkError> {
+        self.request.start(Get::Rule, family.nfproto()).string(1, table).string(2, chain);
+        self.exchange(Get::Rule, "rules", |reply| {
+            let rule = parse::rule(reply)?;
+            if rule.family != family || rule.table != table || rule.chain != chain {
+                return Err("a rule of another chain");
+            }
+            visit(rule.handle, rule.userdata, rule.expressions);
+            Ok(())
+        })
+    }
+
+    /// Every set and map of a table, anonymous ones too.
+    ///
+    /// # Errors
+    /// See [`NfnetlinkError`].
+    pub fn sets(&mut self, family: Family, table: &[u8]) -> Result<Vec<Set>, NfnetlinkError> {
+        self.request.start(Get::Set, family.nfproto()).string(1, table);
+        self.collect(Get::Set, "sets", parse::set)
+    }
+
+    /// Every flowtable of a table.
+    ///
+    /// # Errors
+    /// See [`NfnetlinkError`].
+    pub fn flowtables(&mut self, family: Family, table: &[u8]) -> Result<Vec<Named>, NfnetlinkError> {
+        self.request.start(Get::Flowtable, family.nfproto()).string(1, table);
+        self.collect(Get::Flowtable, "flowtables", parse::named)
+    }
+
+    /// Every stateful object (counter, quota, limit, ...) of a table.
+    ///
+    /// # Errors
+    /// See [`NfnetlinkError`].
+    pub fn objects(&mut self, family: Family, table: &[u8]) -> Result<Vec<Named>, NfnetlinkError> {
+        self.request.start(Get::Object, family.nfproto()).string(1, table);
+        self.collect(Get::Object, "objects", parse::named)
+    }
+
+    fn collect<T>(
+        &mut self,
+        get: Get,
+        what: &'static str,
+        parse: impl Fn(&[u8]) -> Result<T, &'static str>,
+    ) -> Result<Vec<T>, NfnetlinkError> {
+        let mut items = Vec::new();
+        self.exchange(get, what, |reply| {
+            items.push(parse(reply)?);
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    /// Sends the prepared request and hands every answer to `visit` until the last.
+    fn exchange(
+        &mut self,
+        get: Get,
+        what: &'static str,
+        mut visit: impl FnMut(&[u8]) -> Result<(), &'static str>,
+    ) -> Result<(), NfnetlinkError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let bytes = self.request.finish(self.sequence);
+        self.socket
+            .send_to(bytes, &SocketAddr::new(0, 0), 0)
+            .map_err(|error| failure(what, error, get == Get::Generation))?;
+        loop {
+            self.receive(what)?;
+            for reply in Replies(&self.buffer) {
+                let reply = reply.or(Err(NfnetlinkError::Unexpected { what, detail: "a message that does not fit" }))?;
+                // An earlier dump that ended with an error may have left messages behind.
+                if reply.sequence == self.sequence && answer(get, what, reply, &mut visit)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Fills the buffer with one datagram from the kernel.
+    fn receive(&mut self, what: &'static str) -> Result<(), NfnetlinkError> {
+        loop {
+            if Instant::now() >= self.deadline {
+                return Err(NfnetlinkError::Deadline { what });
+            }
+            self.buffer.clear();
+            let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+            match self.socket.recv_from(&mut self.buffer, flags) {
+                Ok((length, _)) if length > self.buffer.len() => return Err(NfnetlinkError::Lost { what }),
+                Ok((_, sender)) if sender.port_number() == 0 => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(what)?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failure(what, error, false)),
+            }
+        }
+    }
+
+    fn wait(&self, what: &'static str) -> Result<(), NfnetlinkError> {
+        let left = self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let timeout = Timespec::try_from(left).or(Err(NfnetlinkError::Deadline { what }))?;
+        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(failure(what, error.into(), false)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Nfnetlink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nfnetlink").field("port", &self.port).field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+/// *Source*: `NLMSG_ERROR`, `NLMSG_DONE`, `NLMSG_OVERRUN` in `include/uapi/linux/netlink.h`.
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLMSG_OVERRUN: u16 = 4;
+
+/// Handles one message of the answer; breaks after the last.
+fn answer(
+    get: Get,
+    what: &'static str,
+    reply: Reply<'_>,
+    visit: &mut impl FnMut(&[u8]) -> Result<(), &'static str>,
+) -> Result<ControlFlow<()>, NfnetlinkError> {
+    if reply.flags & NLM_F_DUMP_INTR != 0 {
+        return Err(NfnetlinkError::Interrupted { what });
+    }
+    match reply.kind {
+        NLMSG_DONE | NLMSG_ERROR => match errno(reply.payload) {
+            Some(0) if reply.kind == NLMSG_DONE => Ok(ControlFlow::Break(())),
+            Some(code) if code < 0 => {
+                let error = io::Error::from_raw_os_error(code.saturating_neg());
+                Err(failure(what, error, get == Get::Generation))
+            }
+            _ => Err(NfnetlinkError::Unexpected { what, detail: "an end without a result" }),
+        },
+        NLMSG_OVERRUN => Err(NfnetlinkError::Lost { what }),
+        kind if kind == get.reply() => {
+            visit(reply.payload).map_err(|detail| NfnetlinkError::Unexpected { what, detail })?;
+            let is_single = reply.flags & NLM_F_MULTIPART == 0;
+            Ok(if is_single { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        }
+        _ => Err(NfnetlinkError::Unexpected { what, detail: "a message of another type" }),
+    }
+}
+
+fn errno(payload: &[u8]) -> Option<i32> {
+    payload.first_chunk().map(|code| i32::from_ne_bytes(*code))
+}
+
+/// `is_first` says that nothing worked yet: then these errors mean that nf_tables is not there. The kernel answers a
+/// request for a subsystem it does not have with EINVAL.
+fn failure(what: &'static str, source: io::Error, is_first: bool) -> NfnetlinkError {
+    match source.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => NfnetlinkError::PermissionDenied { what },
+        Some(libc::EINTR | libc::EAGAIN) => NfnetlinkError::Interrupted { what },
+        Some(libc::ENOBUFS) => NfnetlinkError::Lost { what },
+        Some(
+            libc::EINVAL | libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::ENOPROTOOPT,
+        ) if is_first => NfnetlinkError::Absent,
+        _ => NfnetlinkError::Failed { what, source },
+    }
+}
