@@ -130,7 +130,7 @@ impl Slot {
             Some(parsed) if self.files == files => Arc::clone(parsed),
             _ => {
                 let parsed = Arc::new(Allowlist::parse(&files));
-                log::info!(patterns = parsed.len(), broken = parsed.broken().len(); "allowlist loaded");
+                log::debug!(patterns = parsed.len(), broken = parsed.broken().len(); "allowlist loaded");
                 self.files = files;
                 self.parsed = Some(Arc::clone(&parsed));
                 parsed

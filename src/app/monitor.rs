@@ -1,7 +1,6 @@
 //! The agent: a check at the start, then one every interval, or at once when asked to.
 //! Tells each outcome to the caller; the allowlists are read again before every check.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +10,6 @@ use super::allowlists::{Keeper, Sources};
 use super::scan::{self, Options, Scan};
 use crate::domain::audit::Rulebook;
 use crate::domain::report::{Evidence, Report, Verdict};
-use crate::domain::ruleset::{Problem, Reason};
 
 /// A torn read is repeated after a tenth of the interval, within these bounds.
 const REPEAT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
@@ -161,7 +159,10 @@ pub fn check_once(book: &Rulebook, options: &Options, node: &str) -> Report {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::domain::ruleset::{Problem, Reason};
 
     const INTERVAL: Duration = Duration::from_secs(300);
 

@@ -15,7 +15,7 @@ use crate::domain::report::{Report, Verdict};
 use crate::telemetry::log::{self as logging, LogFormat};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct AgentArguments {
     #[command(flatten)]
     allowlists: AllowlistArguments,
     #[command(flatten)]
@@ -84,7 +84,7 @@ impl LaterArguments {
 }
 
 /// Runs the agent until a signal, or until the node is compliant if that was asked for.
-pub(super) fn run(arguments: &Arguments, warnings: &[String]) -> anyhow::Result<Exit> {
+pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Result<Exit> {
     logging::start(arguments.log_format, arguments.verbosity);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     arguments.later.warn();

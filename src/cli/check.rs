@@ -22,7 +22,7 @@ use crate::domain::ruleset::{Family, Reason};
 use crate::telemetry::log::{self as logging, LogFormat};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct CheckArguments {
     /// A saved dump to check instead of this node: iptables-save or `nft -j list ruleset`; `-` is standard input.
     #[arg(long, value_name = "FILE", env = "MONITOR_RULES")]
     rules: Vec<PathBuf>,
@@ -57,7 +57,7 @@ enum FailOn {
 }
 
 /// Checks once and reports.
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
     logging::start(LogFormat::Text, 0);
     let book = Keeper::new(arguments.allowlists.sources()).reload();
     let limit = if arguments.output.is_some() { usize::MAX } else { DEFAULT_LIMIT };
@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     Ok(exit(arguments.fail_on, &report, &book))
 }
 
-fn check_node(arguments: &Arguments, book: &Rulebook, limit: usize) -> Report {
+fn check_node(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> Report {
     let options = Options {
         dump_timeout: arguments.read.dump_timeout,
         nftables: arguments.read.nftables,
@@ -80,7 +80,7 @@ fn check_node(arguments: &Arguments, book: &Rulebook, limit: usize) -> Report {
     monitor::check_once(book, &options, &arguments.read.node())
 }
 
-fn check_files(arguments: &Arguments, book: &Rulebook, limit: usize) -> anyhow::Result<Report> {
+fn check_files(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> anyhow::Result<Report> {
     let files = arguments.rules.iter().map(|path| (path, Family::Ip));
     let files6 = arguments.rules6.iter().map(|path| (path, Family::Ip6));
     let paths = || arguments.rules.iter().chain(&arguments.rules6);
@@ -105,7 +105,7 @@ fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn write(arguments: &Arguments, report: &Report, limit: usize) -> anyhow::Result<()> {
+fn write(arguments: &CheckArguments, report: &Report, limit: usize) -> anyhow::Result<()> {
     let options = |color| WriteOptions { color, limit, quiet: arguments.quiet };
     if let Some(path) = &arguments.output {
         let context = || format!("writing the report to {}", path.display());

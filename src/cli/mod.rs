@@ -46,7 +46,7 @@ pub enum Exit {
 #[command(name = "monitor", args_conflicts_with_subcommands = true, max_term_width = 100)]
 struct Arguments {
     #[command(flatten)]
-    agent: agent::Arguments,
+    agent: agent::AgentArguments,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -54,7 +54,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Check this node, or saved dumps, once.
-    Check(check::Arguments),
+    Check(check::CheckArguments),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.

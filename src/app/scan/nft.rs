@@ -21,7 +21,7 @@ pub fn read(context: &Context<'_>, audit: &mut Audit<'_>) -> Attempt {
     match try_read(context, audit) {
         Ok(attempt) => attempt,
         Err(NfnetlinkError::Absent) => Attempt::default(),
-        Err(NfnetlinkError::Interrupted) => Attempt { torn: true, ..Attempt::default() },
+        Err(NfnetlinkError::Interrupted { .. }) => Attempt { torn: true, ..Attempt::default() },
         Err(error) => {
             audit.problem(netlink_problem(&error));
             Attempt::default()
@@ -31,8 +31,8 @@ pub fn read(context: &Context<'_>, audit: &mut Audit<'_>) -> Attempt {
 
 fn netlink_problem(error: &NfnetlinkError) -> Problem {
     let reason = match error {
-        NfnetlinkError::PermissionDenied => Reason::PermissionDenied,
-        NfnetlinkError::Deadline => Reason::DumpTimeout,
+        NfnetlinkError::PermissionDenied { .. } => Reason::PermissionDenied,
+        NfnetlinkError::Deadline { .. } => Reason::DumpTimeout,
         _ => Reason::KernelRead,
     };
     Problem::new(reason, format!("reading nf_tables over netlink: {}", dump::chain_of(error)))
