@@ -3,6 +3,14 @@
 
 use std::fmt;
 
+/// The variants of an enum as an array; does not compile while one is left out.
+macro_rules! every {
+    ($of:ident: $($variant:ident),+ $(,)?) => {{
+        const _: fn($of) = |value| match value { $($of::$variant => ()),+ };
+        [$($of::$variant),+]
+    }};
+}
+
 /// A netfilter address family.
 ///
 /// *Source*: `enum nfproto` in `include/uapi/linux/netfilter.h`; spelled as nft(8) spells it.
@@ -19,7 +27,7 @@ pub enum Family {
 
 impl Family {
     /// Every family, in the order reports list them.
-    pub const ALL: [Self; 6] = [Self::Ip, Self::Ip6, Self::Inet, Self::Arp, Self::Bridge, Self::Netdev];
+    pub const ALL: [Self; 6] = every!(Family: Ip, Ip6, Inet, Arp, Bridge, Netdev);
 
     /// The name nft(8) uses.
     pub const fn as_str(self) -> &'static str {
@@ -87,6 +95,9 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// Every backend, in the order reports list them.
+    pub const ALL: [Self; 4] = every!(Backend: IptablesNft, IptablesLegacy, Iptables, Nftables);
+
     /// The name used in reports and metric labels.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -120,6 +131,9 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = every!(Kind: Policy, Chain, Rule, Table, Set, Map, Element, Flowtable, Object);
+
     /// The name used in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -205,6 +219,33 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 22] = every!(
+        Reason:
+        InvalidAllowlist,
+        NoAllowlist,
+        IPv6Unchecked,
+        MixedBackends,
+        MissingTool,
+        PermissionDenied,
+        DumpTimeout,
+        DumpTooLarge,
+        DumpFailed,
+        UnexpectedOutput,
+        IncompleteDump,
+        MalformedLine,
+        CountMismatch,
+        TornRead,
+        TableUnreadable,
+        TableInactive,
+        UntrustedRule,
+        UnrenderedRule,
+        UnreadTables,
+        UntestedTool,
+        NotADump,
+        KernelRead,
+    );
+
     /// The name used in reports, Events and metric labels.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,0 +1,173 @@
+//! The report as JSON, schema `check.v1`.
+//! The wire structs are private: a change here is a change of `docs/schema/check.v1.json`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::{Shown, timestamp};
+use crate::domain::report::{Evidence, TableSummary, Violation};
+use crate::domain::ruleset::Problem;
+
+/// The report as indented JSON in ASCII.
+///
+/// # Errors
+/// Never for a report; serde's signature has one.
+pub(super) fn render(shown: &Shown) -> serde_json::Result<String> {
+    ascii(&Check::new(shown))
+}
+
+/// A value as indented JSON whose strings escape all that is not printable ASCII, ended by a newline.
+///
+/// # Errors
+/// When the value cannot be serialised.
+pub(super) fn ascii(value: &impl Serialize) -> serde_json::Result<String> {
+    let json = serde_json::to_string_pretty(value)?;
+    let mut out = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        match character {
+            '\n' | ' '..='~' => out.push(character),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    out.push('\n');
+    Ok(out)
+}
+
+#[derive(Serialize)]
+struct Check<'a> {
+    schema: &'static str,
+    verdict: &'static str,
+    checked_at: String,
+    node: &'a str,
+    evidence: &'static str,
+    tools: &'a BTreeMap<String, String>,
+    violations: Vec<WireViolation<'a>>,
+    violation_count: u64,
+    violations_hash: &'a str,
+    violations_truncated: bool,
+    ruleset_hash: &'a str,
+    problems: Vec<WireProblem<'a>>,
+    tables: Vec<WireTable<'a>>,
+}
+
+#[derive(Serialize)]
+struct WireViolation<'a> {
+    backend: &'static str,
+    family: &'static str,
+    table: &'a str,
+    chain: Option<&'a str>,
+    position: Option<u32>,
+    kind: &'static str,
+    line: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line_hex: Option<String>,
+    suggested_pattern: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    printed_as: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    printed_as_hex: Option<String>,
+}
+
+#[derive(Serialize)]
+struct WireProblem<'a> {
+    reason: &'static str,
+    detail: &'a str,
+}
+
+#[derive(Serialize)]
+struct WireTable<'a> {
+    backend: &'static str,
+    family: &'static str,
+    table: &'a str,
+    rules: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_elements: Option<u64>,
+}
+
+impl<'a> Check<'a> {
+    fn new(shown: &Shown<'a>) -> Self {
+        let report = shown.report;
+        Self {
+            schema: "check.v1",
+            verdict: shown.verdict.as_str(),
+            checked_at: format!("{:.3}", timestamp(report.checked_at)),
+            node: &report.node,
+            evidence: evidence(report.evidence),
+            tools: &report.tools,
+            violations: shown.violations.iter().map(WireViolation::new).collect(),
+            violation_count: report.violation_count,
+            violations_hash: &report.violations_hash,
+            violations_truncated: shown.hidden() > 0,
+            ruleset_hash: &report.ruleset_hash,
+            problems: report.problems.iter().map(WireProblem::new).collect(),
+            tables: report.tables.iter().map(WireTable::new).collect(),
+        }
+    }
+}
+
+impl<'a> WireViolation<'a> {
+    fn new(violation: &'a Violation) -> Self {
+        let printed_as = violation.printed_as.as_deref();
+        Self {
+            backend: violation.backend.as_str(),
+            family: violation.family.as_str(),
+            table: &violation.table,
+            chain: violation.chain.as_deref(),
+            position: violation.position,
+            kind: violation.kind.as_str(),
+            line: lossy(&violation.line),
+            line_hex: hex_unless_utf8(&violation.line),
+            suggested_pattern: violation.suggested_pattern.as_deref(),
+            printed_as: printed_as.map(lossy),
+            printed_as_hex: printed_as.and_then(hex_unless_utf8),
+        }
+    }
+}
+
+impl<'a> WireProblem<'a> {
+    fn new(problem: &'a Problem) -> Self {
+        Self { reason: problem.reason.as_str(), detail: &problem.detail }
+    }
+}
+
+impl<'a> WireTable<'a> {
+    fn new(summary: &'a TableSummary) -> Self {
+        Self {
+            backend: summary.backend.as_str(),
+            family: summary.family.as_str(),
+            table: &summary.table,
+            rules: summary.rules,
+            set_elements: (summary.set_elements > 0).then_some(summary.set_elements),
+        }
+    }
+}
+
+/// The name of an evidence in reports.
+pub(super) const fn evidence(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Kernel => "kernel",
+        Evidence::Text => "text",
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn hex_unless_utf8(bytes: &[u8]) -> Option<String> {
+    std::str::from_utf8(bytes).is_err().then(|| hex(bytes))
+}
+
+/// Lower-case hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

@@ -1,0 +1,238 @@
+//! The report for people: verdict first, then what was read, what is unexpected and what is not known.
+//! Prints untrusted text only behind a bar or inside quotes, so that none of it can pass for ours.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use super::{Shown, WriteOptions, allowlist_file, counted, escape, grouped, place, timestamp};
+use crate::domain::report::{Evidence, TableSummary, Verdict, Violation};
+use crate::domain::ruleset::{Problem, Reason};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GREEN: Style = AnsiColor::Green.on_default();
+const RED: Style = AnsiColor::Red.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+/// Names longer than this push their row to the right rather than every row.
+const MAX_COLUMN: usize = 32;
+/// Where the details of problems are wrapped, in columns. Rules and patterns are not: they are to be copied.
+const WRAP: usize = 92;
+
+/// The report as lines of text.
+pub(super) fn render(shown: &Shown, options: &WriteOptions) -> String {
+    let mut page = Page { out: String::new(), color: options.color };
+    page.verdict(shown);
+    if !options.quiet {
+        page.facts(shown);
+        page.tables(shown);
+        page.violations(shown);
+        page.problems(&shown.report.problems);
+    }
+    page.out
+}
+
+struct Page {
+    out: String,
+    color: bool,
+}
+
+impl Page {
+    fn verdict(&mut self, shown: &Shown) {
+        let (word, style) = match shown.verdict {
+            Verdict::Compliant => ("COMPLIANT", GREEN),
+            Verdict::Violations => ("VIOLATIONS", RED),
+            Verdict::Unknown => ("UNKNOWN", YELLOW),
+        };
+        let word = self.paint(style.bold(), word);
+        let evidence = match shown.report.evidence {
+            Evidence::Kernel => "",
+            Evidence::Text => " (saved text only)",
+        };
+        self.line(&format!("{word}  {}: {}{evidence}", escape::name(&shown.report.node), summary(shown)));
+    }
+
+    fn facts(&mut self, shown: &Shown) {
+        let mut facts = format!("checked {:.0}", timestamp(shown.report.checked_at));
+        for (index, (tool, version)) in shown.report.tools.iter().enumerate() {
+            let joint = if index == 0 { " with" } else { "," };
+            let _ = write!(facts, "{joint} {} {}", escape::name(tool), escape::name(version));
+        }
+        let facts = self.paint(DIM, &facts);
+        self.line(&facts);
+        if shown.report.evidence == Evidence::Text {
+            let caution = "A saved dump: rules that the saving program printed wrong cannot be seen.";
+            let caution = self.paint(DIM, caution);
+            self.line(&caution);
+        }
+    }
+
+    fn tables(&mut self, shown: &Shown) {
+        let tables = &shown.report.tables;
+        if tables.is_empty() {
+            return self.heading("No table was read");
+        }
+        let count = counted(tables.len() as u64, "table");
+        self.heading(&format!("{} in {count} read", counted(shown.rules(), "rule")));
+        let rows: Vec<_> = tables.iter().map(row).collect();
+        let header = ["BACKEND", "FAMILY", "TABLE", "RULES"].map(str::to_owned);
+        let widths = widths(&header, &rows);
+        let header = aligned(&header, widths);
+        let header = self.paint(DIM, &header);
+        self.line(&format!("  {header}"));
+        for (cells, table) in rows.iter().zip(tables) {
+            let elements = match table.set_elements {
+                0 => String::new(),
+                elements => format!("  and {}", counted(elements, "set element")),
+            };
+            self.line(&format!("  {}{elements}", aligned(cells, widths)));
+        }
+    }
+
+    fn violations(&mut self, shown: &Shown) {
+        if shown.report.violation_count == 0 && shown.violations.is_empty() {
+            return;
+        }
+        self.heading(&counted(shown.report.violation_count, "unexpected rule"));
+        for (index, violation) in shown.violations.iter().enumerate() {
+            self.violation(index + 1, violation);
+        }
+        for part in shown.hidden_note().iter().flat_map(|note| wrapped(note)) {
+            let part = self.paint(BOLD, &part);
+            self.line(&format!("  {part}"));
+        }
+    }
+
+    fn violation(&mut self, number: usize, violation: &Violation) {
+        let title = self.paint(BOLD, &place(violation));
+        self.line(&format!("  {number}. {title}"));
+        self.bytes(RED, &violation.line);
+        if let Some(printed_as) = &violation.printed_as {
+            self.line("     iptables-nft-save prints this rule as:");
+            self.bytes(YELLOW, printed_as);
+        }
+        match &violation.suggested_pattern {
+            Some(pattern) => {
+                self.line(&format!("     allow it: add to {}:", allowlist_file(violation)));
+                self.barred(GREEN, &escape::pattern(pattern));
+            }
+            None => self.line("     no pattern may allow it"),
+        }
+        self.line("");
+    }
+
+    fn problems(&mut self, problems: &[Problem]) {
+        for (title, style, is_decisive) in
+            [("not read or not understood", YELLOW, true), ("worth knowing", BOLD, false)]
+        {
+            let kept: Vec<_> = problems.iter().filter(|p| p.reason.is_decisive() == is_decisive).collect();
+            if kept.is_empty() {
+                continue;
+            }
+            self.heading(&format!("{}: {title}", noted(kept.len() as u64, is_decisive)));
+            for problem in kept {
+                self.problem(style, problem.reason, &problem.detail);
+            }
+        }
+    }
+
+    fn problem(&mut self, style: Style, reason: Reason, detail: &str) {
+        let reason = self.paint(style, reason.as_str());
+        self.line(&format!("  {reason}"));
+        for part in escape::paragraph(detail).split('\n').flat_map(wrapped) {
+            self.barred(Style::new(), &part);
+        }
+    }
+
+    /// Untrusted bytes, and whether what is shown is all of the truth.
+    fn bytes(&mut self, style: Style, bytes: &[u8]) {
+        let shown = escape::line(bytes);
+        self.barred(style, &shown.text);
+        if shown.is_escaped {
+            self.line(
+                r"     (with escapes: \xNN a byte, \x{NNNN} a character that is not shown, \\ a backslash)",
+            );
+        }
+    }
+
+    /// One line of escaped text behind a bar: no line of ours begins with one.
+    fn barred(&mut self, style: Style, text: &str) {
+        let bar = self.paint(DIM, "|");
+        let text = self.paint(style, text);
+        self.line(&format!("     {bar} {text}"));
+    }
+
+    fn heading(&mut self, text: &str) {
+        if !self.out.ends_with("\n\n") {
+            self.line("");
+        }
+        let text = self.paint(BOLD, text);
+        self.line(&text);
+    }
+
+    fn line(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.out.push('\n');
+    }
+
+    fn paint(&self, style: Style, text: &str) -> String {
+        if self.color { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+fn summary(shown: &Shown) -> String {
+    let rules = counted(shown.rules(), "rule");
+    let problems = &shown.report.problems;
+    let decisive = problems.iter().filter(|problem| problem.reason.is_decisive()).count();
+    let notes = [(decisive, true), (problems.len() - decisive, false)]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, is_decisive)| format!(", {}", noted(count as u64, is_decisive)))
+        .collect::<String>();
+    match shown.verdict {
+        Verdict::Compliant => format!("{rules} read, all allowed{notes}"),
+        Verdict::Violations => {
+            let unexpected = counted(shown.report.violation_count, "unexpected rule");
+            format!("{unexpected}{notes}; {rules} read")
+        }
+        Verdict::Unknown => format!("nothing unexpected seen{notes}; {rules} read"),
+    }
+}
+
+fn noted(count: u64, is_decisive: bool) -> String {
+    counted(count, if is_decisive { "problem" } else { "note" })
+}
+
+fn row(table: &TableSummary) -> [String; 4] {
+    [table.backend.to_string(), table.family.to_string(), escape::name(&table.table), grouped(table.rules)]
+}
+
+fn widths(header: &[String; 4], rows: &[[String; 4]]) -> [usize; 4] {
+    rows.iter().chain([header]).fold([0; 4], |mut widths, cells| {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = cell.chars().count().min(MAX_COLUMN).max(*width);
+        }
+        widths
+    })
+}
+
+fn aligned([backend, family, table, rules]: &[String; 4], [b, f, t, r]: [usize; 4]) -> String {
+    format!("{backend:b$}  {family:f$}  {table:t$}  {rules:>r$}")
+}
+
+/// Breaks text at spaces; a word longer than a line stays whole.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WRAP => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
