@@ -220,9 +220,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 22] = every!(
+    pub const ALL: [Self; 23] = every!(
         Reason:
         InvalidAllowlist,
+        BrokenPattern,
         NoAllowlist,
         IPv6Unchecked,
         MixedBackends,

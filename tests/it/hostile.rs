@@ -1,1 +1,234 @@
-//! To come.
+//! Rule states that other monitors take for compliant, on the real kernel.
+
+use super::support::{AllowlistDir, Checked, Netns};
+
+/// What the older system allows, as far as these states touch it.
+fn older_allowlist() -> AllowlistDir {
+    AllowlistDir::new(&[
+        (
+            "global",
+            "^-N .*\n^-P .*\n^-A (KUBE-FIREWALL) .*\n\n^-A .* -j (KUBE-FIREWALL)\n^.*--comment.*cilium:\n\
+             ^-A CILIUM_\\S+ \n",
+        ),
+        ("filter", "-A INPUT -p udp --dport 68 -j ACCEPT\n"),
+        ("nat", "-A POSTROUTING -j SWIFT\n"),
+    ])
+}
+
+const STATES: [(u32, &str); 9] = [
+    (1, "iptables-nft -A INPUT -p tcp --dport 22 -j DROP"),
+    (
+        2,
+        "iptables-nft -A INPUT -p tcp --dport 22 -j DROP
+         nft add rule ip filter INPUT limit rate 3/second log prefix seen",
+    ),
+    (
+        3,
+        "nft add table inet evil
+         nft add chain inet evil input '{ type filter hook input priority -300; }'
+         nft add rule inet evil input tcp dport 22 drop",
+    ),
+    (4, "iptables-legacy -A INPUT -p tcp --dport 22 -j DROP"),
+    (5, "iptables-nft -A INPUT -m comment --comment 'cilium: trust me' -j DROP"),
+    (6, "iptables-nft -P INPUT DROP"),
+    (7, "iptables-nft -A INPUT -m comment --comment $'hello\\n-N cilium: x' -j DROP"),
+    (
+        8,
+        "iptables-nft -N KUBE-FIREWALL
+         iptables-nft -A INPUT -p tcp --dport 22 -j KUBE-FIREWALL
+         iptables-nft -A KUBE-FIREWALL -j DROP",
+    ),
+    (
+        9,
+        "iptables-nft -N KUBE-FIREWALL
+         iptables-nft -A INPUT -j KUBE-FIREWALL
+         nft add set ip filter s '{ type ipv4_addr; }'
+         nft add rule ip filter INPUT ip saddr @s jump KUBE-FIREWALL",
+    ),
+];
+
+fn judge(script: &str, args: &[&str]) -> Checked {
+    let netns = Netns::new();
+    netns.sh(script);
+    netns.check(args)
+}
+
+#[test]
+fn the_nine_states_under_the_older_allowlist() {
+    let allowlist = older_allowlist();
+    for (state, script) in STATES {
+        let checked = judge(script, &["--input", allowlist.path(), "--ipv6", "false"]);
+        // 5, 6 and 8 are what the text of that allowlist allows
+        let allowed = matches!(state, 5 | 6 | 8);
+        assert_eq!(checked.code == 0, allowed, "state {state}: {:#}", checked.json);
+        assert!(matches!(checked.code, 0 | 1 | 3), "state {state}: {:#}", checked.json);
+    }
+}
+
+#[test]
+fn the_nine_states_under_our_profiles() {
+    for (state, script) in STATES {
+        let checked = judge(script, &["--profile", "base,kubernetes", "--ipv6", "false"]);
+        let expected: &[i32] = if matches!(state, 5 | 6 | 8) { &[1] } else { &[1, 3] };
+        assert!(expected.contains(&checked.code), "state {state}: {:#}", checked.json);
+    }
+}
+
+#[test]
+fn an_empty_node_is_compliant() {
+    judge("true", &["--profile", "base"]).expect("compliant", 0);
+}
+
+#[test]
+fn accepting_policies_and_empty_chains_are_compliant_in_both_backends() {
+    let script = "for b in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy; do
+        for t in filter nat mangle raw security; do $b -t $t -N USER; $b -t $t -L >/dev/null; done; done";
+    let checked = judge(script, &["--profile", "base"]);
+    checked.expect("compliant", 0);
+    assert_eq!(checked.json["tables"].as_array().unwrap().len(), 20, "{:#}", checked.json);
+}
+
+#[test]
+fn a_misprinted_rule_is_shown_as_what_it_is_and_as_what_is_printed() {
+    let allowlist = AllowlistDir::new(&[("filter", "^-A INPUT -j TRUSTED$")]);
+    let checked = judge(
+        "iptables-nft -N TRUSTED
+         iptables-nft -A INPUT -j TRUSTED
+         nft add rule ip filter INPUT ip daddr set 10.0.0.9 jump TRUSTED",
+        &["--input", allowlist.path(), "--profile", "base"],
+    );
+    checked.expect("violations", 1);
+    assert_eq!(checked.lines(), ["ip filter INPUT ip daddr set 10.0.0.9 jump TRUSTED"]);
+    let violation = &checked.json["violations"][0];
+    assert_eq!(violation["printed_as"], "-A INPUT -j TRUSTED");
+    assert_eq!((&violation["backend"], &violation["position"]), (&"nftables".into(), &2.into()));
+}
+
+#[test]
+fn rules_in_both_backends_are_reported_but_do_not_decide() {
+    let allowlist = AllowlistDir::new(&[("filter", "^-A INPUT -j ACCEPT$")]);
+    let script = "iptables-nft -A INPUT -j ACCEPT; iptables-legacy -A INPUT -j ACCEPT";
+    let checked = judge(script, &["--input", allowlist.path(), "--profile", "base"]);
+    checked.expect("compliant", 0);
+    assert_eq!(checked.reasons(), ["MixedBackends"]);
+}
+
+#[test]
+fn ipv6_rules_without_an_allowlist_make_the_verdict_unknown() {
+    for tool in ["ip6tables-nft", "ip6tables-legacy"] {
+        let netns = Netns::new();
+        netns.sh(&format!("{tool} -N EMPTY"));
+        netns.check(&["--profile", "base"]).expect("compliant", 0);
+        netns.sh(&format!("{tool} -A INPUT -j DROP"));
+        let checked = netns.check(&["--profile", "base"]);
+        checked.expect("unknown", 3);
+        assert_eq!(checked.reasons(), ["IPv6Unchecked"]);
+        netns.check(&["--profile", "base", "--ipv6", "true"]).expect("violations", 1);
+        netns.check(&["--profile", "base", "--ipv6", "false"]).expect("compliant", 0);
+    }
+    judge("ip6tables-nft -P FORWARD DROP", &["--profile", "base"]).expect("unknown", 3);
+}
+
+#[test]
+fn native_tables_can_be_left_out() {
+    let script = "nft add table inet mine; nft add chain inet mine c '{ type filter hook input priority 0; policy drop; }'";
+    judge(script, &["--profile", "base"]).expect("violations", 1);
+    judge(script, &["--profile", "base", "--nftables", "false"]).expect("compliant", 0);
+}
+
+#[test]
+fn reading_leaves_the_kernel_as_it_was() {
+    let netns = Netns::new();
+    netns.sh("iptables-legacy -A INPUT -j ACCEPT; nft add table inet x");
+    let state = || {
+        netns.sh("cat /proc/net/ip_tables_names /proc/net/ip6_tables_names /proc/net/arp_tables_names
+                  nft -a list ruleset 2>/dev/null; nft monitor & sleep 0.1; kill $!")
+    };
+    let generation = || netns.within(|| {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        iptables_monitor::host::nfnetlink::Nfnetlink::open(end).unwrap().generation().unwrap()
+    });
+    let before = (state(), generation());
+    netns.check(&["--profile", "base", "--ipv6", "true"]).expect("violations", 1);
+    assert_eq!((state(), generation()), before);
+}
+
+#[test]
+fn forged_lines_of_interface_and_chain_names_never_pass() {
+    let allow_all = AllowlistDir::new(&[("global", "^-\n"), ("nftables", ".")]);
+    for script in [
+        "iptables-nft -A INPUT -i $'e\\n-N x' -j DROP",
+        "iptables-legacy -A INPUT -i $'e\\n-N x' -j DROP",
+        "iptables-nft -A INPUT -i '\"q' -j DROP; iptables-nft -A INPUT -j ACCEPT",
+        "iptables-legacy -A INPUT -i '\"q' -j DROP; iptables-legacy -A INPUT -j ACCEPT",
+        "iptables-legacy -N '\"x'; iptables-legacy -A '\"x' -j DROP; iptables-legacy -A INPUT -j '\"x'",
+        "iptables-legacy -A INPUT -i '--comment \"x' -j DROP; iptables-legacy -A INPUT -m comment --comment 'a b' -j DROP",
+        "iptables-legacy -A INPUT ! -i 'lo -p tcp' -j DROP",
+        "iptables-nft -A INPUT ! -i 'lo -p tcp' -j DROP",
+        "iptables-legacy -A INPUT -m recent --set --name 'a -j ACCEPT' -j DROP",
+        "iptables-nft -A INPUT -m comment --comment $'a\\nCOMMIT' -j DROP",
+        "iptables-legacy -A INPUT -m comment --comment $'a\\nCOMMIT' -j DROP",
+    ] {
+        let checked = judge(script, &["--input", allow_all.path(), "--ipv6", "false"]);
+        assert!(matches!(checked.code, 1 | 3), "{script}: {:#}", checked.json);
+    }
+}
+
+#[test]
+fn tables_and_chains_that_are_not_in_force_are_no_compliance() {
+    let allow_all = AllowlistDir::new(&[("global", "^-\n"), ("nftables", ".")]);
+    let filter = "nft add table ip filter; nft add chain ip filter INPUT";
+    for (script, reason) in [
+        ("iptables-nft -A INPUT -j DROP; nft add table ip filter '{ flags dormant; }'".to_owned(), "TableInactive"),
+        (format!("{filter}; nft add rule ip filter INPUT counter drop"), "TableInactive"),
+    ] {
+        let checked = judge(&script, &["--input", allow_all.path(), "--ipv6", "false"]);
+        checked.expect("unknown", 3);
+        assert!(checked.reasons().contains(&reason), "{script}: {:#}", checked.json);
+    }
+    // a base chain elsewhere is judged as the native chain it is
+    let foreign = format!("{filter} '{{ type filter hook prerouting priority -5; }}'");
+    let checked = judge(&foreign, &["--profile", "base", "--ipv6", "false"]);
+    assert_eq!(checked.code, 0, "an accepting base chain is allowed by the profile: {:#}", checked.json);
+    let checked = judge(&foreign, &["--input", AllowlistDir::new(&[]).path(), "--ipv6", "false"]);
+    assert!(checked.lines().iter().any(|line| line.starts_with("chain ip filter INPUT ")), "{:#}", checked.json);
+}
+
+#[test]
+fn one_conntrack_rule_is_one_problem_and_not_thousands() {
+    let netns = Netns::new();
+    netns.sh(
+        "(echo '*filter'; for i in $(seq 2000); do echo \"-A INPUT -s 10.0.0.1 -j ACCEPT\"; done; echo COMMIT) |
+            iptables-nft-restore
+         nft add rule ip filter INPUT ct state established accept",
+    );
+    let checked = netns.check(&["--profile", "base", "--ipv6", "false"]);
+    checked.expect("violations", 1);
+    assert_eq!(checked.lines(), ["ip filter INPUT ct state established accept"]);
+    assert_eq!(checked.json["problems"].as_array().unwrap().len(), 1, "{:#}", checked.json["problems"]);
+    assert_eq!(checked.reasons(), ["TableUnreadable"]);
+}
+
+#[test]
+fn arptables_legacy_is_not_passed_over() {
+    let netns = Netns::new();
+    netns.sh("arptables-legacy -A INPUT -j DROP");
+    let checked = netns.check(&["--profile", "base"]);
+    checked.expect("unknown", 3);
+    assert_eq!(checked.reasons(), ["UnreadTables"]);
+}
+
+#[test]
+fn without_capabilities_the_refusal_is_one_sentence() {
+    let netns = Netns::new();
+    netns.sh("iptables-nft -A INPUT -j ACCEPT");
+    let output = netns
+        .command("setpriv")
+        .args(["--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups"])
+        .args([super::support::MONITOR, "check", "--format", "json", "--profile", "base"])
+        .output()
+        .unwrap();
+    let checked = Checked::of(&output);
+    checked.expect("unknown", 3);
+    assert!(checked.reasons().contains(&"PermissionDenied"), "{:#}", checked.json);
+}

@@ -3,8 +3,12 @@
 mod support;
 
 mod allowlist_dir;
+mod agent;
+mod faults;
 mod hostile;
+mod layers;
 mod native;
 mod output;
 mod profiles;
+mod saved;
 mod shapes;

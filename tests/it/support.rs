@@ -102,3 +102,101 @@ impl Drop for Netns {
 pub fn lossy(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
+
+/// The program under test.
+pub const MONITOR: &str = env!("CARGO_BIN_EXE_monitor");
+
+/// The outcome of `monitor check --format json`.
+#[derive(Debug)]
+pub struct Checked {
+    pub code: i32,
+    pub json: serde_json::Value,
+    pub stderr: String,
+}
+
+impl Checked {
+    /// Reads what a finished `monitor check --format json` printed.
+    ///
+    /// # Panics
+    /// If that is not one JSON document.
+    pub fn of(output: &Output) -> Self {
+        let json = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error} in the report of {}: {}", output.status, lossy(output)));
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Self { code: output.status.code().unwrap_or(-1), json, stderr }
+    }
+
+    pub fn verdict(&self) -> &str {
+        self.json["verdict"].as_str().expect("a verdict")
+    }
+
+    /// The lines of the violations.
+    pub fn lines(&self) -> Vec<&str> {
+        let violations = self.json["violations"].as_array().expect("an array");
+        violations.iter().map(|violation| violation["line"].as_str().expect("a line")).collect()
+    }
+
+    /// The reasons of the problems, without repetition.
+    pub fn reasons(&self) -> Vec<&str> {
+        let problems = self.json["problems"].as_array().expect("an array");
+        let mut reasons: Vec<_> = problems.iter().map(|problem| problem["reason"].as_str().expect("text")).collect();
+        reasons.dedup();
+        reasons
+    }
+
+    /// How many rules were read in all tables.
+    pub fn rules(&self) -> u64 {
+        let tables = self.json["tables"].as_array().expect("an array");
+        tables.iter().map(|table| table["rules"].as_u64().expect("a number")).sum()
+    }
+
+    #[track_caller]
+    pub fn expect(&self, verdict: &str, code: i32) -> &Self {
+        assert_eq!((self.verdict(), self.code), (verdict, code), "{:#}\n{}", self.json, self.stderr);
+        self
+    }
+}
+
+impl Netns {
+    /// `monitor check --format json` inside, with these further arguments.
+    pub fn check(&self, args: &[&str]) -> Checked {
+        let output = self
+            .command(MONITOR)
+            .args(["check", "--format", "json"])
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program under test");
+        Checked::of(&output)
+    }
+}
+
+/// A directory of allowlist files.
+pub struct AllowlistDir(tempfile::TempDir);
+
+impl AllowlistDir {
+    /// A directory with these files.
+    pub fn new(files: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).expect("a file in it");
+        }
+        Self(directory)
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.path().to_str().expect("UTF-8")
+    }
+}
+
+/// Waits until `done` says so.
+///
+/// # Panics
+/// After `limit`, with what was waited for.
+pub fn wait_until(what: &str, limit: std::time::Duration, mut done: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + limit;
+    while !done() {
+        assert!(std::time::Instant::now() < end, "after {limit:?} still waiting until {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
