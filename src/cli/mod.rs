@@ -1,3 +1,4 @@
 //! The command line: arguments, subcommands and the writers of their output.
 
+pub mod compat;
 pub mod output;
