@@ -161,16 +161,19 @@ impl Translation {
         }
     }
 
-    /// Go takes the next argument whatever it is; of our own spelling clap may still say that it is missing.
+    /// Go takes the next argument whatever it is. Behind a spelling of ours a flag stays as it is, so that clap can
+    /// say that the value is missing.
     fn value<I: Iterator<Item = OsString>>(&mut self, name: &str, flag: &Flag, rest: Rest<I>) {
+        if let Some(value) = flag.value {
+            return self.assign(name, value);
+        }
         let is_ours = flag.has_two_dashes && flag.name == name;
-        let next = match flag.value {
-            Some(_) => None,
-            None => rest.next_if(|next| !is_ours || !is_dashed(next)),
-        };
-        match flag.value.or(next.as_deref().map(OsStrExt::as_bytes)) {
-            Some(value) => self.assign(name, value),
-            None => self.out.push(format!("--{name}").into()),
+        match rest.next() {
+            Some(next) if !is_ours || !is_dashed(&next) => self.assign(name, next.as_bytes()),
+            next => {
+                self.out.push(format!("--{name}").into());
+                self.out.extend(next);
+            }
         }
     }
 
