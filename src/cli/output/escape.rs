@@ -22,7 +22,7 @@ pub(super) fn line(bytes: &[u8]) -> Printable<'_> {
     }
 }
 
-/// As [`line`], for text whose reader need not know whether it was escaped.
+/// As [`line()`], for text whose reader need not know whether it was escaped.
 fn text(text: &str) -> Cow<'_, str> {
     line(text.as_bytes()).text
 }
