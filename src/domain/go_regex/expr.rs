@@ -1,7 +1,9 @@
 //! The trees a pattern becomes, for any text and for ASCII, built side by side.
 //! Knows nothing of how a pattern is written.
 
-use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, ClassUnicode, Hir, Repetition};
+use regex_syntax::hir::{Class, ClassBytes, ClassBytesRange, ClassUnicode, Hir, Look, Repetition};
+
+use super::class;
 
 /// A part of a pattern that can be repeated as a whole.
 pub(super) struct Expr {
@@ -42,4 +44,11 @@ impl Expr {
         };
         Self { unicode: repeat(self.unicode), ascii: repeat(self.ascii), repeats, depth: self.depth + 1 }
     }
+}
+
+/// A search that starts between characters only: for bytes, `\B` is also true inside of one.
+pub(super) fn from_a_character_on(tree: Hir) -> Hir {
+    let any = Hir::class(Class::Unicode(class::any(true)));
+    let skipped = Hir::repetition(Repetition { min: 0, max: None, greedy: false, sub: Box::new(any) });
+    Hir::concat(vec![Hir::look(Look::Start), skipped, tree])
 }

@@ -27,7 +27,7 @@ pub const MAX_DEPTH: u32 = 100;
 /// Neither tree holds captures, and every repeat is greedy: only whether a text matches can be asked.
 #[derive(Clone, Debug)]
 pub struct GoRegex {
-    /// For UTF-8 text. Go reads each byte that is not part of UTF-8 as U+FFFD: decode with [`decode_as_go`] first.
+    /// For UTF-8 text; an engine may search it byte by byte. Go reads each byte that is not part of UTF-8 as U+FFFD: decode with [`decode_as_go`] first.
     pub unicode: Hir,
     /// For text that is ASCII: the same answers, a small fraction of the states.
     pub ascii: Hir,

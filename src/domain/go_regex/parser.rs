@@ -4,7 +4,7 @@
 use regex_syntax::hir::{ClassUnicode, Hir, Look};
 
 use super::expr::Expr;
-use super::{ErrorKind, GoRegex, MAX_DEPTH, MAX_PATTERN_CHARS, SyntaxError, class};
+use super::{ErrorKind, GoRegex, MAX_DEPTH, MAX_PATTERN_CHARS, SyntaxError, class, expr};
 
 /// The most that one repeat, or all repeats around one another together, may ask for.
 const MAX_REPEAT: u32 = 1000;
@@ -42,6 +42,8 @@ pub(super) struct Parser {
     group: Group,
     /// Where the repeat starts that was the last thing read, if it was.
     repeat_at: Option<usize>,
+    /// Whether `\B` was read.
+    has_not_boundary: bool,
 }
 
 impl Parser {
@@ -60,6 +62,7 @@ impl Parser {
             return Err(self.error(self.group.opened_at, ErrorKind::UnclosedGroup));
         }
         let Expr { unicode, ascii, .. } = self.group.close();
+        let unicode = if self.has_not_boundary { expr::from_a_character_on(unicode) } else { unicode };
         Ok(GoRegex { unicode, ascii })
     }
 
@@ -102,7 +105,10 @@ impl Parser {
             Some('A') => self.look(Look::Start, 2),
             Some('z') => self.look(Look::End, 2),
             Some('b') => self.look(Look::WordAscii, 2),
-            Some('B') => self.look(Look::WordAsciiNegate, 2),
+            Some('B') => {
+                self.has_not_boundary = true;
+                self.look(Look::WordAsciiNegate, 2);
+            }
             Some('Q') => self.quoted(),
             _ => match self.class_escape()? {
                 Some(set) => self.push(Expr::class(set)),

@@ -1,12 +1,13 @@
 use proptest::prelude::*;
-use regex_automata::meta::Regex;
+use regex_automata::meta::{Config, Regex};
 
 use super::*;
 
 /// Whether a text matches, by both trees where both apply; none where the pattern is refused.
 fn is_match(pattern: &str, subject: &[u8]) -> Option<bool> {
     let parsed = GoRegex::parse(pattern).ok()?;
-    let unicode = Regex::builder().build_from_hir(&parsed.unicode).unwrap();
+    let bytewise = Config::new().utf8_empty(false);
+    let unicode = Regex::builder().configure(bytewise).build_from_hir(&parsed.unicode).unwrap();
     let found = unicode.is_match(decode_as_go(subject).as_bytes());
     if subject.is_ascii() {
         let ascii = Regex::builder().build_from_hir(&parsed.ascii).unwrap();
