@@ -1,0 +1,106 @@
+//! From files to patterns that each compile within the limits, and the list of those that do not.
+//! Does not match.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::go_regex::GoRegex;
+
+use super::program::{self, Members};
+use super::{BrokenPattern, List, MAX_FILE_BYTES, MAX_PATTERNS, Pattern, PatternFile};
+
+/// The most that all patterns of an allowlist together may take, in bytes, for each of the two kinds of text.
+const MAX_TOTAL_BYTES: usize = 12 << 20;
+
+pub(super) fn read(files: &[PatternFile]) -> (Vec<Pattern>, Vec<BrokenPattern>, BTreeMap<List, Members>) {
+    let mut reader = Reader::default();
+    for file in files {
+        reader.read_file(file);
+    }
+    (reader.patterns, reader.broken, reader.members)
+}
+
+#[derive(Default)]
+struct Reader {
+    patterns: Vec<Pattern>,
+    broken: Vec<BrokenPattern>,
+    members: BTreeMap<List, Members>,
+    ascii_bytes: usize,
+    unicode_bytes: usize,
+    is_full: bool,
+}
+
+/// Where in a line, and why.
+struct Fault {
+    column: usize,
+    reason: String,
+}
+
+impl Reader {
+    fn read_file(&mut self, file: &PatternFile) {
+        if file.text.len() > MAX_FILE_BYTES {
+            let reason = format!("the file is larger than {MAX_FILE_BYTES} bytes; none of it is used");
+            self.broken.push(BrokenPattern::new(&file.origin, 1, 1, &reason, ""));
+            return;
+        }
+        let origin: Arc<str> = file.origin.as_str().into();
+        for (index, line) in file.text.split(|&byte| byte == b'\n').enumerate() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.is_empty() && !self.is_full {
+                self.read_line(file.list, &origin, index + 1, line);
+            }
+        }
+    }
+
+    fn read_line(&mut self, list: List, origin: &Arc<str>, number: usize, line: &[u8]) {
+        let result = if self.patterns.len() + self.broken.len() < MAX_PATTERNS {
+            self.compile(list, line)
+        } else {
+            self.is_full = true;
+            let reason =
+                format!("more than {MAX_PATTERNS} patterns: this line and all after it are not used");
+            Err(Fault { column: 1, reason })
+        };
+        match result {
+            Ok(text) => {
+                let text = text.into();
+                self.patterns.push(Pattern { list, origin: Arc::clone(origin), line: number, text });
+            }
+            Err(Fault { column, reason }) => {
+                let text = String::from_utf8_lossy(line);
+                self.broken.push(BrokenPattern::new(origin, number, column, &reason, &text));
+            }
+        }
+    }
+
+    fn compile<'l>(&mut self, list: List, line: &'l [u8]) -> Result<&'l str, Fault> {
+        let text = std::str::from_utf8(line).map_err(|error| {
+            let valid = line.get(..error.valid_up_to()).unwrap_or_default();
+            let column = String::from_utf8_lossy(valid).chars().count() + 1;
+            Fault { column, reason: "a byte that is not UTF-8".to_owned() }
+        })?;
+        let fault = |reason: &str| Fault { column: 1, reason: reason.to_owned() };
+        if text.chars().all(char::is_whitespace) {
+            return Err(fault("a line of only white space would allow every rule; remove it"));
+        }
+        let parsed = GoRegex::parse(text)
+            .map_err(|error| Fault { column: error.column, reason: error.kind.to_string() })?;
+        let id = self.patterns.len();
+        let members = self.members.entry(list).or_default();
+        if let Some(line) = program::exact_line(&parsed) {
+            members.add_exact(line, id);
+            return Ok(text);
+        }
+        let sizes = program::ascii_bytes(&parsed).zip(program::unicode_bytes(&parsed));
+        let (ascii, unicode) = sizes.ok_or_else(|| fault("the pattern is too large: repeat less"))?;
+        if self.ascii_bytes + ascii > MAX_TOTAL_BYTES || self.unicode_bytes + unicode > MAX_TOTAL_BYTES {
+            return Err(fault(
+                "the patterns before this one already need all the memory that patterns may use",
+            ));
+        }
+        self.ascii_bytes += ascii;
+        self.unicode_bytes += unicode;
+        members.add_regex(parsed.ascii, id);
+        Ok(text)
+    }
+}
