@@ -52,7 +52,6 @@ pub struct Keeper {
 /// One allowlist: what was read last, and the last version without a broken pattern.
 #[derive(Debug, Default)]
 struct Slot {
-    files: Vec<PatternFile>,
     parsed: Option<Arc<Allowlist>>,
     good: Option<Arc<Allowlist>>,
 }
@@ -127,11 +126,10 @@ impl Slot {
     /// Compiles only what changed.
     fn parse(&mut self, files: Vec<PatternFile>) -> Arc<Allowlist> {
         match &self.parsed {
-            Some(parsed) if self.files == files => Arc::clone(parsed),
+            Some(parsed) if parsed.is_same_source(&files) => Arc::clone(parsed),
             _ => {
                 let parsed = Arc::new(Allowlist::parse(&files));
                 log::debug!(patterns = parsed.len(), broken = parsed.broken().len(); "allowlist loaded");
-                self.files = files;
                 self.parsed = Some(Arc::clone(&parsed));
                 parsed
             }

@@ -43,7 +43,7 @@ pub enum Exit {
 /// Checks every iptables and nftables rule of this node against allowlists, and never calls a node compliant that was
 /// not fully read and understood.
 #[derive(Debug, Parser)]
-#[command(name = "monitor", args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(name = "monitor", args_conflicts_with_subcommands = true, args_override_self = true, max_term_width = 100)]
 struct Arguments {
     #[command(flatten)]
     agent: agent::AgentArguments,

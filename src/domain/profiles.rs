@@ -12,7 +12,13 @@ macro_rules! profile {
 type ProfileFiles = &'static [(List, &'static str, &'static str)];
 
 const PROFILES: [(&str, ProfileFiles); 2] = [
-    ("base", profile!("base": Global "global", Nftables "nftables")),
+    (
+        "base",
+        profile!(
+            "base": Global "global", Nat "nat", Mangle "mangle", Filter "filter", Raw "raw", Security "security",
+            Nftables "nftables"
+        ),
+    ),
     ("kubernetes", profile!("kubernetes": Nat "nat", Mangle "mangle", Filter "filter")),
 ];
 

@@ -103,7 +103,7 @@ pub struct Report {
 impl Report {
     /// Violations outrank problems; problems that decide outrank silence.
     pub fn verdict(&self) -> Verdict {
-        if self.violation_count > 0 {
+        if self.violation_count > 0 || !self.violations.is_empty() {
             Verdict::Violations
         } else if self.problems.iter().any(|problem| problem.reason.is_decisive()) {
             Verdict::Unknown

@@ -86,6 +86,7 @@ struct IptablesDump {
     tables: Vec<KernelTable>,
     /// Remarks of the tool about tables it cannot print.
     remarks: Vec<Vec<u8>>,
+    generator: Option<Generator>,
 }
 
 impl IptablesDump {
@@ -104,6 +105,7 @@ impl IptablesDump {
             running: Some(dump::start(program, &context.deadline())),
             tables,
             remarks: Vec::new(),
+            generator: None,
         })
     }
 
@@ -131,23 +133,22 @@ impl IptablesDump {
         let Some(running) = self.running.take() else { return };
         let program = self.program;
         let ended = running.and_then(|running| {
-            dump::stream(running, &mut |item| self.take(item, audit, attempt))
+            dump::stream(running, &mut |item| self.take(item, audit))
         });
         match ended {
-            Ok(ended) => dump::ending_problems(program, &ended, &[LEGACY_WARNING])
-                .into_iter()
-                .for_each(|problem| audit.problem(problem)),
+            Ok(ended) => {
+                let problems = dump::ending_problems(program, &ended, &[LEGACY_WARNING]);
+                problems.into_iter().for_each(|problem| audit.problem(problem));
+                check_version(program, self.generator.as_ref(), audit);
+            }
             Err(error) => audit.problem(dump::command_problem(&error)),
         }
+        attempt.tool(self.generator.take());
     }
 
-    fn take(&mut self, item: Item<'_>, audit: &mut Audit<'_>, attempt: &mut Attempt) {
+    fn take(&mut self, item: Item<'_>, audit: &mut Audit<'_>) {
         match item {
-            Item::Header(header) => {
-                let generator = Generator::parse(header);
-                check_version(self.program, generator.as_ref(), audit);
-                attempt.tool(generator);
-            }
+            Item::Header(header) => self.generator = Generator::parse(header),
             Item::Table(name) => self.take_table(name, audit),
             Item::Entry(entry) => self.take_entry(&entry, audit),
             Item::Remark(remark) if remark.starts_with(b"# Completed on ") => {}
