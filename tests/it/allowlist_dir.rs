@@ -14,36 +14,37 @@ use iptables_monitor::host::config_dir::{DirError, PatternDir, read_patterns};
 use tempfile::TempDir;
 
 fn dir_with(files: &[(&str, &str)]) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a temporary directory");
     for (name, text) in files {
-        fs::write(dir.path().join(name), text).unwrap();
+        fs::write(dir.path().join(name), text).expect("a temporary directory");
     }
     dir
 }
 
 fn texts(read: &PatternDir) -> Vec<(List, &str)> {
-    read.files.iter().map(|file| (file.list, std::str::from_utf8(&file.text).unwrap())).collect()
+    read.files.iter().map(|file| (file.list, std::str::from_utf8(&file.text).expect("UTF-8"))).collect()
 }
 
 /// Does what kubelet does for a new version of a ConfigMap, and deletes the old one.
 fn publish(mount: &Path, generation: usize) {
     let name = format!("..{generation}");
     let dir = mount.join(&name);
-    fs::create_dir(&dir).unwrap();
+    fs::create_dir(&dir).expect("a temporary directory");
     for list in List::ALL {
         // Only every second generation has all files.
         if generation.is_multiple_of(2) || list != List::Security {
-            fs::write(dir.join(list.as_str()), format!("^{}-{generation}$\n", list.as_str())).unwrap();
+            fs::write(dir.join(list.as_str()), format!("^{}-{generation}$\n", list.as_str()))
+                .expect("a temporary directory");
         }
     }
     let old = fs::read_link(mount.join("..data")).ok();
-    symlink(&name, mount.join("..data_tmp")).unwrap();
-    fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
+    symlink(&name, mount.join("..data_tmp")).expect("a temporary directory");
+    fs::rename(mount.join("..data_tmp"), mount.join("..data")).expect("a temporary directory");
     for list in List::ALL {
         drop(symlink(Path::new("..data").join(list.as_str()), mount.join(list.as_str())));
     }
     if let Some(old) = old {
-        fs::remove_dir_all(mount.join(old)).unwrap();
+        fs::remove_dir_all(mount.join(old)).expect("a temporary directory");
     }
 }
 
@@ -80,8 +81,8 @@ fn every_read_of_a_changing_config_map_is_one_generation() {
 fn generation_of(read: &PatternDir) -> usize {
     let texts = texts(read);
     let (_, first) = texts.first().expect("never empty");
-    let number = first.trim_matches(['^', '$', '\n']).rsplit('-').next().unwrap();
-    let generation: usize = number.parse().unwrap();
+    let number = first.trim_matches(['^', '$', '\n']).rsplit('-').next().expect("a number");
+    let generation: usize = number.parse().expect("a number");
     let expected: Vec<(List, String)> = List::ALL
         .into_iter()
         .filter(|&list| generation.is_multiple_of(2) || list != List::Security)
@@ -200,7 +201,7 @@ fn as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> T {
             rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("run the tests as root");
             work()
         });
-        thread.join().unwrap()
+        thread.join().expect("the reader does not panic")
     })
 }
 
