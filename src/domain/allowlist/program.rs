@@ -16,9 +16,9 @@ use crate::domain::go_regex::GoRegex;
 use super::{List, Pattern, Text};
 
 /// The most that one pattern may take, in bytes of its automaton. `.{0,200}` takes a few thousand for ASCII.
-const MAX_ASCII_BYTES: usize = 256 << 10;
+pub(super) const MAX_ASCII_BYTES: usize = 256 << 10;
 /// The same for text that is not ASCII, where each character is several states.
-const MAX_UNICODE_BYTES: usize = 1 << 20;
+pub(super) const MAX_UNICODE_BYTES: usize = 1 << 20;
 /// A list's automaton as a whole; what the reader lets through is far below.
 const MAX_SET_BYTES: usize = 32 << 20;
 

@@ -10,7 +10,10 @@ use super::program::{self, Members};
 use super::{BrokenPattern, List, MAX_FILE_BYTES, MAX_PATTERNS, Pattern, PatternFile};
 
 /// The most that all patterns of an allowlist together may take, in bytes, for each of the two kinds of text.
-const MAX_TOTAL_BYTES: usize = 12 << 20;
+const MAX_TOTAL_BYTES: usize = 10 << 20;
+
+/// What naming a Unicode class counts for, in bytes: reading one costs time even where the result is small.
+const CLASS_BYTES: usize = 4 << 10;
 
 pub(super) fn read(files: &[PatternFile]) -> (Vec<Pattern>, Vec<BrokenPattern>, BTreeMap<List, Members>) {
     let mut reader = Reader::default();
@@ -53,13 +56,13 @@ impl Reader {
     }
 
     fn read_line(&mut self, list: List, origin: &Arc<str>, number: usize, line: &[u8]) {
-        let result = if self.patterns.len() + self.broken.len() < MAX_PATTERNS {
-            self.compile(list, line)
-        } else {
-            self.is_full = true;
-            let reason =
-                format!("more than {MAX_PATTERNS} patterns: this line and all after it are not used");
-            Err(Fault { column: 1, reason })
+        let result = match self.limit_reached() {
+            Some(reason) => {
+                self.is_full = true;
+                let reason = format!("{reason}: this line and all after it are not used");
+                Err(Fault { column: 1, reason })
+            }
+            None => self.compile(list, line),
         };
         match result {
             Ok(text) => {
@@ -73,6 +76,14 @@ impl Reader {
         }
     }
 
+    fn limit_reached(&self) -> Option<String> {
+        if self.patterns.len() + self.broken.len() >= MAX_PATTERNS {
+            return Some(format!("more than {MAX_PATTERNS} patterns"));
+        }
+        let is_spent = self.ascii_bytes.max(self.unicode_bytes) > MAX_TOTAL_BYTES;
+        is_spent.then(|| "the patterns before this one take all the memory that patterns may use".to_owned())
+    }
+
     fn compile<'l>(&mut self, list: List, line: &'l [u8]) -> Result<&'l str, Fault> {
         let text = std::str::from_utf8(line).map_err(|error| {
             let valid = line.get(..error.valid_up_to()).unwrap_or_default();
@@ -83,6 +94,7 @@ impl Reader {
         if text.chars().all(char::is_whitespace) {
             return Err(fault("a line of only white space would allow every rule; remove it"));
         }
+        self.unicode_bytes += CLASS_BYTES * (text.matches(r"\p").count() + text.matches(r"\P").count());
         let parsed = GoRegex::parse(text)
             .map_err(|error| Fault { column: error.column, reason: error.kind.to_string() })?;
         let id = self.patterns.len();
@@ -91,15 +103,12 @@ impl Reader {
             members.add_exact(line, id);
             return Ok(text);
         }
-        let sizes = program::ascii_bytes(&parsed).zip(program::unicode_bytes(&parsed));
-        let (ascii, unicode) = sizes.ok_or_else(|| fault("the pattern is too large: repeat less"))?;
-        if self.ascii_bytes + ascii > MAX_TOTAL_BYTES || self.unicode_bytes + unicode > MAX_TOTAL_BYTES {
-            return Err(fault(
-                "the patterns before this one already need all the memory that patterns may use",
-            ));
+        let (ascii, unicode) = (program::ascii_bytes(&parsed), program::unicode_bytes(&parsed));
+        self.ascii_bytes += ascii.unwrap_or(program::MAX_ASCII_BYTES);
+        self.unicode_bytes += unicode.unwrap_or(program::MAX_UNICODE_BYTES);
+        if ascii.is_none() || unicode.is_none() {
+            return Err(fault("the pattern is too large: repeat less"));
         }
-        self.ascii_bytes += ascii;
-        self.unicode_bytes += unicode;
         members.add_regex(parsed.ascii, id);
         Ok(text)
     }

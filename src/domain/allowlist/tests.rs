@@ -115,11 +115,38 @@ fn files_and_lists_have_a_largest_size() {
 fn many_patterns_together_have_a_limit_too() {
     let text: String = (0..2_000).map(|n| format!("^x{n} .{{0,600}}$\n")).collect();
     let allowlist = global(text);
-    assert!((10..2_000).contains(&allowlist.len()), "{}", allowlist.len());
-    assert_eq!(allowlist.len() + allowlist.broken().len(), 2_000);
-    assert!(broken(&allowlist)[0].contains("need all the memory"));
+    let count = allowlist.len();
+    assert!((10..2_000).contains(&count), "{count}");
+    let reason = "the patterns before this one take all the memory that patterns may use";
+    let expected = format!(
+        "dir/global:{}:1: {reason}: this line and all after it are not used: ^x{count} .{{0,600}}$",
+        count + 1
+    );
+    assert_eq!(broken(&allowlist), [expected]);
     assert!(allowlist.allows(None, b"x9 y") && allowlist.allows(None, "x9 é".as_bytes()));
     assert!(!allowlist.allows(None, b"x1999 y"));
+}
+
+#[test]
+fn ordinary_patterns_fit_in_thousands() {
+    let text: String = (0..3_000)
+        .map(|n| format!("^-A KUBE-SVC-{n}[A-Z0-9]{{13}} .*-j KUBE-SEP-[A-Z0-9]{{16}}$\n"))
+        .collect();
+    assert_eq!(broken(&global(text)), [""; 0]);
+    let text: String = (0..MAX_PATTERNS).map(|n| format!("^-A CHAIN-{n} \n")).collect();
+    let allowlist = global(text);
+    assert_eq!(allowlist.len(), MAX_PATTERNS);
+    assert!(allowlist.allows(None, b"-A CHAIN-9999 -j X") && !allowlist.allows(None, b"-A CHAIN-10000 -j X"));
+}
+
+/// Each of these takes a millisecond to refuse, or to read and find harmless: only the first few are tried.
+#[test]
+fn patterns_that_only_take_time_have_a_limit() {
+    for pattern in [r"\pL{500}", r"(?i)[\pL\PL\pL\PL]"] {
+        let allowlist = global(format!("{pattern}\n").repeat(9_000));
+        assert!(allowlist.len() + allowlist.broken().len() < 1_000, "{pattern}: {}", allowlist.len());
+        assert!(broken(&allowlist).last().unwrap().contains("all the memory"));
+    }
 }
 
 #[test]
