@@ -98,7 +98,8 @@ impl Slot {
         match config_dir::read_patterns(directory) {
             Ok(read) => {
                 for name in read.unknown {
-                    log::warn!(path:% = directory.display(), file = name; "not the name of an allowlist file: ignored");
+                    let file = name.escape_debug().to_string();
+                    log::warn!(path:% = directory.display(), file; "not the name of an allowlist file: ignored");
                 }
                 files.extend(read.files);
             }
@@ -108,13 +109,17 @@ impl Slot {
                 problems.push(Problem::new(Reason::NoAllowlist, chain_of(&error)));
             }
         }
+        let is_new = self.parsed.as_ref().is_none_or(|parsed| !parsed.is_same_source(&files));
         let parsed = self.parse(files);
         let broken = parsed.broken();
         let kept = self.good.as_ref().filter(|_| !broken.is_empty());
         let remark = if kept.is_some() { "; the last good allowlist stays in force" } else { "" };
-        problems.extend(
-            broken.iter().map(|pattern| Problem::new(Reason::BrokenPattern, format!("{pattern}{remark}"))),
-        );
+        for pattern in broken {
+            if is_new {
+                log::warn!("{pattern}{remark}");
+            }
+            problems.push(Problem::new(Reason::BrokenPattern, format!("{pattern}{remark}")));
+        }
         let is_whole = !is_missing && (broken.is_empty() || kept.is_some());
         let in_force = InForce { patterns: kept.cloned().unwrap_or_else(|| Arc::clone(&parsed)), is_whole };
         if is_whole {

@@ -14,7 +14,8 @@ use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 /// The versions of iptables-nft-save whose printing was compared with the kernel (`domain::shapes`).
 const VERIFIED_VERSIONS: [&str; 1] = ["1.8.9"];
 /// What iptables-nft-save says of legacy tables, which are read by themselves.
-const LEGACY_WARNING: &str = "# Warning: iptables-legacy tables present";
+const LEGACY_WARNINGS: [&str; 2] =
+    ["# Warning: iptables-legacy tables present", "# Warning: ip6tables-legacy tables present"];
 
 /// Reads every nf_tables table once. What goes wrong is a problem of the audit.
 pub fn read(context: &Context<'_>, audit: &mut Audit<'_>) -> Attempt {
@@ -137,7 +138,7 @@ impl IptablesDump {
         });
         match ended {
             Ok(ended) => {
-                let problems = dump::ending_problems(program, &ended, &[LEGACY_WARNING]);
+                let problems = dump::ending_problems(program, &ended, &LEGACY_WARNINGS);
                 problems.into_iter().for_each(|problem| audit.problem(problem));
                 check_version(program, self.generator.as_ref(), audit);
             }
