@@ -1,1 +1,10 @@
-//! To come.
+//! The text of iptables-nft-save against the kernel's rules: what the shape check trusts must be right.
+//! Each test works in namespaces of its own; none looks at this machine's rules.
+
+mod fuzz;
+mod kernel;
+mod listed;
+mod native;
+mod places;
+mod wire;
+mod xt;

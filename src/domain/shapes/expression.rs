@@ -56,7 +56,7 @@ pub(super) const META_MARK: u32 = 3;
 pub(super) const META_IIFNAME: u32 = 6;
 pub(super) const META_OIFNAME: u32 = 7;
 pub(super) const META_L4PROTO: u32 = 16;
-const META_NFTRACE: u32 = 23;
+const META_NFTRACE: u32 = 12;
 pub(super) const NETWORK_HEADER: u32 = 1;
 pub(super) const TRANSPORT_HEADER: u32 = 2;
 

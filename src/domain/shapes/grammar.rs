@@ -276,9 +276,9 @@ fn is_nflog_prefix(prefix: &[u8]) -> bool {
     (1..=127).contains(&prefix.len()) && !prefix.iter().any(u8::is_ascii_control)
 }
 
-/// Not a whole number of 0xff bytes: only then iptables masks, otherwise it loads fewer bytes.
+/// Not some 0xff bytes and then only zeros: such a prefix iptables writes as a shorter load instead.
 fn is_odd_mask(mask: &[u8]) -> bool {
-    mask.iter().find(|byte| **byte != 0xff).is_some_and(|byte| *byte != 0)
+    mask.iter().skip_while(|byte| **byte == 0xff).any(|byte| *byte != 0)
 }
 
 fn fits(value: &[u8], mask: &[u8]) -> bool {

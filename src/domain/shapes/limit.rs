@@ -11,15 +11,23 @@ const BURST_MAX: u32 = 10_000;
 
 /// Whether the rate that iptables prints for this limit is this limit.
 pub(super) fn is_canonical(rate: u64, unit: u64, burst: u32) -> bool {
-    let interval = (unit * u64::from(UNITS.contains(&unit))).saturating_mul(SCALE).checked_div(rate);
-    burst <= BURST_MAX && interval.is_some_and(|interval| printed(interval) == Some((rate, unit)))
+    let interval = unit.saturating_mul(SCALE).checked_div(rate);
+    let is_unit = UNITS.contains(&unit) && burst <= BURST_MAX;
+    is_unit && interval.is_some_and(|interval| printed(interval, SCALE) == Some((rate, unit)))
+}
+
+/// Whether the rate that iptables prints for an interval, of which a second has `scale`, means this interval.
+pub(super) fn is_canonical_interval(interval: u64, scale: u64) -> bool {
+    printed(interval, scale)
+        .and_then(|(rate, unit)| (unit * scale).checked_div(rate))
+        .is_some_and(|again| again == interval)
 }
 
 /// The rate and unit that iptables chooses for an interval: the longest unit that is not much rounded by the next.
-fn printed(interval: u64) -> Option<(u64, u64)> {
+fn printed(interval: u64, scale: u64) -> Option<(u64, u64)> {
     let mut chosen = None;
     for unit in UNITS {
-        let scaled = unit * SCALE;
+        let scaled = unit * scale;
         let rate = scaled.checked_div(interval)?;
         if chosen.is_some() && (interval > scaled || rate < scaled % interval) {
             break;

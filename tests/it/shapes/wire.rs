@@ -1,0 +1,139 @@
+//! Writes nf_tables rules with bare netlink messages, as a program without libnftables could.
+//! Checks nothing: the kernel does.
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+
+use iptables_monitor::domain::ruleset::Family;
+use iptables_monitor::domain::shapes::attributes::Attributes;
+
+/// One expression: its name and its attributes, each with its encoded value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expr {
+    pub name: Vec<u8>,
+    pub attributes: Vec<(u16, Vec<u8>)>,
+}
+
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(value.len() + 4).expect("a short attribute");
+    let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+impl Expr {
+    pub fn new(name: &str, attributes: &[(u16, &[u8])]) -> Self {
+        let attributes = attributes.iter().map(|(kind, value)| (*kind, value.to_vec())).collect();
+        Self { name: [name.as_bytes(), b"\0"].concat(), attributes }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        const NESTED: u16 = 0x8000;
+        let data: Vec<u8> = self.attributes.iter().flat_map(|(kind, value)| attribute(*kind, value)).collect();
+        let element = [attribute(1, &self.name), attribute(2 | NESTED, &data)].concat();
+        attribute(1 | NESTED, &element)
+    }
+}
+
+pub fn encode(rule: &[Expr]) -> Vec<u8> {
+    rule.iter().flat_map(Expr::encode).collect()
+}
+
+/// The expressions of a rule that the kernel listed.
+pub fn decode(expressions: &[u8]) -> Vec<Expr> {
+    Attributes::new(expressions)
+        .map(|element| {
+            let mut expr = Expr { name: Vec::new(), attributes: Vec::new() };
+            for part in Attributes::new(element.expect("well formed").value) {
+                let part = part.expect("well formed");
+                if part.kind == 1 {
+                    expr.name = part.value.to_vec();
+                } else {
+                    expr.attributes = Attributes::new(part.value)
+                        .map(|inner| inner.expect("well formed"))
+                        .map(|inner| (inner.kind, inner.value.to_vec()))
+                        .collect();
+                }
+            }
+            expr
+        })
+        .collect()
+}
+
+/// A connection that changes the rules of the calling thread's namespace.
+pub struct Writer {
+    socket: Socket,
+    sequence: u32,
+}
+
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const NEW_CHAIN: u16 = 10 << 8 | 3;
+const NEW_RULE: u16 = 10 << 8 | 6;
+const ACK_CREATE_APPEND: u16 = 0x1 | 0x4 | 0x400 | 0x800;
+
+impl Writer {
+    pub fn open() -> Self {
+        let mut socket = Socket::new(NETLINK_NETFILTER).expect("a netlink socket");
+        socket.bind_auto().expect("an address");
+        Self { socket, sequence: 0 }
+    }
+
+    /// Makes a chain without a hook.
+    pub fn chain(&mut self, family: Family, table: &str, name: &[u8]) -> Result<(), i32> {
+        let attributes = [attribute(1, &nul(table.as_bytes())), attribute(3, &nul(name))].concat();
+        self.commit(NEW_CHAIN, family, &attributes)
+    }
+
+    /// Appends a rule; the kernel's errno if it refuses.
+    pub fn rule(
+        &mut self,
+        family: Family,
+        table: &str,
+        chain: &[u8],
+        expressions: &[u8],
+        userdata: Option<&[u8]>,
+    ) -> Result<(), i32> {
+        const NESTED: u16 = 0x8000;
+        let mut attributes = [
+            attribute(1, &nul(table.as_bytes())),
+            attribute(2, &nul(chain)),
+            attribute(4 | NESTED, expressions),
+        ]
+        .concat();
+        attributes.extend(userdata.map(|data| attribute(7, data)).unwrap_or_default());
+        self.commit(NEW_RULE, family, &attributes)
+    }
+
+    fn commit(&mut self, kind: u16, family: Family, attributes: &[u8]) -> Result<(), i32> {
+        self.sequence += 1;
+        let begin = message(BATCH_BEGIN, 1, self.sequence, [0, 0, 0, 10], &[]);
+        let body = message(kind, ACK_CREATE_APPEND, self.sequence, [family.nfproto(), 0, 0, 0], attributes);
+        let end = message(BATCH_END, 1, self.sequence, [0, 0, 0, 10], &[]);
+        let batch = [begin, body, end].concat();
+        self.socket.send_to(&batch, &SocketAddr::new(0, 0), 0).expect("a batch");
+        loop {
+            let (bytes, _) = self.socket.recv_from_full().expect("an answer");
+            let field = |at: usize| i32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+            if field(8).cast_unsigned() == self.sequence && bytes[4..6] == 2u16.to_ne_bytes() {
+                return if field(16) == 0 { Ok(()) } else { Err(-field(16)) };
+            }
+        }
+    }
+}
+
+pub fn nul(text: &[u8]) -> Vec<u8> {
+    [text, b"\0"].concat()
+}
+
+fn message(kind: u16, flags: u16, sequence: u32, header: [u8; 4], attributes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(20 + attributes.len()).expect("short");
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&kind.to_ne_bytes());
+    bytes.extend_from_slice(&flags.to_ne_bytes());
+    bytes.extend_from_slice(&sequence.to_ne_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&header);
+    bytes.extend_from_slice(attributes);
+    bytes
+}
