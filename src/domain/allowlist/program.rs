@@ -192,7 +192,6 @@ impl Program {
         let input = Input::new(text);
         let mut found = Found::new(self.dfa.pattern_len());
         if self.dfa.try_which_overlapping_matches(&mut caches.dfa, &input, &mut found).is_err() {
-            found.clear();
             self.vm.which_overlapping_matches(caches.vm(&self.vm), &input, &mut found);
         }
         found.iter().next().map(|id| id.as_usize())
@@ -202,5 +201,33 @@ impl Program {
 impl Caches {
     fn vm(&mut self, vm: &PikeVM) -> &mut pikevm::Cache {
         self.vm.get_or_insert_with(|| vm.create_cache())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With no room for states the automaton gives up, and the slower machine must give the same answers.
+    #[test]
+    fn answers_do_not_depend_on_the_room_for_states() {
+        let patterns = ["cd.{5,30}dd.{3,9}cca", "^(a|b)*c$", "dcd.*b.*dda.{20}d", "(ab|ba){5}$"];
+        let trees: Vec<Hir> = patterns.iter().map(|text| GoRegex::parse(text).unwrap().ascii).collect();
+        let (roomy, tight) = (Program::build(&trees, 8 << 20).unwrap(), Program::build(&trees, 0).unwrap());
+        let mut random = 1_u32;
+        let mut matches = 0;
+        for _ in 0..2_000 {
+            let line: Vec<u8> = (0..60)
+                .map(|_| {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    *b"ababcd".get(random as usize >> 16 & 7).unwrap_or(&b'a')
+                })
+                .collect();
+            assert_eq!(roomy.is_match(&line), tight.is_match(&line));
+            assert_eq!(roomy.first_match(&line), tight.first_match(&line));
+            matches += usize::from(roomy.is_match(&line));
+        }
+        assert!((1..2_000).contains(&matches), "{matches}");
+        assert!(tight.caches.get().vm.is_some() && roomy.caches.get().vm.is_none());
     }
 }
