@@ -2,14 +2,12 @@
 # make test    install what the tests need, and run them all
 # make lint    formatting, clippy and documentation, warnings as errors
 # make bench   measure this machine and print a table (docs/performance.md)
-# make golden  rewrite the files that tests compare with, to be reviewed as a diff
-# make image   build the container image
 
 SHELL := /bin/bash
 export MONITOR_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 MONITOR := target/release/monitor
 
-.PHONY: build run test lint bench golden image tools test-tools
+.PHONY: build run test lint bench tools test-tools
 
 build:
 	cargo build --release --locked
@@ -25,15 +23,8 @@ lint:
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
-bench: test-tools build
-	cargo test --locked --release --no-run
-	tests/bench/run $(MONITOR)
-
-golden: test-tools
-	MONITOR_GOLDEN=write cargo test --locked --test it golden
-
-image:
-	docker build --build-arg MONITOR_COMMIT=$(MONITOR_COMMIT) -t iptables-monitor .
+bench: test-tools
+	cargo bench --locked
 
 # Debian packages; elsewhere install the same programs by hand.
 tools:

@@ -1,5 +1,7 @@
 //! Throw-away network namespaces and small tools the tests share.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "the benchmark shares it and uses less")]
+
+pub mod rules;
 
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};

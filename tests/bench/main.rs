@@ -1,0 +1,170 @@
+//! `make bench`: what a check costs, as a ratio to the dump it cannot do without, in one run on this machine.
+//! Prints a table in Markdown; asserts nothing. Needs root, as the tests do.
+
+#[path = "../it/support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
+use support::{AllowlistDir, MONITOR, Netns, rules};
+
+const SERVICES: [usize; 3] = [1_000, 5_000, 9_000];
+const ROUNDS: usize = 9;
+const PATTERNS: &str = "^-P .*\n^-N .*\n^-A KUBE-\n^-A (PREROUTING|OUTPUT|POSTROUTING|INPUT|FORWARD) .*-j KUBE-\n\
+    ^-A CILIUM_\\S+ \n^-A IP-MASQ-AGENT\n^-A .* -j IP-MASQ-AGENT\n^.*--comment.*cilium:\n^.*--comment.*feeder:\n\
+    -A SWIFT -s\n-A POSTROUTING -j SWIFT\n-A INPUT -p udp -m udp --dport 68 -j ACCEPT\n\
+    -A FORWARD -d 169\\.254\\.1\\.1/32 -p tcp -m tcp --dport 80 -j DROP\n^-A X[0-9]{3,5} .*$\n";
+
+fn main() {
+    println!("{}\n", machine());
+    println!("## `monitor check` against the slower single dump\n");
+    println!("Median of {ROUNDS} alternating rounds; the limit is 1.15 times the dump plus 50 ms.\n");
+    println!("| backend | services | rules | dump | check | ratio | limit kept |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for backend in ["nft", "legacy"] {
+        for services in SERVICES {
+            check_against_dump(backend, services);
+        }
+    }
+    println!("\n## Matching\n");
+    matching();
+    println!("\n## The agent at 99,000 rules\n");
+    println!("| backend | peak memory | between checks | processor time in 10 s between checks |");
+    println!("| --- | --- | --- | --- |");
+    for backend in ["nft", "legacy"] {
+        agent(backend);
+    }
+}
+
+fn machine() -> String {
+    let first = |file: &str, key: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+        line.rsplit([':', '=']).next().unwrap_or_default().trim().trim_matches('"').to_owned()
+    };
+    let said = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).output().expect(program);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    format!(
+        "{}; {} processors ({}); Linux {}; {}; {}; {}",
+        first("/etc/os-release", "PRETTY_NAME"),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        first("/proc/cpuinfo", "model name"),
+        said("uname", &["-r"]),
+        said("iptables-nft", &["--version"]),
+        said("nft", &["--version"]),
+        said("date", &["-u", "+%Y-%m-%d"]),
+    )
+}
+
+fn loaded(backend: &str, services: usize) -> (Netns, usize) {
+    let netns = Netns::new();
+    let text = rules::kube_proxy(services);
+    let output = netns.feed(&format!("iptables-{backend}-restore"), &[], text.as_bytes());
+    assert!(output.status.success(), "{}", support::lossy(&output));
+    (netns, text.lines().filter(|line| line.starts_with("-A")).count())
+}
+
+fn allowlist() -> AllowlistDir {
+    AllowlistDir::new(&[("global", PATTERNS)])
+}
+
+fn check_against_dump(backend: &str, services: usize) {
+    let (netns, rules) = loaded(backend, services);
+    let allowlist = allowlist();
+    let dump = format!("iptables-{backend}-save");
+    let timed = |program: &str, args: &[&str]| {
+        let mut command = netns.command(program);
+        let started = Instant::now();
+        let status = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        (started.elapsed(), status.code())
+    };
+    let (mut dumps, mut checks) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        dumps.push(timed(&dump, &[]).0);
+        let (took, code) = timed(MONITOR, &["check", "--input", allowlist.path(), "--quiet"]);
+        assert_eq!(code, Some(0), "the rules of the benchmark are all allowed");
+        checks.push(took);
+    }
+    let (dump, check) = (median(dumps), median(checks));
+    let is_kept = check <= dump.mul_f64(1.15) + Duration::from_millis(50);
+    println!(
+        "| {backend} | {services} | {rules} | {:.0} ms | {:.0} ms | {:.2} | {} |",
+        millis(dump),
+        millis(check),
+        check.as_secs_f64() / dump.as_secs_f64(),
+        if is_kept { "yes" } else { "NO" }
+    );
+}
+
+fn matching() {
+    let file = PatternFile { list: List::Global, origin: "bench".into(), text: PATTERNS.into() };
+    let allowlist = Allowlist::parse(&[file]);
+    let lines: Vec<String> = (0..100_000u32)
+        .map(|n| {
+            let [_, b, c, d] = n.to_be_bytes();
+            format!("-A USER-CHAIN-{b} -s 10.{b}.{c}.{d}/32 -p tcp -m comment --comment \"team-{c}/job-{d}\" -m tcp --dport {} -j ACCEPT", n % 65_536)
+        })
+        .collect();
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        let allowed = lines.iter().filter(|line| allowlist.allows(Some("filter"), line.as_bytes())).count();
+        times.push(started.elapsed());
+        assert_eq!(allowed, 0, "no pattern allows these");
+    }
+    println!("100,000 rules that no pattern allows against {} patterns: {:.1} ms (limit 50 ms).", allowlist.len(), millis(median(times)));
+}
+
+fn agent(backend: &str) {
+    let (netns, _) = loaded(backend, 9_000);
+    let allowlist = allowlist();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut child = netns
+        .command(MONITOR)
+        .args(["--input", allowlist.path(), "--interval", "1h"])
+        .stdout(Stdio::null())
+        .stderr(log.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    support::wait_until("the first check is done", Duration::from_secs(60), || {
+        fs::read_to_string(log.path()).unwrap().contains("checked")
+    });
+    // helper threads that are no longer needed end after ten seconds
+    std::thread::sleep(Duration::from_secs(11));
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let kib = |key: &str| -> f64 {
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let before = ticks(child.id());
+    std::thread::sleep(Duration::from_secs(10));
+    println!(
+        "| {backend} | {:.1} MB | {:.1} MB | {} ms |",
+        kib("VmHWM") / 1000.0,
+        kib("VmRSS") / 1000.0,
+        (ticks(child.id()) - before) * 10
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// User and system time of a process in hundredths of a second, proc_pid_stat(5).
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
