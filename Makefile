@@ -24,7 +24,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 bench: test-tools
-	cargo bench --locked
+	cargo bench --locked --bench bench
 
 # Debian packages; elsewhere install the same programs by hand.
 tools:

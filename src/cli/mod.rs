@@ -12,10 +12,13 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::allowlists::{Ipv6Mode, Sources};
+use crate::app::scan::entries;
 use crate::domain::profiles;
+use crate::domain::ruleset::Family;
 
 /// The version, with the commit it was built from where the build knows it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -55,6 +58,14 @@ struct Arguments {
 enum Command {
     /// Check this node, or saved dumps, once.
     Check(check::CheckArguments),
+    /// Print what the text of iptables-legacy-save may not be trusted for; the agent runs it for itself.
+    #[command(name = entries::SUBCOMMAND, hide = true)]
+    LegacyEntries {
+        /// ip or ip6.
+        family: String,
+        /// Tables that the kernel lists.
+        tables: Vec<String>,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -134,6 +145,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
     match arguments.command {
         None => agent::run(&arguments.agent, &warnings),
         Some(Command::Check(check)) => check::run(&check),
+        Some(Command::LegacyEntries { family, tables }) => {
+            let family = Family::from_name(&family).context("no such family")?;
+            let found = entries::read(family, &tables).context("reading the legacy entries")?;
+            std::io::stdout().write_all(&serde_json::to_vec(&found)?)?;
+            Ok(Exit::Success)
+        }
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "monitor", &mut script);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::dump::{self, Generator};
+use super::entries::{self, TableEntries};
 use super::{Attempt, Context};
 use crate::domain::audit::Audit;
 use crate::domain::iptables_save::Item;
@@ -48,6 +49,7 @@ pub fn read(context: &Context<'_>, audit: &mut Audit<'_>) -> Attempt {
 fn read_family(context: &Context<'_>, audit: &mut Audit<'_>, family: Family, tables: &[String]) -> Attempt {
     let program = if family == Family::Ip6 { "ip6tables-legacy-save" } else { "iptables-legacy-save" };
     let before = infos(family, tables);
+    let entries = entries::start(context, family, tables);
     let mut attempt = Attempt::default();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     let ended = dump::start(program, &context.deadline()).and_then(|running| {
@@ -56,6 +58,10 @@ fn read_family(context: &Context<'_>, audit: &mut Audit<'_>, family: Family, tab
     match ended {
         Ok(ended) => dump::ending_problems(program, &ended, &[]).into_iter().for_each(|p| audit.problem(p)),
         Err(error) => audit.problem(dump::command_problem(&error)),
+    }
+    match entries.and_then(entries::finish) {
+        Ok(read) => judge_entries(audit, family, tables, &read),
+        Err(problem) => audit.problem(problem),
     }
     match (before, infos(family, tables)) {
         (Ok(before), Ok(after)) => {
@@ -69,6 +75,16 @@ fn read_family(context: &Context<'_>, audit: &mut Audit<'_>, family: Family, tab
         }
     }
     attempt
+}
+
+fn judge_entries(audit: &mut Audit<'_>, family: Family, tables: &[String], read: &[TableEntries]) {
+    for table in read {
+        table.problems(family).for_each(|problem| audit.problem(problem));
+    }
+    if !read.iter().map(TableEntries::table).eq(tables.iter().map(String::as_str)) {
+        let what = format!("the entries of the legacy {family} tables were not all read");
+        audit.problem(Problem::new(Reason::KernelRead, what));
+    }
 }
 
 fn take(

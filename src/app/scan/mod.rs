@@ -2,6 +2,7 @@
 //! Judges through the audit and prints nothing.
 
 pub mod dump;
+pub mod entries;
 mod legacy;
 mod native;
 mod nft;

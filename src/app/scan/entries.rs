@@ -1,0 +1,107 @@
+//! The kernel's own entries of the legacy tables, read by a short-lived process of this program.
+//! The kernel hands a table over in one piece, 60 MB for 99,000 rules, which the agent itself need not hold.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use super::dump;
+use crate::domain::ruleset::{Family, Problem, Reason};
+use crate::domain::shapes::check_entries;
+use crate::host::command::{self, Running};
+use crate::host::xtables::Xtables;
+
+/// The hidden subcommand of that process.
+pub const SUBCOMMAND: &str = "legacy-entries";
+/// Misprints told one by one for each table.
+const TOLD: usize = 20;
+const OUTPUT_LIMIT_BYTES: u64 = 1 << 20;
+
+/// What the process says of one table.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct TableEntries {
+    table: String,
+    misprints: Vec<String>,
+    misprint_count: u64,
+}
+
+/// Reads the tables; runs in the short-lived process.
+///
+/// # Errors
+/// What socket(2) and getsockopt(2) say, and `InvalidData` for entries that do not follow the kernel's format.
+pub fn read(family: Family, tables: &[String]) -> io::Result<Vec<TableEntries>> {
+    let kernel = Xtables::open(family)?;
+    tables.iter().map(|table| read_table(&kernel, family, table)).collect()
+}
+
+fn read_table(kernel: &Xtables, family: Family, table: &str) -> io::Result<TableEntries> {
+    let info = kernel.info(table)?;
+    let bytes = kernel.entries(table, &info)?;
+    let mut found =
+        TableEntries { table: table.to_owned(), misprints: Vec::new(), misprint_count: 0 };
+    let counted = check_entries(family, info.valid_hooks, &info.hook_entry, &bytes, |misprint| {
+        found.misprint_count += 1;
+        if found.misprints.len() < TOLD {
+            let place = match misprint.position {
+                Some(number) => format!("rule {number} of chain {}", misprint.chain.escape_ascii()),
+                None => format!("chain {}", misprint.chain.escape_ascii()),
+            };
+            found.misprints.push(format!("{place}: {}", misprint.reason));
+        }
+    });
+    match counted {
+        Ok(count) if count == info.num_entries => Ok(found),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel counts other entries than it gave")),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    }
+}
+
+/// Starts the process for these tables.
+///
+/// # Errors
+/// The problem that a failed start is.
+pub fn start(context: &Context<'_>, family: Family, tables: &[String]) -> Result<Running, Problem> {
+    let mut args = vec![OsString::from(SUBCOMMAND), family.as_str().into()];
+    args.extend(tables.iter().map(OsString::from));
+    let program = std::env::current_exe().map_err(|error| {
+        Problem::new(Reason::MissingTool, format!("finding this program itself, to read legacy entries: {error}"))
+    })?;
+    command::start(&program.to_string_lossy(), &args, b"", &context.deadline(), OUTPUT_LIMIT_BYTES)
+        .map_err(|error| dump::command_problem(&error))
+}
+
+/// Waits for the process and reads what it says.
+///
+/// # Errors
+/// The problem that a failed read is.
+pub fn finish(mut running: Running) -> Result<Vec<TableEntries>, Problem> {
+    let mut text = Vec::new();
+    if let Err(error) = running.read_to_end(&mut text) {
+        return Err(dump::command_problem(&running.error(error)));
+    }
+    let ended = running.finish().map_err(|error| dump::command_problem(&error))?;
+    if let Some(problem) = dump::ending_problems("monitor legacy-entries", &ended, &[]).pop() {
+        return Err(problem);
+    }
+    serde_json::from_slice(&text)
+        .map_err(|error| Problem::new(Reason::KernelRead, format!("reading the legacy entries: {error}")))
+}
+
+impl TableEntries {
+    /// The table's name.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Rules and chains whose text may say something else.
+    pub fn problems(&self, family: Family) -> impl Iterator<Item = Problem> {
+        let more = self.misprint_count - self.misprints.len() as u64;
+        let more = (more > 0).then(|| format!("and {more} more rules"));
+        self.misprints.iter().cloned().chain(more).map(move |what| {
+            let table = &self.table;
+            Problem::new(Reason::UntrustedRule, format!("legacy table {family} {table}: {what}"))
+        })
+    }
+}
