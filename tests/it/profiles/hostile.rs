@@ -213,6 +213,9 @@ fn change(segment: &str) -> Vec<String> {
             "ACCEPT",
             "1:65535",
             "0",
+            "22",
+            "29999",
+            "32768",
             "192.0.2.66",
         ] {
             changed.push(format!("{option} {other}"));
@@ -265,6 +268,7 @@ impl Forms {
             (r"\b(127\.0\.0\.0/8)|::1/128", "LOOPBACK"),
             (r" ([0-9.]+/32|[0-9a-f:]+/128)\b", " HOST"),
             (r" ([0-9.]+|[0-9a-f:]+)/[0-9]+\b", " NET"),
+            (r"--dport (3[01][0-9]{3}|32[0-6][0-9]{2}|327[0-5][0-9]|3276[0-7]) ", "--dport NODEPORT "),
             (r"(--dport|--seconds|Balancing rule) [0-9]+( |$)", "$1 NUMBER$2"),
             (r"--probability 0\.[0-9]{11} ", "--probability SHARE "),
             (r"--mask (255\.255\.255\.255|ffff(:ffff){7}) ", "--mask ALL "),
