@@ -43,16 +43,16 @@ fn forged_rules_are_many() {
 fn a_base_chain_that_does_not_accept_is_refused() {
     let profiles = Profiles::shipped();
     let accepts = "chain inet filter input type filter hook input priority 0 policy accept";
-    assert!(profiles.allows("nftables", accepts));
-    assert!(
-        profiles.allows("nftables", "chain ip nat post type nat hook postrouting priority 100 policy accept")
-    );
-    assert!(profiles.allows(
-        "nftables",
-        "chain netdev t c type filter hook ingress device eth0 priority -500 policy accept"
-    ));
-    assert!(profiles.allows("nftables", "chain ip t plain"));
-    assert!(profiles.allows("nftables", "table inet filter"));
+    for allowed in [
+        accepts,
+        "chain ip nat post type nat hook postrouting priority 100 policy accept",
+        "chain ip6 m out type route hook output priority -150 policy accept",
+        "chain bridge b c type filter hook forward priority 0 policy accept",
+        "chain arp a c type filter hook input priority 0 policy accept",
+        "chain netdev t c type filter hook ingress devices { \"eth0\", \"eth1\" } priority -500 policy accept",
+    ] {
+        assert!(profiles.allows("nftables", allowed), "{allowed}");
+    }
     for refused in [
         accepts.replace("accept", "drop"),
         accepts.replace(" policy accept", ""),
@@ -62,6 +62,8 @@ fn a_base_chain_that_does_not_accept_is_refused() {
         "inet filter input tcp dport 22 accept".to_owned(),
         "chain ip t c type nat hook forward priority 0 policy accept".to_owned(),
         "chain ip t c type filter hook input priority 0 policy accept comment \"policy accept\"".to_owned(),
+        "chain inet t c type filter hook forward priority 0 policy accept flags offload".to_owned(),
+        "chain netdev t c type filter hook ingress priority 0 policy accept".to_owned(),
         "table inet filter flags dormant".to_owned(),
     ] {
         assert!(!profiles.allows("nftables", &refused), "{refused}");
