@@ -31,4 +31,4 @@ tools:
 	tests/tools/install iptables nftables
 
 test-tools: tools
-	tests/tools/install iproute2 util-linux procps arptables ebtables ipset
+	tests/tools/install $$(cat tests/tools/apt-packages)

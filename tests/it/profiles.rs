@@ -8,7 +8,8 @@ mod hostile;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use regex::bytes::{Regex, RegexSet};
+use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
+use regex::bytes::Regex;
 
 use crate::support::{Netns, lossy};
 use cluster::{Backend, Cluster};
@@ -84,27 +85,33 @@ fn patterns(profile: &str) -> BTreeMap<&'static str, Vec<String>> {
 }
 
 /// The two profiles together, ready to judge.
-struct Profiles(BTreeMap<&'static str, RegexSet>);
+struct Profiles(Allowlist);
 
 impl Profiles {
     fn shipped() -> Self {
-        let [base, kubernetes] = ["base", "kubernetes"].map(patterns);
-        let set = |file| {
-            let of = |profile: &BTreeMap<&str, Vec<String>>| {
-                [profile["global"].clone(), profile[file].clone()].concat()
-            };
-            RegexSet::new([of(&base), of(&kubernetes)].concat()).expect("patterns")
-        };
-        Self(FILES.into_iter().skip(1).map(|file| (file, set(file))).collect())
+        let files: Vec<_> = all_patterns()
+            .into_iter()
+            .map(|(profile, file, pattern)| PatternFile {
+                list: List::from_name(file).expect(file),
+                origin: profile.to_owned(),
+                text: pattern.into_bytes(),
+            })
+            .collect();
+        let allowlist = Allowlist::parse(&files);
+        assert!(allowlist.broken().is_empty(), "{:?}", allowlist.broken());
+        Self(allowlist)
     }
 
     /// The lines of these that no pattern allows.
     fn refused<'a>(&self, lines: &'a [Line]) -> Vec<&'a Line> {
-        lines.iter().filter(|line| !self.0[line.table.as_str()].is_match(line.text.as_bytes())).collect()
+        lines.iter().filter(|line| !self.allows(&line.table, &line.text)).collect()
     }
 
     fn allows(&self, table: &str, text: &str) -> bool {
-        self.0[table].is_match(text.as_bytes())
+        match table {
+            "nftables" => self.0.allows_native(text.as_bytes()),
+            _ => self.0.allows(Some(table), text.as_bytes()),
+        }
     }
 }
 

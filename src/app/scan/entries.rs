@@ -62,7 +62,7 @@ fn read_table(kernel: &Xtables, family: Family, table: &str) -> io::Result<Table
 ///
 /// # Errors
 /// The problem that a failed start is.
-pub fn start(context: &Context<'_>, family: Family, tables: &[String]) -> Result<Running, Problem> {
+pub(super) fn start(context: &Context<'_>, family: Family, tables: &[String]) -> Result<Running, Problem> {
     let mut args = vec![OsString::from(SUBCOMMAND), family.as_str().into()];
     args.extend(tables.iter().map(OsString::from));
     let program = std::env::current_exe().map_err(|error| {

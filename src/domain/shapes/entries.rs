@@ -9,7 +9,7 @@
 
 use super::expression::Extension;
 use super::xt::info::Info;
-use super::{Untrusted, is_chain_name, xt};
+use super::{Untrusted, is_chain_name, limit, xt};
 use crate::domain::ruleset::Family;
 
 /// Where the fields of an entry stand, in bytes.
@@ -133,7 +133,7 @@ impl<'a> Entry<'a> {
         let mut rest = self.matches;
         while !rest.is_empty() {
             let (extension, tail) = split_extension(rest).ok_or(Untrusted::Malformed)?;
-            xt::check_match(family, extension)?;
+            check(legacy_match(family, extension), || xt::check_match(family, extension))?;
             rest = tail;
         }
         let (target, tail) = split_extension(self.target).ok_or(Untrusted::Malformed)?;
@@ -141,8 +141,43 @@ impl<'a> Entry<'a> {
             _ if !tail.is_empty() => Err(Untrusted::Malformed),
             // the standard target has no name: its info is a verdict, or the offset of a chain checked by itself
             b"" => Ok(()),
-            _ => xt::check_target(family, target).map(drop),
+            _ => check(legacy_target(family, target), || xt::check_target(family, target).map(drop)),
         }
+    }
+}
+
+/// What is known of an extension here, or else what the list of iptables-nft says.
+fn check(known: Option<bool>, listed: impl FnOnce() -> Result<(), Untrusted>) -> Result<(), Untrusted> {
+    match known {
+        Some(true) => Ok(()),
+        Some(false) => Err(Untrusted::ExtensionValue),
+        None => listed(),
+    }
+}
+
+/// Whether the text shows all values of a match that iptables-nft writes as native expressions instead.
+fn legacy_match(family: Family, Extension { name, revision, info }: Extension<'_>) -> Option<bool> {
+    let info = Info::new(family, info);
+    match (name, revision) {
+        // struct xt_rateinfo: avg, burst; the rest is the kernel's
+        (b"limit", 0) => Some(limit::is_canonical_interval(info.u32(0).into(), LIMIT_SCALE) && info.u32(4) <= 10_000),
+        // struct xt_mark_mtinfo1: mark, mask, invert
+        (b"mark", 1) => Some(info.ends(9) && info.u8(8) <= 1),
+        _ => None,
+    }
+}
+
+/// `XT_LIMIT_SCALE`.
+const LIMIT_SCALE: u64 = 10_000;
+
+/// The same for targets.
+fn legacy_target(family: Family, Extension { name, revision, info }: Extension<'_>) -> Option<bool> {
+    let info = Info::new(family, info);
+    match (name, revision) {
+        // struct xt_nflog_info: len, group, threshold, flags, pad, prefix
+        (b"NFLOG", 0) => Some(info.ends(76) && info.bits16(8, 1) && info.zero(10, 12) && info.quoted(12, 76)),
+        (b"TRACE", 0) => Some(info.ends(0)),
+        _ => None,
     }
 }
 

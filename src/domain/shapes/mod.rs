@@ -11,11 +11,13 @@
 mod action;
 pub mod attributes;
 mod chains;
+mod entries;
 mod expression;
 mod grammar;
 mod limit;
 mod xt;
 
+pub use entries::{Misprint, check_entries};
 pub use action::{ActionHash, action_of_text};
 pub use chains::{
     Chain, ChainFault, ChainShape, Hook, Policy, Table, TableFault, check_chain, check_table, is_chain_name,

@@ -6,7 +6,7 @@ use crate::domain::ruleset::Family;
 use crate::domain::shapes::chains::is_word;
 
 /// The info of a match or target.
-pub(super) struct Info<'a> {
+pub(in crate::domain::shapes) struct Info<'a> {
     pub family: Family,
     bytes: &'a [u8],
 }

@@ -9,7 +9,7 @@
 //! `netfilter_ipv6/ip6t_*.h`, in the layout of 64-bit kernels; options from iptables-extensions(8); the conditions from
 //! reloading the text of several hundred thousand random infos with iptables 1.8.9.
 
-mod info;
+pub(super) mod info;
 mod matches;
 mod ports;
 mod targets;
