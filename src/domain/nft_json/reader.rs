@@ -34,7 +34,7 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         Self { sink, rules: HashMap::new(), maps: HashMap::new() }
     }
 
-    fn element(&mut self, json: &Json) {
+    pub fn element(&mut self, json: &Json) {
         if let Err(Odd(odd)) = self.command(json) {
             let shown = json.fallback();
             self.problem(Reason::UnrenderedRule, format!("{odd} in {}", shown.get(..300).unwrap_or(&shown)));
