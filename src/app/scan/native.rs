@@ -2,14 +2,13 @@
 //! Makes no line itself; every listing is compared with the kernel's own numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufReader;
 
 use serde_json::json;
 
 use super::dump::{self, OUTPUT_LIMIT_BYTES};
 use super::{Attempt, Context};
 use crate::domain::audit::Audit;
-use crate::domain::nft_json::{self, Item, NativeLine};
+use crate::domain::nft_json::{self, Item, JsonError, NativeLine};
 use crate::domain::pairing::KernelTable;
 use crate::domain::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::domain::shapes::{Chain, Table};
@@ -215,31 +214,25 @@ fn list(
 ) -> Result<(), Problem> {
     let deadline = context.deadline();
     let running = command::start("nft", &["-j", "-f", "-"], request.as_bytes(), &deadline, OUTPUT_LIMIT_BYTES);
-    let mut reader = BufReader::with_capacity(64 << 10, running.map_err(|error| dump::command_problem(&error))?);
-    let parsed = nft_json::parse(&mut reader, &mut |item| {
+    let mut running = running.map_err(|error| dump::command_problem(&error))?;
+    let parsed = nft_json::parse(&mut running, &mut |item| {
         if let Item::Metainfo { version } = &item {
             attempt.tools.insert("nft".to_owned(), version.clone());
         }
         sink(item);
     });
-    let running = reader.into_inner();
-    match parsed {
-        Ok(()) => {}
-        // an empty answer has its reason on standard error
-        Err(error) if error.is_empty() => {}
-        Err(error) => {
-            let what = format!("reading the answer of `nft` to {request}: {}", dump::chain_of(&error));
-            return Err(match error.into_io() {
-                Some(source) => dump::command_problem(&running.error(source)),
-                None => Problem::new(Reason::MalformedLine, what),
-            });
-        }
+    if let Err(JsonError::Read(source)) = parsed {
+        return Err(dump::command_problem(&running.error(source)));
     }
     let ended = running.finish().map_err(|error| dump::command_problem(&error))?;
-    match dump::ending_problems("nft", &ended, &[]).pop() {
-        Some(problem) => Err(problem),
-        None => Ok(()),
+    // a failure has its reason on standard error, and half an answer
+    if let Some(problem) = dump::ending_problems("nft", &ended, &[]).pop() {
+        return Err(problem);
     }
+    parsed.map_err(|error| {
+        let what = format!("reading the answer of `nft` to {request}: {}", dump::chain_of(&error));
+        Problem::new(Reason::MalformedLine, what)
+    })
 }
 
 fn unreadable_name(family: Family, name: &[u8]) -> Problem {
