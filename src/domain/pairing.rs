@@ -75,6 +75,11 @@ impl KernelTable {
         !std::mem::replace(&mut self.is_printed, true)
     }
 
+    /// Whether the text has this table.
+    pub fn is_printed(&self) -> bool {
+        self.is_printed
+    }
+
     /// Chains that must be judged as native ones, or that hold rules that must, with those rules' handles.
     pub fn native_chains(&self) -> impl Iterator<Item = NativeChain<'_>> {
         self.chains.iter().filter_map(|(name, chain)| {

@@ -140,7 +140,10 @@ impl IptablesDump {
             Ok(ended) => {
                 let problems = dump::ending_problems(program, &ended, &LEGACY_WARNINGS);
                 problems.into_iter().for_each(|problem| audit.problem(problem));
-                check_version(program, self.generator.as_ref(), audit);
+                // a dump without a table has no header either
+                if self.tables.iter().any(KernelTable::is_printed) {
+                    check_version(program, self.generator.as_ref(), audit);
+                }
             }
             Err(error) => audit.problem(dump::command_problem(&error)),
         }
