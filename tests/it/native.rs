@@ -310,3 +310,123 @@ fn what_nft_leaves_out_it_tells_on_stderr_alone() {
         }
     }
 }
+
+const DECLARATIONS: &str = r#"table inet t {
+    set s { type ipv4_addr . inet_service; flags interval,timeout; timeout 90s; gc-interval 5s; size 100; comment "sc"
+        elements = { 1.2.3.4-1.2.3.8 . 80, 10.0.0.0/8 . 443 timeout 500s comment "el" } }
+    set dyn { type ipv4_addr; flags dynamic; counter; }
+    map m { type ifname : verdict; counter; elements = { "lo" : accept, "d0" : jump x } }
+    map am { type ipv4_addr : ipv4_addr . inet_service; elements = { 1.1.1.1 : 2.2.2.2 . 80 } }
+    map pm { type ipv4_addr : interval ipv4_addr; flags interval; elements = { 1.1.1.0/24 : 2.2.2.0/24 } }
+    map cm { type ipv4_addr : counter; elements = { 1.1.1.1 : "c" } }
+    counter c { comment "cc"
+    }
+    quota q { over 25 mbytes }
+    limit l { rate over 10/second burst 7 packets }
+    limit b { rate 10 mbytes/second burst 9 kbytes }
+    ct helper h {
+        type "ftp" protocol tcp; l3proto inet;
+    }
+    ct timeout ti {
+        protocol tcp; l3proto ip; policy = { established : 100, close : 4 }
+    }
+    ct expectation e {
+        protocol udp; dport 9876; timeout 2m; size 12; l3proto ip;
+    }
+    synproxy sp { mss 1460; wscale 7; timestamp sack-perm
+    }
+    chain x { }
+    chain in { type filter hook input priority filter - 5; policy drop; }
+}
+"#;
+
+#[test]
+fn declarations_of_the_kernel_are_lines() {
+    let netns = netns_with_devices();
+    load(&netns, DECLARATIONS);
+    let items = listed(&netns, "inet", "t");
+    assert_eq!(problems(&items).collect::<Vec<_>>(), Vec::<&Problem>::new());
+    let mut texts: Vec<_> = lines(&items).map(|line| String::from_utf8_lossy(&line.line)).collect();
+    texts.sort();
+    let expected = r#"
+chain inet t in type filter hook input priority -5 policy drop
+counter inet t c comment "cc"
+ct expectation inet t e protocol udp l3proto ip dport 9876 timeout 120000ms size 12
+ct helper inet t h type "ftp" protocol tcp l3proto inet
+ct timeout inet t ti protocol tcp l3proto ip policy { close : 4s, established : 100s }
+element inet t am 1.1.1.1 : 2.2.2.2 . 80
+element inet t cm 1.1.1.1 : "c"
+element inet t m "d0" counter : jump x
+element inet t m "lo" counter : accept
+element inet t pm 1.1.1.0/24 : 2.2.2.0/24
+limit inet t b rate 10 mbytes/second burst 9 kbytes
+limit inet t l rate over 10/second burst 7 packets
+map inet t am type ipv4_addr : ipv4_addr . inet_service
+map inet t cm type ipv4_addr : counter
+map inet t m type ifname : verdict counter
+map inet t pm type ipv4_addr : ipv4_addr flags interval
+quota inet t q over 26214400 bytes
+set inet t dyn type ipv4_addr counter
+set inet t s type ipv4_addr . inet_service flags interval,timeout timeout 90s gc-interval 5s size 100 comment "sc"
+synproxy inet t sp mss 1460 wscale 7 timestamp sack-perm"#;
+    assert_eq!(texts, expected.trim_start().lines().collect::<Vec<_>>());
+    assert!(items.iter().any(|item| matches!(item, Item::SetElements { set, count: 2, .. } if set == "s")));
+    assert!(items.iter().any(|item| matches!(item, Item::Chain { name, is_base: false, .. } if name == "x")));
+}
+
+/// What nft 1.0.6 leaves out of its JSON, so that whoever relies on the JSON asks the kernel for it as well.
+#[test]
+fn the_json_of_nft_does_not_say_everything() {
+    let netns = netns_with_devices();
+    netns.sh(
+        r#"nft 'add table netdev n; add chain netdev n c { type filter hook ingress device lo priority 0; }'
+nft 'add table inet t; add chain inet t c'
+printf 'add rule inet t c iifname != { "a\xff", "b", "c" } drop\n' | nft -f -"#,
+    );
+    assert_eq!(rule_texts(&listed(&netns, "inet", "t"), "inet", "t")["c"], r#"iifname != { "b", "c" } drop"#);
+    assert_eq!(problems(&listed(&netns, "netdev", "n")).count(), 1, "the device is not shown");
+}
+
+/// nft 1.0.6 prints freed memory for the flags of a table, and exits 0: the JSON ends early or holds a strange flag.
+#[test]
+fn a_dormant_table_is_never_read_without_complaint() {
+    let netns = Netns::new();
+    for other in ["", "nft 'add table inet o; add chain inet o c; add rule inet o c drop'"] {
+        netns.sh(&format!("nft 'add table inet d {{ flags dormant; }}'; {other}"));
+        let output = netns.command("nft").args(["-j", "list", "ruleset"]).output().expect("nft");
+        let mut seen = Vec::new();
+        let result = parse(output.stdout.as_slice(), &mut |item| seen.push(item));
+        assert!(result.is_err() || problems(&seen).count() > 0, "{}", lossy(&output));
+    }
+}
+
+#[test]
+fn rules_of_iptables_nft_are_marked() {
+    let netns = Netns::new();
+    netns.sh("iptables-nft -A INPUT -p tcp -m recent --name x --set -j DROP");
+    let output = netns.command("nft").args(["-j", "list", "ruleset"]).output().expect("nft");
+    let items = items(&output.stdout);
+    assert!(lines(&items).any(|line| line.kind == Kind::Rule && line.has_xt), "{items:?}");
+}
+
+/// Real JSON with one byte changed: every rule that is still a rule is a line or a problem, and nothing panics.
+#[test]
+fn damaged_json_loses_no_rule() {
+    let netns = netns_with_devices();
+    load(&netns, DECLARATIONS);
+    let rule =
+        "ip saddr { 1.1.1.1, 10.0.0.0/8 } tcp dport vmap { 22 : jump x } counter log prefix \"x\" drop";
+    load(&netns, &format!("add rule inet t in {rule} comment \"c\"\nadd rule inet t in ct state new accept"));
+    let output = netns.command("nft").args(["-j", "list", "table", "inet", "t"]).output().expect("nft");
+    for place in 0..output.stdout.len() {
+        for byte in *b"x\"," {
+            let mut damaged = output.stdout.clone();
+            damaged[place] = byte;
+            let mut seen = Vec::new();
+            if parse(damaged.as_slice(), &mut |item| seen.push(item)).is_ok() {
+                let rules = lines(&seen).filter(|line| line.kind == Kind::Rule).count();
+                assert!(rules + problems(&seen).count() >= 2, "{}", String::from_utf8_lossy(&damaged));
+            }
+        }
+    }
+}

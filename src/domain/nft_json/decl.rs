@@ -80,7 +80,8 @@ fn flags(fields: &mut Fields<'_>) -> Rendered {
 pub fn set(mut fields: Fields<'_>, kind: &str, doubts: &mut Doubts) -> Rendered {
     let mut text = type_text(fields.need("type")?, doubts)?;
     if kind == "map" {
-        text = format!("{text} : {}", type_text(fields.need("map")?, doubts)?);
+        let target = type_text(fields.need("map")?, doubts)?;
+        text = format!("{text} : {}", target.strip_prefix("type ").unwrap_or(&target));
     }
     text.push_str(&flags(&mut fields)?);
     for key in ["timeout", "gc-interval"] {

@@ -10,8 +10,16 @@
 //! a [`Problem`]. So is what `nft -j` itself prints alike for two different rules (seen in 1.0.6):
 //! a set and an interface name that begins with `@`; an interface name that holds `\*` and a wildcard; an interface's
 //! number and a name made of digits; times of `ct expiration`, rounded to seconds; the level of `socket cgroupv2`;
-//! the devices of a netdev chain. What `nft -j` leaves out without a trace cannot be told here: statements with strings
-//! that are not UTF-8, `flags offload` of chains and flowtables, comments of tables and chains.
+//! the devices of a netdev chain; values of concatenations with parts of bytes; the protocol where a rule changes a
+//! transport header of any protocol; a wildcard in a set and a name ending with `*`; the flags of a table, which are
+//! read from freed memory and may cut the JSON off.
+//!
+//! Whoever calls nft has to watch for what cannot be told here, because 1.0.6 exits 0 with JSON that looks whole:
+//! - a set of a type nft cannot read (`ct label { 1, 2 }`) makes it and **all later sets** vanish from rules; only its
+//!   stderr says so, thus anything on stderr means that the JSON is not whole;
+//! - elements of sets that are not UTF-8 (interface names) vanish without a word, as do log prefixes and comments;
+//! - `flags offload` of chains and flowtables and the comments of tables and chains are never printed;
+//! - hours and days are printed in the time zone of nft.
 //!
 //! Names that the kernel or nft numbered (`__chain3`, `__set0`) stay as they are.
 //!

@@ -95,7 +95,8 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         let handle = handle(&mut fields)?;
         fields.ignore(&["comment"]);
         let flags = fields.take("flags").map(Json::items).unwrap_or_default();
-        let flags = flags.iter().map(|flag| Ok(flag.text()?.to_owned())).collect::<Result<Vec<_>, Odd>>()?;
+        let flags: Vec<_> =
+            flags.iter().map(|flag| flag.text().map_or_else(|_| flag.fallback(), str::to_owned)).collect();
         fields.done()?;
         (self.sink)(Item::Table { family, name: table.to_owned(), flags: flags.clone() });
         if !flags.is_empty() {
