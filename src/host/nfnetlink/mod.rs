@@ -136,7 +136,8 @@ impl Nfnetlink {
 
     /// Calls `visit` with the handle, user data and expressions of each rule of a chain, in order.
     ///
-    /// A chain that does not exist has no rules. Nothing is allocated for a rule.
+    /// A chain that does not exist has no rules. Nothing is allocated for a rule. The kernel hides a rule too large
+    /// for a message, and those behind it: compare with the chains' counts, see [`crate::domain::shapes::jumps`].
     ///
     /// # Errors
     /// See [`NfnetlinkError`].
@@ -214,7 +215,8 @@ impl Nfnetlink {
         loop {
             self.receive(what)?;
             for reply in Replies(&self.buffer) {
-                let reply = reply.or(Err(NfnetlinkError::Unexpected { what, detail: "a message that does not fit" }))?;
+                let reply = reply
+                    .or(Err(NfnetlinkError::Unexpected { what, detail: "a message that does not fit" }))?;
                 // An earlier dump that ended with an error may have left messages behind.
                 if reply.sequence == self.sequence && answer(get, what, reply, &mut visit)?.is_break() {
                     return Ok(());
@@ -254,7 +256,10 @@ impl Nfnetlink {
 
 impl std::fmt::Debug for Nfnetlink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Nfnetlink").field("port", &self.port).field("sequence", &self.sequence).finish_non_exhaustive()
+        f.debug_struct("Nfnetlink")
+            .field("port", &self.port)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
     }
 }
 
@@ -304,7 +309,12 @@ fn failure(what: &'static str, source: io::Error, is_first: bool) -> NfnetlinkEr
         Some(libc::EINTR | libc::EAGAIN) => NfnetlinkError::Interrupted { what },
         Some(libc::ENOBUFS) => NfnetlinkError::Lost { what },
         Some(
-            libc::EINVAL | libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::ENOPROTOOPT,
+            libc::EINVAL
+            | libc::ENOENT
+            | libc::EOPNOTSUPP
+            | libc::EPROTONOSUPPORT
+            | libc::EAFNOSUPPORT
+            | libc::ENOPROTOOPT,
         ) if is_first => NfnetlinkError::Absent,
         _ => NfnetlinkError::Failed { what, source },
     }

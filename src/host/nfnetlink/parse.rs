@@ -87,7 +87,8 @@ pub(super) fn chain(payload: &[u8]) -> Result<Chain, &'static str> {
 
 fn hook(container: &[u8]) -> Result<Hook, &'static str> {
     let fields = Fields::<5>::known(container).or(Err(MALFORMED))?;
-    let mut devices: Vec<Vec<u8>> = optional(&fields, 3, Fields::string)?.map(<[u8]>::to_vec).into_iter().collect();
+    let mut devices: Vec<Vec<u8>> =
+        optional(&fields, 3, Fields::string)?.map(<[u8]>::to_vec).into_iter().collect();
     for device in fields.get(4).map(Attributes::new).into_iter().flatten() {
         let name = device.or(Err(MALFORMED))?.value;
         devices.push(name.strip_suffix(&[0]).unwrap_or(name).to_vec());
