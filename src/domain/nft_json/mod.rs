@@ -147,8 +147,15 @@ struct Odd(String);
 
 impl Odd {
     fn new(expected: &str, found: &Json) -> Self {
-        Self(format!("not {expected}: {}", found.fallback()))
+        Self(format!("not {expected}: {}", excerpt(found)))
     }
+}
+
+/// The beginning of a part, for messages.
+fn excerpt(part: &Json) -> String {
+    let mut shown = part.fallback();
+    shown.truncate(200);
+    shown
 }
 
 /// Text of a part, or what is wrong with the part.
@@ -171,9 +178,8 @@ impl Doubts {
     /// The text of a part, or the part itself and a note.
     fn settle(&mut self, part: &Json, rendered: Rendered) -> String {
         rendered.unwrap_or_else(|Odd(odd)| {
-            let shown = part.fallback();
-            self.add(&format!("{odd} in {}", shown.get(..200).unwrap_or(&shown)));
-            shown
+            self.add(&format!("{odd} in {}", excerpt(part)));
+            part.fallback()
         })
     }
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::json::{Fields, Json};
 use super::value::{Shape, element, pair, sort};
 use super::word::name;
-use super::{Doubts, Item, NativeLine, Odd, decl, stmt};
+use super::{Doubts, Item, NativeLine, Odd, decl, excerpt, stmt};
 use crate::domain::ruleset::{Family, Kind, Problem, Reason};
 
 /// Family, table and name of a chain or set.
@@ -36,8 +36,7 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
 
     pub fn element(&mut self, json: &Json) {
         if let Err(Odd(odd)) = self.command(json) {
-            let shown = json.fallback();
-            self.problem(Reason::UnrenderedRule, format!("{odd} in {}", shown.get(..300).unwrap_or(&shown)));
+            self.problem(Reason::UnrenderedRule, format!("{odd} in {}", excerpt(json)));
         }
     }
 
