@@ -232,3 +232,48 @@ fn without_capabilities_the_refusal_is_one_sentence() {
     checked.expect("unknown", 3);
     assert!(checked.reasons().contains(&"PermissionDenied"), "{:#}", checked.json);
 }
+
+#[test]
+fn text_that_nft_leaves_out_is_a_problem() {
+    let allow_all = AllowlistDir::new(&[("global", "^-\n"), ("nftables", ".")]);
+    let table = "nft add table inet t; nft add chain inet t c '{ type filter hook input priority 0; }'";
+    for (script, reason) in [
+        (format!("{table}; nft add rule inet t c log prefix $'\"a\\xff\"' drop"), "UnrenderedRule"),
+        (format!("{table}; nft add rule inet t c drop comment $'\"a\\xff\"'"), "UnrenderedRule"),
+        (format!("{table}; nft add rule inet t c iifname $'\"a\\xff\"' drop"), "UnrenderedRule"),
+        (format!("{table}; nft add rule inet t c iifname != $'{{ \"a\\xff\", \"b\" }}' drop"), "UnrenderedRule"),
+        (
+            format!("{table}; nft add set inet t s '{{ type ifname; }}'; nft add element inet t s $'{{ \"a\\xff\" }}'"),
+            "UnrenderedRule",
+        ),
+        ("iptables-nft -A INPUT -j ACCEPT; nft add rule ip filter INPUT log prefix $'\"a\\xff\"' drop".into(), "UnrenderedRule"),
+    ] {
+        let checked = judge(&script, &["--input", allow_all.path(), "--ipv6", "false"]);
+        assert!(matches!(checked.code, 1 | 3), "{script}: {:#}", checked.json);
+        assert!(checked.reasons().contains(&reason), "{script}: {:#}", checked.json);
+    }
+    judge(&format!("{table}; nft add rule inet t c iifname \"eth0\" log prefix \"é\" accept comment \"ü\""), &[
+        "--input",
+        allow_all.path(),
+        "--ipv6",
+        "false",
+    ])
+    .expect("compliant", 0);
+}
+
+#[test]
+fn devices_of_a_base_chain_are_shown() {
+    let netns = Netns::new();
+    netns.sh(
+        "ip link add d0 type dummy; ip link add d1 type dummy
+         nft add table netdev t
+         nft add chain netdev t c '{ type filter hook ingress devices = { d1, d0 } priority 0; policy drop; }'",
+    );
+    let checked = netns.check(&["--profile", "base", "--ipv6", "false"]);
+    checked.expect("violations", 1);
+    assert_eq!(
+        checked.lines(),
+        ["chain netdev t c type filter hook ingress devices { \"d0\", \"d1\" } priority 0 policy drop"]
+    );
+    assert_eq!(checked.reasons(), [""; 0]);
+}

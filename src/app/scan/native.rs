@@ -8,7 +8,7 @@ use serde_json::json;
 use super::dump::{self, OUTPUT_LIMIT_BYTES};
 use super::{Attempt, Context};
 use crate::domain::audit::Audit;
-use crate::domain::nft_json::{self, Item, JsonError, NativeLine};
+use crate::domain::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::pairing::KernelTable;
 use crate::domain::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::domain::shapes::{Chain, Table};
@@ -26,8 +26,8 @@ pub fn read_table(
     context: &Context<'_>,
     audit: &mut Audit<'_>,
     kernel: &mut Nfnetlink,
-    table: &Table,
-    chains: &[Chain],
+    (table, chains): (&Table, &[Chain]),
+    bases: &BaseChains,
     attempt: &mut Attempt,
 ) -> Result<(), NfnetlinkError> {
     let family = table.family;
@@ -39,12 +39,18 @@ pub fn read_table(
     let mut expected = declared(kernel, family, name)?;
     for chain in chains.iter().filter(of_table) {
         let mut rules = 0;
-        kernel.for_each_rule(family, &table.name, &chain.name, |_, _, _| rules += 1)?;
+        kernel.for_each_rule(family, &table.name, &chain.name, |_, userdata, expressions| {
+            rules += 1;
+            if !nft_json::is_text_shown(userdata, expressions) {
+                audit.problem(unshown_text(chain, rules as usize));
+            }
+        })?;
         expected.insert((Counted::Chain, String::from_utf8_lossy(&chain.name).into_owned()), rules);
     }
+    find_unshown_keys(audit, kernel, family, name)?;
     audit.table(Backend::Nftables, family, name);
     let mut listed = BTreeMap::new();
-    let listing = list(context, &request(family, name, None), attempt, &mut |item| {
+    let listing = list(context, bases, &request(family, name, None), attempt, &mut |item| {
         count(&item, &mut listed);
         judge(audit, item, None);
     });
@@ -65,10 +71,11 @@ pub fn read_foreign(
     context: &Context<'_>,
     audit: &mut Audit<'_>,
     kernel: &mut Nfnetlink,
-    family: Family,
-    table: &KernelTable,
+    (family, table): (Family, &KernelTable),
+    known: &BaseChains,
     attempt: &mut Attempt,
 ) -> Result<(), NfnetlinkError> {
+    find_unshown_keys(audit, kernel, family, table.name())?;
     let declared: BTreeSet<_> = declared(kernel, family, table.name())?.into_keys().collect();
     let mut rules = BTreeSet::new();
     let mut bases = BTreeSet::new();
@@ -87,7 +94,7 @@ pub fn read_foreign(
     }
     let mut listed = BTreeMap::new();
     for request in requests {
-        let listing = list(context, &request, attempt, &mut |item| {
+        let listing = list(context, known, &request, attempt, &mut |item| {
             count(&item, &mut listed);
             let Item::Line(line) = item else { return judge(audit, item, None) };
             let is_wanted = match line.kind {
@@ -111,6 +118,32 @@ pub fn read_foreign(
             Reason::CountMismatch,
             format!("nft does not show {missing} native rules or declarations of table {family} {}", table.name()),
         ));
+    }
+    Ok(())
+}
+
+/// Looks for elements that nft leaves out of sets, named and anonymous.
+fn find_unshown_keys(
+    audit: &mut Audit<'_>,
+    kernel: &mut Nfnetlink,
+    family: Family,
+    table: &str,
+) -> Result<(), NfnetlinkError> {
+    for set in kernel.sets(family, table.as_bytes())? {
+        if !nft_json::has_names(set.key_type) {
+            continue;
+        }
+        let mut unshown = 0u64;
+        kernel.for_each_key(family, table.as_bytes(), &set.name, |key| {
+            unshown += u64::from(!nft_json::is_key_shown(set.key_type, key));
+        })?;
+        if unshown > 0 {
+            let name = set.name.escape_ascii();
+            audit.problem(Problem::new(
+                Reason::UnrenderedRule,
+                format!("set {family} {table} {name} has {unshown} elements that are not UTF-8, which nft does not show"),
+            ));
+        }
     }
     Ok(())
 }
@@ -208,6 +241,7 @@ fn request(family: Family, table: &str, chain: Option<&str>) -> String {
 
 fn list(
     context: &Context<'_>,
+    bases: &BaseChains,
     request: &str,
     attempt: &mut Attempt,
     sink: &mut impl FnMut(Item),
@@ -215,7 +249,7 @@ fn list(
     let deadline = context.deadline();
     let running = command::start("nft", &["-j", "-f", "-"], request.as_bytes(), &deadline, OUTPUT_LIMIT_BYTES);
     let mut running = running.map_err(|error| dump::command_problem(&error))?;
-    let parsed = nft_json::parse(&mut running, &mut |item| {
+    let parsed = nft_json::parse_with(bases, &mut running, &mut |item| {
         if let Item::Metainfo { version } = &item {
             attempt.tools.insert("nft".to_owned(), version.clone());
         }
@@ -233,6 +267,15 @@ fn list(
         let what = format!("reading the answer of `nft` to {request}: {}", dump::chain_of(&error));
         Problem::new(Reason::MalformedLine, what)
     })
+}
+
+/// A rule of which nft leaves something out.
+pub fn unshown_text(chain: &Chain, number: usize) -> Problem {
+    let (table, name) = (chain.table.escape_ascii(), chain.name.escape_ascii());
+    Problem::new(
+        Reason::UnrenderedRule,
+        format!("rule {number} of {} {table} {name} has text that is not UTF-8, which nft does not show", chain.family),
+    )
 }
 
 fn unreadable_name(family: Family, name: &[u8]) -> Problem {

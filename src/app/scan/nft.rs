@@ -5,6 +5,7 @@ use super::dump::{self, Generator};
 use super::{Attempt, Context, native};
 use crate::domain::audit::Audit;
 use crate::domain::iptables_save::Item;
+use crate::domain::nft_json::{BaseChains, is_text_shown};
 use crate::domain::pairing::{KernelRule, KernelTable, Use};
 use crate::domain::ruleset::{Backend, Entry, Family, Problem, Reason};
 use crate::domain::shapes::{Chain, Shape, Table, TableFault, check_chain, check_table, classify};
@@ -58,16 +59,17 @@ fn try_read(context: &Context<'_>, audit: &mut Audit<'_>) -> Result<Attempt, Nfn
         .collect();
     // the programs work while this thread reads the kernel: they print only at their end
     for dump in &mut dumps {
-        dump.read_kernel(&mut kernel, &inventory)?;
+        dump.read_kernel(&mut kernel, &inventory, audit)?;
     }
+    let bases = BaseChains::new(inventory.chains.iter());
     for dump in &mut dumps {
         dump.read_text(audit, &mut attempt);
-        dump.read_rest(context, audit, &mut kernel, &mut attempt)?;
+        dump.read_rest(context, audit, &mut kernel, &bases, &mut attempt)?;
     }
     if context.options.nftables {
         for table in inventory.tables.iter().filter(|table| !is_iptables(table)) {
             if audit.book().covers(table.family) {
-                native::read_table(context, audit, &mut kernel, table, &inventory.chains, &mut attempt)?;
+                native::read_table(context, audit, &mut kernel, (table, &inventory.chains), &bases, &mut attempt)?;
             }
         }
     }
@@ -110,7 +112,12 @@ impl IptablesDump {
         })
     }
 
-    fn read_kernel(&mut self, kernel: &mut Nfnetlink, inventory: &Inventory) -> Result<(), NfnetlinkError> {
+    fn read_kernel(
+        &mut self,
+        kernel: &mut Nfnetlink,
+        inventory: &Inventory,
+        audit: &mut Audit<'_>,
+    ) -> Result<(), NfnetlinkError> {
         for table in &mut self.tables {
             let name = table.name().to_owned();
             let of_table = |chain: &&Chain| chain.family == self.family && chain.table == name.as_bytes();
@@ -119,7 +126,12 @@ impl IptablesDump {
                 kernel.for_each_rule(self.family, name.as_bytes(), &chain.name, |handle, userdata, exprs| {
                     let standing = match classify(self.family, userdata, exprs) {
                         Shape::Iptables { action } => Ok(action),
-                        Shape::Untrusted { reason, .. } => Err(reason),
+                        Shape::Untrusted { reason, .. } => {
+                            if !is_text_shown(userdata, exprs) {
+                                audit.problem(native::unshown_text(chain, rules.len() + 1));
+                            }
+                            Err(reason)
+                        }
                     };
                     rules.push(KernelRule { handle, standing });
                 })?;
@@ -192,6 +204,7 @@ impl IptablesDump {
         context: &Context<'_>,
         audit: &mut Audit<'_>,
         kernel: &mut Nfnetlink,
+        bases: &BaseChains,
         attempt: &mut Attempt,
     ) -> Result<(), NfnetlinkError> {
         self.judge_remarks(audit);
@@ -204,7 +217,7 @@ impl IptablesDump {
                 audit.judge(Backend::IptablesNft, self.family, &entry, None);
             }
             missing.into_iter().chain(table.chain_problems()).for_each(|problem| audit.problem(problem));
-            native::read_foreign(context, audit, kernel, self.family, table, attempt)?;
+            native::read_foreign(context, audit, kernel, (self.family, table), bases, attempt)?;
         }
         Ok(())
     }

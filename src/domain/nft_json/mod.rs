@@ -28,6 +28,7 @@
 mod decl;
 mod expr;
 mod json;
+mod kernel;
 mod nat;
 mod reader;
 mod stmt;
@@ -40,6 +41,7 @@ use serde::de::DeserializeSeed;
 use thiserror::Error;
 
 use self::json::Json;
+pub use self::kernel::{BaseChains, has_names, is_key_shown, is_text_shown};
 use self::reader::{Document, Reader};
 use super::ruleset::{Family, Kind, Problem};
 
@@ -136,8 +138,20 @@ impl From<serde_json::Error> for JsonError {
 /// # Errors
 /// When the reader fails, and for JSON that is cut off, repeats a key, goes on after its end or holds no `nftables`.
 pub fn parse(reader: impl Read, sink: &mut impl FnMut(Item)) -> Result<(), JsonError> {
+    parse_with(&BaseChains::default(), reader, sink)
+}
+
+/// As [`parse`], with the base chains of a live node as the kernel has them: nft leaves out their devices.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(
+    chains: &BaseChains,
+    reader: impl Read,
+    sink: &mut impl FnMut(Item),
+) -> Result<(), JsonError> {
     let mut deserializer = serde_json::Deserializer::from_reader(std::io::BufReader::new(reader));
-    Document(&mut Reader::new(sink)).deserialize(&mut deserializer)?;
+    Document(&mut Reader::new(chains, sink)).deserialize(&mut deserializer)?;
     Ok(deserializer.end()?)
 }
 

@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use sha2::{Digest, Sha256};
 
 use super::json::{Fields, Json};
+use super::kernel::BaseChains;
 use super::value::{Shape, element, pair, sort};
 use super::word::name;
 use super::{Doubts, Item, NativeLine, Odd, decl, excerpt, stmt};
@@ -19,6 +20,7 @@ pub type Place = (Family, String, String);
 /// What has to be remembered from element to element.
 pub struct Reader<'s, F> {
     sink: &'s mut F,
+    chains: &'s BaseChains,
     rules: HashMap<Place, u32>,
     maps: HashMap<Place, Shapes>,
 }
@@ -30,8 +32,8 @@ struct Shapes {
 }
 
 impl<'s, F: FnMut(Item)> Reader<'s, F> {
-    pub fn new(sink: &'s mut F) -> Self {
-        Self { sink, rules: HashMap::new(), maps: HashMap::new() }
+    pub fn new(chains: &'s BaseChains, sink: &'s mut F) -> Self {
+        Self { sink, chains, rules: HashMap::new(), maps: HashMap::new() }
     }
 
     pub fn element(&mut self, json: &Json) {
@@ -114,7 +116,11 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         let is_base = fields.has_any(&["type", "hook", "prio", "policy", "dev"]);
         self.emit_chain(family, table, chain, is_base);
         let mut doubts = Doubts::default();
-        let text = decl::chain(fields, family, is_base, &mut doubts);
+        let known = self.chains.get(&(family, table.to_owned(), chain.to_owned()));
+        let text = match known {
+            Some(known) if is_base => Ok(known.to_owned()),
+            _ => decl::chain(fields, family, is_base, &mut doubts),
+        };
         if is_base || text.is_err() {
             let text = doubts.settle(value, text);
             let line = format!("chain {family} {} {} {text}", name(table), name(chain));

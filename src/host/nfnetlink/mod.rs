@@ -168,6 +168,21 @@ impl Nfnetlink {
         self.collect(Get::Set, "sets", parse::set)
     }
 
+    /// Calls `visit` with the key of every element of a set.
+    ///
+    /// # Errors
+    /// See [`NfnetlinkError`].
+    pub fn for_each_key(
+        &mut self,
+        family: Family,
+        table: &[u8],
+        set: &[u8],
+        mut visit: impl FnMut(&[u8]),
+    ) -> Result<(), NfnetlinkError> {
+        self.request.start(Get::SetElement, family.nfproto()).string(1, table).string(2, set);
+        self.exchange(Get::SetElement, "elements of a set", |reply| parse::element_keys(reply, &mut visit))
+    }
+
     /// Every flowtable of a table.
     ///
     /// # Errors

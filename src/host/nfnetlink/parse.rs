@@ -16,6 +16,8 @@ pub struct Set {
     pub name: Vec<u8>,
     /// `NFT_SET_*` bits.
     pub flags: u32,
+    /// The type of its keys, as nft numbers types: for keys of several parts, six bits each.
+    pub key_type: u32,
 }
 
 impl Set {
@@ -113,9 +115,24 @@ pub(super) fn rule(payload: &[u8]) -> Result<Rule<'_>, &'static str> {
 }
 
 pub(super) fn set(payload: &[u8]) -> Result<Set, &'static str> {
+    let (_, fields) = open::<5>(payload)?;
+    Ok(Set {
+        name: fields.string(2).ok_or(MISSING)?.to_vec(),
+        flags: optional(&fields, 3, Fields::be32)?.unwrap_or(0),
+        key_type: optional(&fields, 4, Fields::be32)?.unwrap_or(0),
+    })
+}
+
+/// Hands over the key of every element in one message of a set's elements.
+pub(super) fn element_keys(payload: &[u8], visit: &mut impl FnMut(&[u8])) -> Result<(), &'static str> {
     let (_, fields) = open::<4>(payload)?;
-    let name = fields.string(2).ok_or(MISSING)?.to_vec();
-    Ok(Set { name, flags: optional(&fields, 3, Fields::be32)?.unwrap_or(0) })
+    for element in fields.get(3).map(Attributes::new).into_iter().flatten() {
+        let element = Fields::<2>::known(element.or(Err(MALFORMED))?.value).or(Err(MALFORMED))?;
+        // the catch-all element has no key
+        let Some(key) = element.get(1) else { continue };
+        visit(Fields::<2>::known(key).or(Err(MALFORMED))?.get(1).ok_or(MISSING)?);
+    }
+    Ok(())
 }
 
 pub(super) fn named(payload: &[u8]) -> Result<Named, &'static str> {
