@@ -219,6 +219,9 @@ fn hashlimit(info: &Info<'_>) -> bool {
     const RATE_MATCH: u32 = 0x40;
     let (average, mode) = (info.u64(256), info.u32(272));
     let width = if info.is_ip() { 32 } else { 128 };
+    let burst = info.u64(264);
+    let is_burst =
+        if mode & BYTES != 0 { u32::try_from(burst).is_ok() } else { (1..=BURST_MAX).contains(&burst) };
     info.ends(312)
         && info.word(0, 255)
         && info.u8(255) == 0
@@ -228,7 +231,7 @@ fn hashlimit(info: &Info<'_>) -> bool {
         } else {
             limit::is_canonical_interval(average, HASHLIMIT_SCALE)
         })
-        && (mode & BYTES != 0 || (1..=BURST_MAX).contains(&info.u64(264)))
+        && is_burst
         && (mode & RATE_MATCH != 0 || info.u32(292) == 0)
         && info.u8(296) <= width
         && info.u8(297) <= width
@@ -315,6 +318,11 @@ fn policy(info: &Info<'_>) -> bool {
         && info.zero(ELEMENT * count, ELEMENT * 4)
 }
 
+/// The protocol numbers that `--proto` of `-m policy` takes.
+const ESP: u8 = 50;
+const AH: u8 = 51;
+const COMP: u8 = 108;
+
 fn policy_element(info: &Info<'_>, at: usize) -> bool {
     let (matched, inverted) = (info.u8(at + 74), info.u8(at + 75));
     let has = |bit: u8| matched & bit != 0;
@@ -327,7 +335,7 @@ fn policy_element(info: &Info<'_>, at: usize) -> bool {
         && is_network(2, at + 32)
         && (has(0x10) || info.u32(at + 64) == 0)
         && (has(0x20) || info.u32(at + 68) == 0)
-        && (if has(4) { info.u8(at + 72) != 0 } else { info.u8(at + 72) == 0 })
+        && (if has(4) { matches!(info.u8(at + 72), ESP | AH | COMP) } else { info.u8(at + 72) == 0 })
         && info.u8(at + 73) <= u8::from(has(8))
 }
 
