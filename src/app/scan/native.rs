@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::dump::{self, OUTPUT_LIMIT_BYTES};
-use super::{Attempt, Context};
+use super::{Attempt, Context, completeness};
 use crate::domain::audit::Audit;
 use crate::domain::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::pairing::KernelTable;
 use crate::domain::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
-use crate::domain::shapes::{Chain, Table};
+use crate::domain::shapes::{Chain, Table, jumps};
 use crate::host::command;
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
@@ -36,18 +36,20 @@ pub fn read_table(
         return Ok(());
     };
     let of_table = |chain: &&Chain| chain.family == family && chain.table == table.name;
+    let mut uses = 0;
     let mut expected = declared(kernel, family, name)?;
     for chain in chains.iter().filter(of_table) {
         let mut rules = 0;
         kernel.for_each_rule(family, &table.name, &chain.name, |_, userdata, expressions| {
             rules += 1;
+            uses += 1 + u64::from(jumps(expressions));
             if !nft_json::is_text_shown(userdata, expressions) {
                 audit.problem(unshown_text(chain, rules as usize));
             }
         })?;
         expected.insert((Counted::Chain, String::from_utf8_lossy(&chain.name).into_owned()), rules);
     }
-    find_unshown_keys(audit, kernel, family, name)?;
+    completeness::check(audit, kernel, family, name, uses)?;
     audit.table(Backend::Nftables, family, name);
     let mut listed = BTreeMap::new();
     let listing = list(context, bases, &request(family, name, None), attempt, &mut |item| {
@@ -75,7 +77,6 @@ pub fn read_foreign(
     known: &BaseChains,
     attempt: &mut Attempt,
 ) -> Result<(), NfnetlinkError> {
-    find_unshown_keys(audit, kernel, family, table.name())?;
     let declared: BTreeSet<_> = declared(kernel, family, table.name())?.into_keys().collect();
     let mut rules = BTreeSet::new();
     let mut bases = BTreeSet::new();
@@ -116,34 +117,11 @@ pub fn read_foreign(
     if missing > 0 {
         audit.problem(Problem::new(
             Reason::CountMismatch,
-            format!("nft does not show {missing} native rules or declarations of table {family} {}", table.name()),
+            format!(
+                "nft does not show {missing} native rules or declarations of table {family} {}",
+                table.name()
+            ),
         ));
-    }
-    Ok(())
-}
-
-/// Looks for elements that nft leaves out of sets, named and anonymous.
-fn find_unshown_keys(
-    audit: &mut Audit<'_>,
-    kernel: &mut Nfnetlink,
-    family: Family,
-    table: &str,
-) -> Result<(), NfnetlinkError> {
-    for set in kernel.sets(family, table.as_bytes())? {
-        if !nft_json::has_names(set.key_type) {
-            continue;
-        }
-        let mut unshown = 0u64;
-        kernel.for_each_key(family, table.as_bytes(), &set.name, |key| {
-            unshown += u64::from(!nft_json::is_key_shown(set.key_type, key));
-        })?;
-        if unshown > 0 {
-            let name = set.name.escape_ascii();
-            audit.problem(Problem::new(
-                Reason::UnrenderedRule,
-                format!("set {family} {table} {name} has {unshown} elements that are not UTF-8, which nft does not show"),
-            ));
-        }
     }
     Ok(())
 }
@@ -199,7 +177,9 @@ fn count(item: &Item, listed: &mut Counts) {
 pub fn judge(audit: &mut Audit<'_>, item: Item, printed_as: Option<&[u8]>) {
     match item {
         Item::Line(line) => judge_line(audit, &line, printed_as),
-        Item::SetElements { family, table, count, hash, .. } => audit.set_elements(family, &table, count, &hash),
+        Item::SetElements { family, table, count, hash, .. } => {
+            audit.set_elements(family, &table, count, &hash)
+        }
         Item::Problem(problem) => audit.problem(problem),
         Item::Metainfo { .. } | Item::Table { .. } | Item::Chain { .. } => {}
     }
@@ -247,7 +227,8 @@ fn list(
     sink: &mut impl FnMut(Item),
 ) -> Result<(), Problem> {
     let deadline = context.deadline();
-    let running = command::start("nft", &["-j", "-f", "-"], request.as_bytes(), &deadline, OUTPUT_LIMIT_BYTES);
+    let running =
+        command::start("nft", &["-j", "-f", "-"], request.as_bytes(), &deadline, OUTPUT_LIMIT_BYTES);
     let mut running = running.map_err(|error| dump::command_problem(&error))?;
     let parsed = nft_json::parse_with(bases, &mut running, &mut |item| {
         if let Item::Metainfo { version } = &item {
@@ -274,14 +255,20 @@ pub fn unshown_text(chain: &Chain, number: usize) -> Problem {
     let (table, name) = (chain.table.escape_ascii(), chain.name.escape_ascii());
     Problem::new(
         Reason::UnrenderedRule,
-        format!("rule {number} of {} {table} {name} has text that is not UTF-8, which nft does not show", chain.family),
+        format!(
+            "rule {number} of {} {table} {name} has text that is not UTF-8, which nft does not show",
+            chain.family
+        ),
     )
 }
 
 fn unreadable_name(family: Family, name: &[u8]) -> Problem {
     Problem::new(
         Reason::UnrenderedRule,
-        format!("the {family} table `{}` has a name that is not UTF-8: nft cannot list it", name.escape_ascii()),
+        format!(
+            "the {family} table `{}` has a name that is not UTF-8: nft cannot list it",
+            name.escape_ascii()
+        ),
     )
 }
 
@@ -296,6 +283,9 @@ fn difference(family: Family, table: &str, kernel: &Counts, nft: &Counts) -> Pro
     );
     Problem::new(
         Reason::CountMismatch,
-        format!("what nft shows of table {family} {} is not what the kernel holds: {first}", table.escape_default()),
+        format!(
+            "what nft shows of table {family} {} is not what the kernel holds: {first}",
+            table.escape_default()
+        ),
     )
 }

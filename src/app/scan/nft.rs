@@ -2,13 +2,13 @@
 //! Decides nothing: which text may be trusted is said by `domain::shapes`, what is allowed by the audit.
 
 use super::dump::{self, Generator};
-use super::{Attempt, Context, native};
+use super::{Attempt, Context, completeness, native};
 use crate::domain::audit::Audit;
 use crate::domain::iptables_save::Item;
 use crate::domain::nft_json::{BaseChains, is_text_shown};
 use crate::domain::pairing::{KernelRule, KernelTable, Use};
 use crate::domain::ruleset::{Backend, Entry, Family, Problem, Reason};
-use crate::domain::shapes::{Chain, Shape, Table, TableFault, check_chain, check_table, classify};
+use crate::domain::shapes::{Chain, Shape, Table, TableFault, check_chain, check_table, classify, jumps};
 use crate::host::command::{CommandError, Running};
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
@@ -69,7 +69,14 @@ fn try_read(context: &Context<'_>, audit: &mut Audit<'_>) -> Result<Attempt, Nfn
     if context.options.nftables {
         for table in inventory.tables.iter().filter(|table| !is_iptables(table)) {
             if audit.book().covers(table.family) {
-                native::read_table(context, audit, &mut kernel, (table, &inventory.chains), &bases, &mut attempt)?;
+                native::read_table(
+                    context,
+                    audit,
+                    &mut kernel,
+                    (table, &inventory.chains),
+                    &bases,
+                    &mut attempt,
+                )?;
             }
         }
     }
@@ -120,24 +127,32 @@ impl IptablesDump {
     ) -> Result<(), NfnetlinkError> {
         for table in &mut self.tables {
             let name = table.name().to_owned();
+            let mut uses = 0;
             let of_table = |chain: &&Chain| chain.family == self.family && chain.table == name.as_bytes();
             for chain in inventory.chains.iter().filter(of_table) {
                 let mut rules = Vec::new();
-                kernel.for_each_rule(self.family, name.as_bytes(), &chain.name, |handle, userdata, exprs| {
-                    let standing = match classify(self.family, userdata, exprs) {
-                        Shape::Iptables { action } => Ok(action),
-                        Shape::Untrusted { reason, .. } => {
-                            if !is_text_shown(userdata, exprs) {
-                                audit.problem(native::unshown_text(chain, rules.len() + 1));
+                kernel.for_each_rule(
+                    self.family,
+                    name.as_bytes(),
+                    &chain.name,
+                    |handle, userdata, exprs| {
+                        uses += 1 + u64::from(jumps(exprs));
+                        let standing = match classify(self.family, userdata, exprs) {
+                            Shape::Iptables { action } => Ok(action),
+                            Shape::Untrusted { reason, .. } => {
+                                if !is_text_shown(userdata, exprs) {
+                                    audit.problem(native::unshown_text(chain, rules.len() + 1));
+                                }
+                                Err(reason)
                             }
-                            Err(reason)
-                        }
-                    };
-                    rules.push(KernelRule { handle, standing });
-                })?;
+                        };
+                        rules.push(KernelRule { handle, standing });
+                    },
+                )?;
                 let shape = check_chain(self.family, name.as_bytes(), chain);
                 table.add_chain(String::from_utf8_lossy(&chain.name), shape, rules);
             }
+            completeness::check(audit, kernel, self.family, &name, uses)?;
         }
         Ok(())
     }
@@ -145,9 +160,7 @@ impl IptablesDump {
     fn read_text(&mut self, audit: &mut Audit<'_>, attempt: &mut Attempt) {
         let Some(running) = self.running.take() else { return };
         let program = self.program;
-        let ended = running.and_then(|running| {
-            dump::stream(running, &mut |item| self.take(item, audit))
-        });
+        let ended = running.and_then(|running| dump::stream(running, &mut |item| self.take(item, audit)));
         match ended {
             Ok(ended) => {
                 let problems = dump::ending_problems(program, &ended, &LEGACY_WARNINGS);
@@ -176,9 +189,11 @@ impl IptablesDump {
 
     fn take_table(&mut self, name: &str, audit: &mut Audit<'_>) {
         audit.table(Backend::IptablesNft, self.family, name);
-        let is_new = self.tables.iter_mut().find(|table| table.name() == name).is_some_and(KernelTable::print);
+        let is_new =
+            self.tables.iter_mut().find(|table| table.name() == name).is_some_and(KernelTable::print);
         if !is_new {
-            let what = format!("{} prints table {name}, which the kernel does not have (again)", self.program);
+            let what =
+                format!("{} prints table {name}, which the kernel does not have (again)", self.program);
             audit.problem(Problem::new(Reason::CountMismatch, what));
         }
     }

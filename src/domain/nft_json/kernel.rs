@@ -20,7 +20,8 @@ impl BaseChains {
     /// Keeps the base chains among `chains`; one that cannot be put into words is left to nft.
     pub fn new<'a>(chains: impl Iterator<Item = &'a Chain>) -> Self {
         let described = chains.filter_map(|chain| {
-            let (table, name) = (std::str::from_utf8(&chain.table).ok()?, std::str::from_utf8(&chain.name).ok()?);
+            let (table, name) =
+                (std::str::from_utf8(&chain.table).ok()?, std::str::from_utf8(&chain.name).ok()?);
             Some(((chain.family, table.to_owned(), name.to_owned()), describe(chain)?))
         });
         Self(described.collect())
@@ -48,8 +49,11 @@ fn describe(chain: &Chain) -> Option<String> {
         OFFLOAD => " flags offload",
         _ => return None,
     };
-    let mut devices: Vec<String> =
-        hook.devices.iter().map(|name| Some(quote(std::str::from_utf8(name).ok()?))).collect::<Option<_>>()?;
+    let mut devices: Vec<String> = hook
+        .devices
+        .iter()
+        .map(|name| Some(quote(std::str::from_utf8(name).ok()?)))
+        .collect::<Option<_>>()?;
     devices.sort();
     let devices =
         if devices.is_empty() { String::new() } else { format!(" devices {{ {} }}", devices.join(", ")) };
@@ -71,8 +75,9 @@ fn hook_name(family: Family, number: u32) -> Option<&'static str> {
 pub fn is_text_shown(userdata: Option<&[u8]>, expressions: &[u8]) -> bool {
     let mut is_name_loaded = false;
     userdata.is_none_or(is_comment_shown)
-        && Attributes::new(expressions)
-            .all(|element| element.is_ok_and(|element| is_expression_shown(element.value, &mut is_name_loaded)))
+        && Attributes::new(expressions).all(|element| {
+            element.is_ok_and(|element| is_expression_shown(element.value, &mut is_name_loaded))
+        })
 }
 
 /// User data is a list of type, length, value; type 0 is the comment, the others are nft's own.

@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::domain::ruleset::Family;
 pub use crate::domain::shapes::{Chain, Hook, Table};
 use message::{Get, Replies, Reply, Request};
-pub use parse::{Named, Set};
+pub use parse::{Element, Named, Set};
 
 /// The kernel puts no more than this into one message of a dump.
 const RECEIVE_BYTES: usize = 32 * 1024;
@@ -168,19 +168,19 @@ impl Nfnetlink {
         self.collect(Get::Set, "sets", parse::set)
     }
 
-    /// Calls `visit` with the key of every element of a set.
+    /// Calls `visit` with every element of a set.
     ///
     /// # Errors
     /// See [`NfnetlinkError`].
-    pub fn for_each_key(
+    pub fn for_each_element(
         &mut self,
         family: Family,
         table: &[u8],
         set: &[u8],
-        mut visit: impl FnMut(&[u8]),
+        mut visit: impl FnMut(Element<'_>),
     ) -> Result<(), NfnetlinkError> {
         self.request.start(Get::SetElement, family.nfproto()).string(1, table).string(2, set);
-        self.exchange(Get::SetElement, "elements of a set", |reply| parse::element_keys(reply, &mut visit))
+        self.exchange(Get::SetElement, "elements of a set", |reply| parse::elements(reply, &mut visit))
     }
 
     /// Every flowtable of a table.

@@ -18,9 +18,16 @@ pub struct Set {
     pub flags: u32,
     /// The type of its keys, as nft numbers types: for keys of several parts, six bits each.
     pub key_type: u32,
+    /// The type of its values, for a map.
+    pub data_type: Option<u32>,
 }
 
 impl Set {
+    /// Whether its values are verdicts (`NFT_DATA_VERDICT`).
+    pub const fn is_verdict_map(&self) -> bool {
+        matches!(self.data_type, Some(0xffff_ff00))
+    }
+
     /// Whether it belongs to one rule, and is listed there instead of on its own.
     pub const fn is_anonymous(&self) -> bool {
         self.flags & 1 != 0
@@ -115,24 +122,45 @@ pub(super) fn rule(payload: &[u8]) -> Result<Rule<'_>, &'static str> {
 }
 
 pub(super) fn set(payload: &[u8]) -> Result<Set, &'static str> {
-    let (_, fields) = open::<5>(payload)?;
+    let (_, fields) = open::<7>(payload)?;
     Ok(Set {
         name: fields.string(2).ok_or(MISSING)?.to_vec(),
         flags: optional(&fields, 3, Fields::be32)?.unwrap_or(0),
         key_type: optional(&fields, 4, Fields::be32)?.unwrap_or(0),
+        data_type: optional(&fields, 6, Fields::be32)?,
     })
 }
 
-/// Hands over the key of every element in one message of a set's elements.
-pub(super) fn element_keys(payload: &[u8], visit: &mut impl FnMut(&[u8])) -> Result<(), &'static str> {
+/// One element of a set or map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// Its key; none for the catch-all element.
+    pub key: Option<&'a [u8]>,
+    /// Whether its value is a jump or goto.
+    pub is_jump: bool,
+}
+
+/// Hands over every element in one message of a set's elements.
+pub(super) fn elements(payload: &[u8], visit: &mut impl FnMut(Element<'_>)) -> Result<(), &'static str> {
     let (_, fields) = open::<4>(payload)?;
     for element in fields.get(3).map(Attributes::new).into_iter().flatten() {
-        let element = Fields::<2>::known(element.or(Err(MALFORMED))?.value).or(Err(MALFORMED))?;
-        // the catch-all element has no key
-        let Some(key) = element.get(1) else { continue };
-        visit(Fields::<2>::known(key).or(Err(MALFORMED))?.get(1).ok_or(MISSING)?);
+        let element = nested::<3>(element.or(Err(MALFORMED))?.value)?;
+        let key = element.get(1).map(|key| nested::<2>(key)?.get(1).ok_or(MISSING)).transpose()?;
+        visit(Element { key, is_jump: element.get(2).map_or(Ok(false), is_jump)? });
     }
     Ok(())
+}
+
+/// Whether the data of an element is a verdict with a chain.
+fn is_jump(data: &[u8]) -> Result<bool, &'static str> {
+    match nested::<3>(data)?.get(2) {
+        Some(verdict) => Ok(nested::<3>(verdict)?.get(2).is_some()),
+        None => Ok(false),
+    }
+}
+
+fn nested<const N: usize>(container: &[u8]) -> Result<Fields<'_, N>, &'static str> {
+    Fields::known(container).or(Err(MALFORMED))
 }
 
 pub(super) fn named(payload: &[u8]) -> Result<Named, &'static str> {

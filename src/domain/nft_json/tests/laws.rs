@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::super::reader::Reader;
-use super::super::{Json, parse};
+use super::super::{BaseChains, Json, parse};
 use super::{doubted, lines, notes, rule};
 
 /// Rules that differ in one thing each.
@@ -113,7 +113,7 @@ proptest! {
             ("expr".to_owned(), Json::List(vec![statement.clone()])),
         ]);
         let mut seen = Vec::new();
-        Reader::new(&mut |item| seen.push(item)).element(&Json::Object(vec![("rule".to_owned(), value)]));
+        Reader::new(&BaseChains::default(), &mut |item| seen.push(item)).element(&Json::Object(vec![("rule".to_owned(), value)]));
         let lines = lines(&seen);
         prop_assert_eq!(lines.len(), 1);
         prop_assert!(lines[0].bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{}", lines[0]);
@@ -123,7 +123,7 @@ proptest! {
     #[test]
     fn any_element_is_a_line_or_a_problem(element in any_json()) {
         let mut seen = Vec::new();
-        Reader::new(&mut |item| seen.push(item)).element(&element);
+        Reader::new(&BaseChains::default(), &mut |item| seen.push(item)).element(&element);
         prop_assert!(!seen.is_empty());
     }
 
