@@ -13,11 +13,19 @@ use crate::domain::ruleset::{Family, Problem, Reason};
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
 /// Counts are higher for a moment while a transaction is only tried out (`nft -c`).
-const ATTEMPTS: u32 = 3;
+const REPEATS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Compares the uses of a table's chains with `seen`, the number of its rules and of their jumps, and looks for elements
-/// that nft does not show.
+/// How often the kernel says that a table's chains are used, and how many rules and jumps of rules were handed over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Uses {
+    /// The sum of the chains' use counts.
+    pub said: u64,
+    /// Rules, and jumps and gotos in them.
+    pub seen: u64,
+}
+
+/// Compares the two, with the jumps of verdict maps, and looks for elements that nft does not show.
 ///
 /// # Errors
 /// What the kernel answers.
@@ -26,20 +34,21 @@ pub fn check(
     kernel: &mut Nfnetlink,
     family: Family,
     table: &str,
-    seen: u64,
+    uses: Uses,
 ) -> Result<(), NfnetlinkError> {
-    let seen = seen + check_elements(audit, kernel, family, table)?;
-    let mut said = 0;
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            std::thread::sleep(PAUSE);
-        }
-        let chains = kernel.chains(Some(family))?;
-        let of_table = chains.iter().filter(|chain| chain.table == table.as_bytes());
-        said = of_table.map(|chain| u64::from(chain.uses)).sum();
+    let seen = uses.seen + check_elements(audit, kernel, family, table)?;
+    let mut said = uses.said;
+    for _ in 0..REPEATS {
         if said == seen {
             return Ok(());
         }
+        std::thread::sleep(PAUSE);
+        let chains = kernel.chains(Some(family))?;
+        let of_table = chains.iter().filter(|chain| chain.table == table.as_bytes());
+        said = of_table.map(|chain| u64::from(chain.uses)).sum();
+    }
+    if said == seen {
+        return Ok(());
     }
     audit.problem(Problem::new(
         Reason::CountMismatch,

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use super::completeness::{self, Uses};
 use super::dump::{self, OUTPUT_LIMIT_BYTES};
-use super::{Attempt, Context, completeness};
+use super::{Attempt, Context};
 use crate::domain::audit::Audit;
 use crate::domain::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::pairing::KernelTable;
@@ -36,13 +37,14 @@ pub fn read_table(
         return Ok(());
     };
     let of_table = |chain: &&Chain| chain.family == family && chain.table == table.name;
-    let mut uses = 0;
+    let mut uses = Uses::default();
     let mut expected = declared(kernel, family, name)?;
     for chain in chains.iter().filter(of_table) {
         let mut rules = 0;
+        uses.said += u64::from(chain.uses);
         kernel.for_each_rule(family, &table.name, &chain.name, |_, userdata, expressions| {
             rules += 1;
-            uses += 1 + u64::from(jumps(expressions));
+            uses.seen += 1 + u64::from(jumps(expressions));
             if !nft_json::is_text_shown(userdata, expressions) {
                 audit.problem(unshown_text(chain, rules as usize));
             }

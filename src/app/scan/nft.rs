@@ -1,8 +1,9 @@
 //! Reads nf_tables: the kernel's own rules, the text iptables-nft-save prints of them, and nft for the rest.
 //! Decides nothing: which text may be trusted is said by `domain::shapes`, what is allowed by the audit.
 
+use super::completeness::{self, Uses};
 use super::dump::{self, Generator};
-use super::{Attempt, Context, completeness, native};
+use super::{Attempt, Context, native};
 use crate::domain::audit::Audit;
 use crate::domain::iptables_save::Item;
 use crate::domain::nft_json::{BaseChains, is_text_shown};
@@ -127,16 +128,17 @@ impl IptablesDump {
     ) -> Result<(), NfnetlinkError> {
         for table in &mut self.tables {
             let name = table.name().to_owned();
-            let mut uses = 0;
+            let mut uses = Uses::default();
             let of_table = |chain: &&Chain| chain.family == self.family && chain.table == name.as_bytes();
             for chain in inventory.chains.iter().filter(of_table) {
                 let mut rules = Vec::new();
+                uses.said += u64::from(chain.uses);
                 kernel.for_each_rule(
                     self.family,
                     name.as_bytes(),
                     &chain.name,
                     |handle, userdata, exprs| {
-                        uses += 1 + u64::from(jumps(exprs));
+                        uses.seen += 1 + u64::from(jumps(exprs));
                         let standing = match classify(self.family, userdata, exprs) {
                             Shape::Iptables { action } => Ok(action),
                             Shape::Untrusted { reason, .. } => {
