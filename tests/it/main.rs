@@ -6,6 +6,7 @@ mod allowlist_dir;
 mod agent;
 mod faults;
 mod hostile;
+mod http;
 mod layers;
 mod native;
 mod output;

@@ -3,7 +3,7 @@
 
 mod json;
 mod junit;
-mod laws;
+pub(crate) mod laws;
 mod sarif;
 
 use std::collections::BTreeMap;

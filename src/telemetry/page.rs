@@ -1,0 +1,454 @@
+//! The page a person opens to see how this node is: one HTML document, without scripts and without other files.
+//! Asks nobody: it is made of a report when it is asked for. All text of the node goes through `Html::text`.
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+
+use super::html::Html;
+use crate::domain::escape;
+use crate::domain::report::{Evidence, Report, TableSummary, Verdict, Violation};
+use crate::domain::ruleset::Problem;
+use crate::domain::wording::{allowlist_file, counted, entry_name, grouped};
+
+/// Violations that are shown; `/status` has more.
+const MAX_VIOLATIONS: usize = 100;
+const MAX_PROBLEMS: usize = 100;
+const MAX_TABLES: usize = 200;
+/// Characters of one line, pattern or detail that are shown.
+const MAX_CHARACTERS: usize = 1_500;
+/// So few violations show their patterns without being asked.
+const FEW: usize = 3;
+const STYLE: &str = include_str!("page.css");
+
+/// What the page is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The report that stands; none before the first check is done.
+    pub report: Option<&'a Report>,
+    /// The version of this program, with its commit.
+    pub version: &'a str,
+    /// When the page is made.
+    pub now: SystemTime,
+    /// The checks have stopped: what is shown may have passed.
+    pub is_overdue: bool,
+}
+
+impl View<'_> {
+    /// What may be said now: a node that nobody checks any more is not compliant.
+    fn verdict(&self) -> Option<Verdict> {
+        match self.report.map(Report::verdict) {
+            Some(Verdict::Compliant) if self.is_overdue => Some(Verdict::Unknown),
+            verdict => verdict,
+        }
+    }
+}
+
+/// The policy a browser must hold this page to: nothing but its own style sheet and its icon.
+///
+/// *Source*: W3C Content Security Policy Level 3.
+pub fn content_security_policy() -> &'static str {
+    static POLICY: LazyLock<String> = LazyLock::new(|| {
+        let hash = base64(&Sha256::digest(STYLE));
+        format!(
+            "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'"
+        )
+    });
+    &POLICY
+}
+
+/// The page.
+pub fn render(view: &View<'_>) -> String {
+    let mut page = Html::default();
+    head(&mut page, view);
+    page.raw("<body>\n<main>\n");
+    match view.report.zip(view.verdict()) {
+        Some((report, standing)) => {
+            verdict(&mut page, view, report, standing);
+            violations(&mut page, report);
+            problems(&mut page, report);
+            tables(&mut page, &report.tables);
+        }
+        None => waiting(&mut page, view),
+    }
+    page.raw("</main>\n");
+    foot(&mut page, view);
+    page.raw("</body>\n</html>\n");
+    page.finish()
+}
+
+fn head(page: &mut Html, view: &View<'_>) {
+    page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n");
+    page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n");
+    page.raw(
+        "<meta name=\"color-scheme\" content=\"light dark\"/>\n<meta name=\"robots\" content=\"noindex\"/>\n",
+    );
+    page.raw(match view.report {
+        // a page left open must not go on saying what was true once
+        Some(_) => "<meta http-equiv=\"refresh\" content=\"60\"/>\n",
+        None => "<meta http-equiv=\"refresh\" content=\"3\"/>\n",
+    });
+    page.raw("<title>");
+    match view.report.zip(view.verdict()) {
+        Some((report, verdict)) => {
+            page.raw(word(verdict)).raw(": ");
+            line(page, &escape::name(&report.node));
+        }
+        None => {
+            page.raw("First check under way");
+        }
+    }
+    page.raw(
+        "</title>\n<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' ",
+    );
+    page.raw("viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23");
+    page.raw(match view.verdict() {
+        Some(Verdict::Compliant) => "1a7f4b",
+        Some(Verdict::Violations) => "c5281c",
+        Some(Verdict::Unknown) => "b26a00",
+        None => "6b7684",
+    });
+    page.raw("'/%3E%3C/svg%3E\"/>\n<style>").raw(STYLE).raw("</style>\n</head>\n");
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Compliant => "Compliant",
+        Verdict::Violations => "Violations",
+        Verdict::Unknown => "Unknown",
+    }
+}
+
+fn waiting(page: &mut Html, view: &View<'_>) {
+    page.raw("<section class=\"verdict waiting\" aria-labelledby=\"verdict\">\n<div class=\"says\">");
+    icon(page, "<path d=\"M12 7v5l3.5 2\"/>");
+    page.raw("<div><h1 id=\"verdict\">First check under way</h1>\n<p class=\"lead\">Nothing is known about this node ");
+    page.raw("yet. The result appears here by itself.</p></div></div>\n");
+    overdue(page, view);
+    page.raw("</section>\n");
+}
+
+fn icon(page: &mut Html, strokes: &'static str) {
+    page.raw("<svg viewBox=\"0 0 24 24\" aria-hidden=\"true\"><circle cx=\"12\" cy=\"12\" r=\"10\"/>");
+    page.raw(strokes).raw("</svg>\n");
+}
+
+fn verdict(page: &mut Html, view: &View<'_>, report: &Report, verdict: Verdict) {
+    page.raw("<section class=\"verdict ").raw(verdict.as_str()).raw("\" aria-labelledby=\"verdict\">\n");
+    page.raw("<div class=\"says\">");
+    icon(
+        page,
+        match verdict {
+            Verdict::Compliant => "<path d=\"m7.5 12.5 3 3 6-6.5\"/>",
+            Verdict::Violations => "<path d=\"m8.5 8.5 7 7m0-7-7 7\"/>",
+            Verdict::Unknown => "<path d=\"M9.3 9.3a2.8 2.8 0 1 1 3.9 3c-.8.4-1.2.9-1.2 1.9M12 17.3v.1\"/>",
+        },
+    );
+    page.raw("<div><p class=\"node\">Node <b>");
+    line(page, &escape::name(&report.node));
+    page.raw("</b></p>\n<h1 id=\"verdict\">").raw(word(verdict)).raw("</h1>\n<p class=\"lead\">");
+    lead(page, view, report);
+    page.raw("</p></div></div>\n");
+    overdue(page, view);
+    tiles(page, report);
+    checked(page, view, report);
+    page.raw("</section>\n");
+}
+
+fn overdue(page: &mut Html, view: &View<'_>) {
+    if view.is_overdue {
+        page.raw(
+            "<p class=\"overdue\" role=\"alert\"><b>The checks have stopped.</b> What this page says was so ",
+        );
+        page.raw("once and may no longer be; see the log of this program.</p>\n");
+    }
+}
+
+fn lead(page: &mut Html, view: &View<'_>, report: &Report) {
+    let decisive = decisive(report);
+    match report.verdict() {
+        Verdict::Compliant if view.is_overdue => {
+            page.raw("The last result was: compliant.");
+        }
+        Verdict::Compliant if report.tables.is_empty() => {
+            page.raw("This node has no tables, and so no rules.");
+        }
+        Verdict::Compliant => {
+            page.raw("Everything was read and understood, and everything is allowed.");
+        }
+        Verdict::Violations => {
+            page.text(&counted(report.violation_count, "unexpected rule"));
+            page.raw(" that no pattern allows.");
+            if decisive > 0 {
+                page.raw(" Not everything was read: ").text(&counted(decisive, "problem")).raw(".");
+            }
+        }
+        Verdict::Unknown => {
+            page.raw("Nothing unexpected was seen, but not everything was read and understood: ");
+            page.text(&counted(decisive, "problem")).raw(".");
+        }
+    }
+    if report.evidence == Evidence::Text {
+        page.raw(" Saved text only: rules that were printed wrong cannot be seen.");
+    }
+}
+
+/// Problems that forbid the verdict `compliant`; the others are worth knowing.
+fn decisive(report: &Report) -> u64 {
+    report.problems.iter().filter(|problem| problem.reason.is_decisive()).count() as u64
+}
+
+fn tiles(page: &mut Html, report: &Report) {
+    let rules = report.tables.iter().fold(0, |sum: u64, table| sum.saturating_add(table.rules));
+    page.raw("<dl class=\"tiles\">\n");
+    for (name, count) in [
+        ("Unexpected", report.violation_count),
+        ("Problems", decisive(report)),
+        ("Rules read", rules),
+        ("Tables", report.tables.len() as u64),
+    ] {
+        page.raw("<div><dt>").raw(name).raw("</dt><dd>").text(&grouped(count)).raw("</dd></div>\n");
+    }
+    page.raw("</dl>\n");
+}
+
+fn checked(page: &mut Html, view: &View<'_>, report: &Report) {
+    let age = view.now.duration_since(report.checked_at).unwrap_or_default();
+    let at = jiff::Timestamp::try_from(report.checked_at.max(SystemTime::UNIX_EPOCH))
+        .unwrap_or(jiff::Timestamp::MAX);
+    let utc = format!("{at:.0}");
+    page.raw("<p class=\"checked\">Checked <b>").text(&ago(age)).raw("</b>, <time datetime=\"").text(&utc);
+    page.raw("\">").text(&utc.replace('T', " ").replace('Z', " UTC")).raw("</time>");
+    for (index, (tool, version)) in report.tools.iter().enumerate() {
+        page.raw(if index == 0 { ", with " } else { ", " });
+        line(page, &format!("{} {}", escape::name(tool), escape::name(version)));
+    }
+    page.raw("</p>\n");
+}
+
+/// "12 s ago", "5 min ago", "3 h 20 min ago", "2 d 4 h ago".
+fn ago(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s ago"),
+        (0, 0, _) => format!("{minutes} min ago"),
+        (0, ..) => format!("{hours} h {} min ago", minutes % 60),
+        _ => format!("{} d {} h ago", grouped(days), hours % 24),
+    }
+}
+
+fn violations(page: &mut Html, report: &Report) {
+    if report.violation_count == 0 && report.violations.is_empty() {
+        return;
+    }
+    heading(page, "unexpected", "Unexpected rules", report.violation_count);
+    let shown = report.violations.get(..MAX_VIOLATIONS).unwrap_or(&report.violations);
+    page.raw("<ol class=\"cards\">\n");
+    for violation in shown {
+        card(page, violation, report.violations.len() <= FEW);
+    }
+    page.raw("</ol>\n");
+    more(page, report.violation_count.saturating_sub(shown.len() as u64), "unexpected rule");
+    page.raw("</section>\n");
+}
+
+fn card(page: &mut Html, violation: &Violation, is_open: bool) {
+    page.raw("<li>\n<h3>");
+    line(page, &entry_name(violation).unwrap_or_else(|| format!("table {}", escape::name(&violation.table))));
+    page.raw("</h3>\n<p class=\"where\">").text(violation.backend.as_str());
+    page.raw(" <i>family</i> ").text(violation.family.as_str()).raw(" <i>table</i> ");
+    line(page, &escape::name(&violation.table));
+    page.raw("</p>\n");
+    bytes(page, "rule", &violation.line);
+    if let Some(printed_as) = &violation.printed_as {
+        page.raw("<p class=\"label\">iptables-nft-save prints this rule as</p>\n");
+        bytes(page, "misprint", printed_as);
+    }
+    match &violation.suggested_pattern {
+        Some(pattern) => {
+            page.raw(if is_open { "<details open=\"\">" } else { "<details>" });
+            page.raw("<summary>Pattern that would allow it</summary>\n<p class=\"label\">Add to ");
+            line(page, &allowlist_file(violation));
+            page.raw("</p>\n");
+            code(page, "pattern", &escape::pattern(pattern));
+            page.raw("</details>\n");
+        }
+        None => {
+            page.raw("<p class=\"label\">No pattern may allow it.</p>\n");
+        }
+    }
+    page.raw("</li>\n");
+}
+
+fn problems(page: &mut Html, report: &Report) {
+    let parts: [(bool, &'static str, &'static str); 2] =
+        [(true, "problems", "Not read or not understood"), (false, "notes", "Worth knowing")];
+    for (is_decisive, id, title) in parts {
+        let kept: Vec<_> = report.problems.iter().filter(|p| p.reason.is_decisive() == is_decisive).collect();
+        if kept.is_empty() {
+            continue;
+        }
+        heading(page, id, title, kept.len() as u64);
+        page.raw("<ul class=\"cards ").raw(id).raw("\">\n");
+        kept.iter().take(MAX_PROBLEMS).for_each(|problem| problem_card(page, problem));
+        page.raw("</ul>\n");
+        more(page, kept.len().saturating_sub(MAX_PROBLEMS) as u64, "problem");
+        page.raw("</section>\n");
+    }
+}
+
+fn problem_card(page: &mut Html, problem: &Problem) {
+    page.raw("<li>\n<h3>").text(problem.reason.as_str()).raw("</h3>\n<p class=\"detail\">");
+    line(page, &escape::paragraph(&problem.detail));
+    page.raw("</p>\n</li>\n");
+}
+
+fn tables(page: &mut Html, tables: &[TableSummary]) {
+    if tables.is_empty() {
+        return;
+    }
+    heading(page, "tables", "Tables", tables.len() as u64);
+    page.raw(
+        "<div class=\"sheet\"><table aria-labelledby=\"tables\">\n<thead><tr><th scope=\"col\">Table</th>",
+    );
+    page.raw("<th scope=\"col\">Rules</th><th scope=\"col\">Unexpected</th></tr></thead>\n<tbody>\n");
+    let mut sorted: Vec<_> = tables.iter().collect();
+    // those that matter are not to be among the ones left out
+    sorted.sort_by_key(|table| table.unexpected == 0);
+    sorted.iter().take(MAX_TABLES).for_each(|table| row(page, table));
+    page.raw("</tbody>\n</table></div>\n");
+    more(page, tables.len().saturating_sub(MAX_TABLES) as u64, "table");
+    page.raw("</section>\n");
+}
+
+fn row(page: &mut Html, table: &TableSummary) {
+    page.raw(if table.unexpected > 0 { "<tr class=\"bad\">" } else { "<tr>" });
+    page.raw("<th scope=\"row\">");
+    line(page, &escape::name(&table.table));
+    page.raw(" <small>").text(table.backend.as_str()).raw(" ").text(table.family.as_str());
+    if table.set_elements > 0 {
+        page.raw(", ").text(&counted(table.set_elements, "set element"));
+    }
+    page.raw("</small></th>");
+    for count in [table.rules, table.unexpected] {
+        page.raw("<td>").text(&grouped(count)).raw("</td>");
+    }
+    page.raw("</tr>\n");
+}
+
+fn foot(page: &mut Html, view: &View<'_>) {
+    page.raw("<footer>\n<p><b>iptables-monitor</b> ");
+    line(page, view.version);
+    page.raw("</p>\n<nav aria-label=\"Other pages\"><a href=\"/status\">status as JSON</a> ");
+    page.raw("<a href=\"/metrics\">metrics</a></nav>\n");
+    if view.report.is_some() {
+        page.raw("<p>This page reloads itself every minute.</p>\n");
+    }
+    page.raw("</footer>\n");
+}
+
+fn heading(page: &mut Html, id: &'static str, title: &'static str, count: u64) {
+    page.raw("<section aria-labelledby=\"").raw(id).raw("\">\n<h2 id=\"").raw(id).raw("\">").raw(title);
+    page.raw(" <span>").text(&grouped(count)).raw("</span></h2>\n");
+}
+
+fn more(page: &mut Html, count: u64, noun: &str) {
+    if count > 0 {
+        let be = if count == 1 { "is" } else { "are" };
+        page.raw("<p class=\"more\">").text(&format!("{} more {noun}", grouped(count)));
+        page.raw(if count == 1 { "" } else { "s" }).raw(" ").text(be);
+        page.raw(" not shown; <a href=\"/status\">/status</a> has more.</p>\n");
+    }
+}
+
+fn bytes(page: &mut Html, class: &'static str, bytes: &[u8]) {
+    let shown = escape::line(bytes);
+    code(page, class, &shown.text);
+    if shown.is_escaped {
+        page.raw(
+            "<p class=\"label\">with escapes: <code>\\xNN</code> a byte, <code>\\x{NNNN}</code> a character ",
+        );
+        page.raw("that is not shown, <code>\\\\</code> a backslash</p>\n");
+    }
+}
+
+fn code(page: &mut Html, class: &'static str, text: &str) {
+    page.raw("<pre class=\"").raw(class).raw("\"><code>");
+    line(page, text);
+    page.raw("</code></pre>\n");
+}
+
+/// Text that is cut where it would fill the page.
+fn line(page: &mut Html, text: &str) {
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        Some((end, _)) => {
+            let (shown, hidden) = text.split_at(end);
+            page.text(shown).raw(" <em>(").text(&counted(hidden.chars().count() as u64, "character"));
+            page.raw(" more)</em>");
+        }
+        None => {
+            page.text(text);
+        }
+    }
+}
+
+/// *Source*: RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits =
+            (0..3).fold(0, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or_default()));
+        for digit in 0..4 {
+            let index = (bits >> (18 - 6 * digit)) & 0x3f;
+            let letter = ALPHABET.get(index as usize).copied().unwrap_or(b'=');
+            out.push(if digit as usize <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_follows_the_rfc() {
+        for (bytes, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), expected);
+        }
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn ages_are_said_in_two_units_at_most() {
+        for (seconds, expected) in [
+            (0, "0 s ago"),
+            (59, "59 s ago"),
+            (60, "1 min ago"),
+            (3_599, "59 min ago"),
+            (12_000, "3 h 20 min ago"),
+            (187_200, "2 d 4 h ago"),
+        ] {
+            assert_eq!(ago(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_and_says_so() {
+        let mut page = Html::default();
+        line(&mut page, &"é".repeat(MAX_CHARACTERS + 2));
+        let text = page.finish();
+        assert!(text.ends_with("é <em>(2 characters more)</em>"), "{text}");
+    }
+}
