@@ -295,6 +295,27 @@ fn promtool_accepts_the_metrics() {
     assert!(promtool(faulty).is_err(), "promtool finds no fault in {faulty}");
 }
 
+#[test]
+fn the_documentation_lists_every_metric() {
+    let server = Server::with(samples::bad());
+    server.metrics.api_write("label");
+    server.metrics.api_failure("event", "forbidden");
+    server.metrics.shed("event");
+    server.metrics.dump_took("nft", Duration::ZERO);
+    let page = server.get("/metrics").body;
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let mut served: Vec<_> = types.map(|(name, kind)| format!("| `{name}` | {kind} |")).collect();
+    let documentation = include_str!("../../docs/metrics.md");
+    let mut listed: Vec<_> = documentation
+        .lines()
+        .filter(|line| line.starts_with("| `iptables_monitor_"))
+        .map(|line| line.split_inclusive('|').take(3).collect::<String>())
+        .collect();
+    served.sort();
+    listed.sort();
+    assert_eq!(served, listed);
+}
+
 fn promtool(metrics: &str) -> Result<(), String> {
     let finder = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/promtool")).output().unwrap();
     assert!(finder.status.success(), "{}", crate::support::lossy(&finder));
