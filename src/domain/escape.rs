@@ -27,7 +27,7 @@ fn text(text: &str) -> Cow<'_, str> {
     line(text.as_bytes()).text
 }
 
-/// As [`text`], but newlines stay: for where every line is known to be untrusted.
+/// As [`line()`], but newlines stay: for where every line is known to be untrusted.
 pub fn paragraph(paragraph: &str) -> String {
     paragraph.trim_end_matches('\n').split('\n').map(text).collect::<Vec<_>>().join("\n")
 }
