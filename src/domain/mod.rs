@@ -4,6 +4,7 @@
 
 pub mod allowlist;
 pub mod audit;
+pub mod escape;
 pub mod go_regex;
 pub mod iptables_save;
 pub mod nft_json;
@@ -12,3 +13,4 @@ pub mod profiles;
 pub mod report;
 pub mod ruleset;
 pub mod shapes;
+pub mod wording;

@@ -7,6 +7,7 @@ mod agent;
 mod allowlist_dir;
 mod faults;
 mod hostile;
+mod http;
 mod layers;
 mod native;
 mod output;
