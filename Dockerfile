@@ -19,4 +19,6 @@ RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends iptables nftables \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/target/release/monitor /usr/bin/monitor
+# Manifests of azure-iptables-monitor name this program (docs/migrating.md).
+RUN ln -s usr/bin/monitor /azure-iptables-monitor
 ENTRYPOINT ["/usr/bin/monitor"]
