@@ -172,6 +172,40 @@ fn the_image_can_be_named() {
     }
 }
 
+/// clap reads all arguments before those it prints the help for.
+#[test]
+fn the_binary_knows_the_arguments() {
+    for overlay in OVERLAYS {
+        let arguments = arguments(&daemonset(&documents(&manifests(&["--overlay", overlay]))));
+        let output =
+            Command::new(MONITOR).args(&arguments).arg("--help").output().expect("the program under test");
+        assert!(output.status.success(), "{arguments:?}\n{}", lossy(&output));
+    }
+    let output =
+        Command::new(MONITOR).args(["--no-such-flag", "--help"]).output().expect("the program under test");
+    assert!(!output.status.success(), "a wrong flag passes unseen");
+}
+
+/// Flags of other programs that the documents name.
+const FOREIGN: [&str; 2] = ["--all", "--comment"];
+
+#[test]
+fn the_documents_name_flags_that_there_are() {
+    let migrating = include_str!("../../docs/migrating.md");
+    let flags = regex::Regex::new(r"--[a-z][a-z0-9-]+").expect("a pattern");
+    for text in [read("README.md").as_str(), migrating] {
+        for flag in flags.find_iter(text).map(|flag| flag.as_str()).filter(|flag| !FOREIGN.contains(flag)) {
+            let is_known = |subcommand: &str| {
+                let arguments = [subcommand, flag].into_iter().filter(|argument| !argument.is_empty());
+                let output =
+                    Command::new(MONITOR).args(arguments).arg("--help").output().expect("the program");
+                !lossy(&output).contains("unexpected argument")
+            };
+            assert!(["", "check", "manifests"].iter().any(|subcommand| is_known(subcommand)), "{flag}");
+        }
+    }
+}
+
 #[test]
 fn the_pod_may_do_no_more_than_it_needs() {
     for overlay in OVERLAYS.map(Some).into_iter().chain([None]) {
