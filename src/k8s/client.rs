@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::client::Body;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -191,6 +191,11 @@ impl ApiServer {
         result
     }
 
+    /// Counts an Event that news replaced before it could be written, as the failure `replaced`.
+    pub fn count_replaced_event(&self) {
+        (self.counters.failure)((Operation::CreateEvent.as_str(), "replaced"));
+    }
+
     pub(super) fn count(&self, failure: &Failure) {
         (self.counters.failure)((failure.operation.as_str(), failure.class.as_str()));
     }
@@ -207,7 +212,11 @@ impl ApiServer {
         let sent = self.client.send(request).await;
         let (head, body) = sent.map_err(|error| failed(Class::Unreachable, &chain(&error)))?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| failed(Class::Unreachable, &error.to_string()))?.to_bytes();
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => failed(Class::Unexpected, "the answer is too large"),
+            false => failed(Class::Unreachable, &error.to_string()),
+        })?;
+        let body = body.to_bytes();
         if !head.status.is_success() {
             return Err(Failure::answered(operation, head.status, &head.headers, &body));
         }

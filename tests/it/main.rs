@@ -4,6 +4,7 @@ mod support;
 
 mod allowlist_dir;
 mod agent;
+mod cluster;
 mod faults;
 mod hostile;
 mod layers;

@@ -31,20 +31,25 @@ impl Health {
         &self.what
     }
 
-    pub fn failed(&mut self, failure: &Failure) {
+    /// Whether that is news, and was logged.
+    pub fn failed(&mut self, failure: &Failure) -> bool {
         self.failures = self.failures.saturating_add(1);
-        if self.failing != Some(failure.class) {
+        let is_news = self.failing.replace(failure.class) != Some(failure.class);
+        if is_news {
             let (operation, reason) = (failure.operation.as_str(), failure.class.as_str());
             log::warn!(operation, reason; "{}: {failure}; it is tried again", self.what);
         }
-        self.failing = Some(failure.class);
+        is_news
     }
 
-    pub fn worked(&mut self) {
-        if self.failing.take().is_some() {
+    /// Whether that is news, and was logged.
+    pub fn worked(&mut self) -> bool {
+        let is_news = self.failing.take().is_some();
+        if is_news {
             log::info!(failures = self.failures; "{}: works again", self.what);
         }
         self.failures = 0;
+        is_news
     }
 }
 
@@ -56,4 +61,25 @@ pub(super) fn retry_at(failure: &Failure, failures: u32) -> Instant {
 /// A number that differs each time and on each node; nothing secret depends on it.
 pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::k8s::client::Operation;
+
+    #[test]
+    fn only_changes_are_logged() {
+        let failure = |class| Failure::new(Operation::GetNode, class, "");
+        let mut health = Health::new("x");
+        assert!(!health.worked());
+        assert!(health.failed(&failure(Class::Timeout)));
+        assert!(!health.failed(&failure(Class::Timeout)));
+        assert!(health.failed(&failure(Class::Forbidden)));
+        assert_eq!(health.failures(), 3);
+        assert!(health.worked());
+        assert!(!health.worked());
+        assert!(health.failed(&failure(Class::Forbidden)));
+        assert_eq!(health.failures(), 1);
+    }
 }

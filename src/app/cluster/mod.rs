@@ -173,8 +173,10 @@ async fn announce(api: ApiServer, mut writer: EventWriter, detail: Detail, mut w
             Wake::Report(report) => {
                 let replaced = announcements.replaced();
                 announcements.observe(&report, detail);
-                if announcements.replaced() > replaced {
-                    log::info!(notes = announcements.replaced(); "Events change faster than they may be written");
+                let untold = announcements.replaced() - replaced;
+                (0..untold).for_each(|_| api.count_replaced_event());
+                if untold > 0 {
+                    log::info!(notes = announcements.replaced(); "an Event was replaced by news before it could be written");
                 }
             }
             Wake::Timer | Wake::Stop => retry = None,
