@@ -12,7 +12,13 @@ const CHECKS: u32 = 288;
 
 /// Holds labels, takes Events, and counts.
 #[derive(Clone, Default)]
-struct InProcess(Arc<Mutex<(serde_json::Map<String, Value>, BTreeMap<String, u32>)>>);
+struct InProcess(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    labels: serde_json::Map<String, Value>,
+    requests: BTreeMap<String, u32>,
+}
 
 impl InProcess {
     fn connect(&self) -> ApiServer {
@@ -31,16 +37,16 @@ impl InProcess {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let kind = if head.uri.path().contains("/events") { "event" } else { "object" };
         let mut state = self.0.lock().unwrap();
-        *state.1.entry(format!("{} {kind}", head.method)).or_default() += 1;
+        *state.requests.entry(format!("{} {kind}", head.method)).or_default() += 1;
         if let Some(labels) = body["metadata"]["labels"].as_object() {
-            state.0.extend(labels.clone());
+            state.labels.extend(labels.clone());
         }
-        let answer = json!({"metadata": {"uid": "u", "labels": state.0}});
+        let answer = json!({"metadata": {"uid": "u", "labels": state.labels}});
         Response::new(Body::from(answer.to_string().into_bytes()))
     }
 
     fn count(&self, what: &str) -> u32 {
-        self.0.lock().unwrap().1.get(what).copied().unwrap_or(0)
+        self.0.lock().unwrap().requests.get(what).copied().unwrap_or(0)
     }
 }
 
