@@ -16,10 +16,11 @@
 //!
 //! # Layers
 //! ```text
-//! main → cli → app → { host, telemetry } → domain
+//! main → cli → app → { host, k8s, telemetry } → domain
 //! ```
 //! - [`domain`]: pure functions. What text says, what may be trusted, what is allowed.
 //! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Reads only.
+//! - [`k8s`]: the API server. Label, Events, the Node's address; one call at a time, nothing is decided here.
 //! - [`telemetry`]: log lines.
 //! - [`app`]: joins them. One scan, and the loop that repeats it.
 //! - [`cli`]: arguments, and the writers of reports.
@@ -40,4 +41,5 @@ pub mod app;
 pub mod cli;
 pub mod domain;
 pub mod host;
+pub mod k8s;
 pub mod telemetry;

@@ -2,5 +2,6 @@
 //! Parses no text and prints none.
 
 pub mod allowlists;
+pub mod cluster;
 pub mod monitor;
 pub mod scan;

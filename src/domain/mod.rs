@@ -5,11 +5,13 @@
 pub mod allowlist;
 pub mod audit;
 pub mod escape;
+pub mod backoff;
 pub mod go_regex;
 pub mod iptables_save;
 pub mod nft_json;
 pub mod pairing;
 pub mod profiles;
+pub mod reaction;
 pub mod report;
 pub mod ruleset;
 pub mod shapes;

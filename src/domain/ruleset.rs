@@ -216,11 +216,13 @@ pub enum Reason {
     NotADump,
     /// The kernel's netlink or getsockopt answer could not be read.
     KernelRead,
+    /// There is no evidence that this is the host's network namespace.
+    NetnsUnproven,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 23] = every!(
+    pub const ALL: [Self; 24] = every!(
         Reason:
         InvalidAllowlist,
         BrokenPattern,
@@ -245,6 +247,7 @@ impl Reason {
         UntestedTool,
         NotADump,
         KernelRead,
+        NetnsUnproven,
     );
 
     /// The name used in reports, Events and metric labels.
@@ -273,6 +276,7 @@ impl Reason {
             Self::UntestedTool => "UntestedTool",
             Self::NotADump => "NotADump",
             Self::KernelRead => "KernelRead",
+            Self::NetnsUnproven => "NetnsUnproven",
         }
     }
 

@@ -5,6 +5,7 @@ mod support;
 
 mod agent;
 mod allowlist_dir;
+mod cluster;
 mod faults;
 mod hostile;
 mod http;

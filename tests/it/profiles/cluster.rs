@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::apiserver::{run, tool};
 use crate::support::{Netns, lossy};
 
 const NODE: &str = "node-a";
@@ -202,15 +203,6 @@ impl Drop for Cluster {
         self.stop_proxy();
         let _ = self.command(tool("apiserver")).args([Path::new("down"), &self.state()]).status();
     }
-}
-
-fn tool(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools").join(name)
-}
-
-fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().expect("a program of tests/tools");
-    assert!(output.status.success(), "{command:?}\n{}", lossy(&output));
 }
 
 /// One Service and what stands behind it.

@@ -1,6 +1,7 @@
 //! Throw-away network namespaces and small tools the tests share.
 #![allow(dead_code, reason = "the benchmark shares it and uses less")]
 
+pub mod apiserver;
 pub mod rules;
 
 use std::io::Write;

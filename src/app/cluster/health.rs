@@ -1,0 +1,85 @@
+//! How one kind of call is doing: when to try again, and one log line for each change.
+//! Makes no call.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use tokio::time::Instant;
+
+use crate::domain::backoff::delay;
+use crate::k8s::failure::{Class, Failure};
+
+/// How one kind of call is doing.
+#[derive(Debug)]
+pub(super) struct Health {
+    what: String,
+    failing: Option<Class>,
+    failures: u32,
+}
+
+impl Health {
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), failing: None, failures: 0 }
+    }
+
+    /// Failures in a row.
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// What is being done, for messages.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Whether that is news, and was logged.
+    pub fn failed(&mut self, failure: &Failure) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let is_news = self.failing.replace(failure.class) != Some(failure.class);
+        if is_news {
+            let (operation, reason) = (failure.operation.as_str(), failure.class.as_str());
+            log::warn!(operation, reason; "{}: {failure}; it is tried again", self.what);
+        }
+        is_news
+    }
+
+    /// Whether that is news, and was logged.
+    pub fn worked(&mut self) -> bool {
+        let is_news = self.failing.take().is_some();
+        if is_news {
+            log::info!(failures = self.failures; "{}: works again", self.what);
+        }
+        self.failures = 0;
+        is_news
+    }
+}
+
+/// When to try again after so many failures in a row.
+pub(super) fn retry_at(failure: &Failure, failures: u32) -> Instant {
+    Instant::now() + delay(failure.class.pace(), failures, failure.retry_after, random())
+}
+
+/// A number that differs each time and on each node; nothing secret depends on it.
+pub(super) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::k8s::client::Operation;
+
+    #[test]
+    fn only_changes_are_logged() {
+        let failure = |class| Failure::new(Operation::GetNode, class, "");
+        let mut health = Health::new("x");
+        assert!(!health.worked());
+        assert!(health.failed(&failure(Class::Timeout)));
+        assert!(!health.failed(&failure(Class::Timeout)));
+        assert!(health.failed(&failure(Class::Forbidden)));
+        assert_eq!(health.failures(), 3);
+        assert!(health.worked());
+        assert!(!health.worked());
+        assert!(health.failed(&failure(Class::Forbidden)));
+        assert_eq!(health.failures(), 1);
+    }
+}

@@ -1,0 +1,215 @@
+//! What the agent tells the cluster, and whether there is one to tell.
+//! Calls no API server.
+
+use std::ffi::OsString;
+
+use crate::domain::reaction::note::Detail;
+use crate::k8s::client::{ApiServer, ConnectError, Counters};
+
+/// Where the outcome goes besides the terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sink {
+    /// The API server in a pod or with KUBECONFIG, else nowhere.
+    #[default]
+    Auto,
+    /// The API server.
+    Kube,
+    /// Nowhere.
+    None,
+}
+
+/// Which object carries the label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LabelTarget {
+    /// The CiliumNode, as the older system does.
+    #[default]
+    #[value(name = "ciliumnode")]
+    CiliumNode,
+    /// The Node; needs RBAC of its own.
+    Node,
+    /// Both.
+    Both,
+}
+
+/// Whether evidence is required that this is the host's network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum NetnsCheck {
+    /// In a pod.
+    #[default]
+    Auto,
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+/// How much an Event says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum EventsDetail {
+    /// The first rules.
+    #[default]
+    Full,
+    /// Numbers only: no rule text where Events are widely readable.
+    Count,
+}
+
+impl From<EventsDetail> for Detail {
+    fn from(detail: EventsDetail) -> Self {
+        match detail {
+            EventsDetail::Full => Self::Full,
+            EventsDetail::Count => Self::Count,
+        }
+    }
+}
+
+/// What the agent tells the cluster.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the outcome goes.
+    pub sink: Sink,
+    /// The name of the Node and of the CiliumNode.
+    pub node: String,
+    /// The labels' keys; valid ones (see [`crate::domain::reaction::label::is_valid_key`]).
+    pub labels: Vec<String>,
+    /// Which objects carry them.
+    pub label_target: LabelTarget,
+    /// No label at all.
+    pub report_only: bool,
+    /// Whether Events are written.
+    pub events: bool,
+    /// How much they say.
+    pub events_detail: EventsDetail,
+    /// Whether evidence of the network namespace is required.
+    pub netns_check: NetnsCheck,
+}
+
+/// Where the process runs, as its environment shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// In a pod.
+    pub is_pod: bool,
+    /// With a kubeconfig that someone names.
+    pub has_kubeconfig: bool,
+}
+
+impl Surroundings {
+    /// Looks at environment variables.
+    ///
+    /// *Source*: Kubernetes documentation, "Accessing the API from within a Pod"; kubectl's KUBECONFIG.
+    pub fn of(env: impl Fn(&str) -> Option<OsString>) -> Self {
+        let is_set = |name| env(name).is_some_and(|value| !value.is_empty());
+        Self { is_pod: is_set("KUBERNETES_SERVICE_HOST"), has_kubeconfig: is_set("KUBECONFIG") }
+    }
+}
+
+impl Settings {
+    /// Whether the outcome goes to the API server.
+    pub const fn is_sink(&self, surroundings: Surroundings) -> bool {
+        match self.sink {
+            Sink::Auto => surroundings.is_pod || surroundings.has_kubeconfig,
+            Sink::Kube => true,
+            Sink::None => false,
+        }
+    }
+
+    /// Whether a check counts only with evidence that this is the host's network namespace.
+    pub const fn needs_netns_evidence(&self, surroundings: Surroundings) -> bool {
+        match self.netns_check {
+            NetnsCheck::Auto => surroundings.is_pod,
+            NetnsCheck::On => true,
+            NetnsCheck::Off => false,
+        }
+    }
+}
+
+/// What is connected.
+pub struct Connection {
+    /// The API server, if it is needed for anything.
+    pub api: Option<ApiServer>,
+    /// Whether the outcome goes there; otherwise it is asked for evidence at most.
+    pub is_sink: bool,
+}
+
+/// Finds the API server if it is needed, and says where the outcome goes. An API server that is down is no error.
+///
+/// # Errors
+/// If the API server was asked for by name and no configuration leads to one.
+pub async fn connect(
+    settings: &Settings,
+    surroundings: Surroundings,
+    counters: Counters,
+) -> Result<Connection, ConnectError> {
+    let is_sink = settings.is_sink(surroundings);
+    if !is_sink && !settings.needs_netns_evidence(surroundings) {
+        log::info!("reporting to the terminal only");
+        return Ok(Connection { api: None, is_sink });
+    }
+    match ApiServer::infer(counters).await {
+        Ok(api) => {
+            log::info!("reporting to the {}", if is_sink { "API server" } else { "terminal only" });
+            Ok(Connection { api: Some(api), is_sink })
+        }
+        Err(error) if settings.sink == Sink::Kube => Err(error),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            log::warn!(cause; "reporting to the terminal only: {error} failed");
+            Ok(Connection { api: None, is_sink: false })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(sink: Sink, netns_check: NetnsCheck) -> Settings {
+        Settings {
+            sink,
+            node: "n".into(),
+            labels: Vec::new(),
+            label_target: LabelTarget::Both,
+            report_only: false,
+            events: false,
+            events_detail: EventsDetail::Full,
+            netns_check,
+        }
+    }
+
+    fn within(names: &[&str]) -> Surroundings {
+        Surroundings::of(|name| names.contains(&name).then(|| "x".into()))
+    }
+
+    #[test]
+    fn auto_reports_where_there_is_a_cluster() {
+        for (sink, names, expected) in [
+            (Sink::Auto, &["KUBERNETES_SERVICE_HOST"][..], true),
+            (Sink::Auto, &["KUBECONFIG"], true),
+            (Sink::Auto, &["HOME"], false),
+            (Sink::Kube, &[], true),
+            (Sink::None, &["KUBERNETES_SERVICE_HOST", "KUBECONFIG"], false),
+        ] {
+            assert_eq!(
+                settings(sink, NetnsCheck::Auto).is_sink(within(names)),
+                expected,
+                "{sink:?} {names:?}"
+            );
+        }
+        assert!(!Surroundings::of(|_| Some(OsString::new())).is_pod);
+    }
+
+    #[test]
+    fn auto_asks_for_evidence_in_a_pod_only() {
+        for (check, names, expected) in [
+            (NetnsCheck::Auto, &["KUBERNETES_SERVICE_HOST"][..], true),
+            (NetnsCheck::Auto, &["KUBECONFIG"], false),
+            (NetnsCheck::On, &[], true),
+            (NetnsCheck::Off, &["KUBERNETES_SERVICE_HOST"], false),
+        ] {
+            assert_eq!(
+                settings(Sink::None, check).needs_netns_evidence(within(names)),
+                expected,
+                "{check:?}"
+            );
+        }
+    }
+}

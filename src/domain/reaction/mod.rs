@@ -1,0 +1,75 @@
+//! What a report calls for in the cluster: the label's value, and Events about the node.
+//! Writes nothing and asks for no time; `app::cluster` does.
+
+mod announcements;
+pub mod escape;
+pub mod label;
+pub mod note;
+#[cfg(test)]
+mod tests;
+
+pub use announcements::{Action, Announcements, REFRESH, Written};
+
+/// Why there is an Event; the name is what people and alerts search for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventReason {
+    /// There are rules that no pattern allows.
+    UnexpectedIPTablesRules,
+    /// Something was not read or not understood.
+    IPTablesCheckIncomplete,
+    /// Patterns are broken, or there are none.
+    InvalidAllowlist,
+    /// A node that was not compliant is.
+    IPTablesRulesCompliant,
+}
+
+impl EventReason {
+    /// Every reason, in the order in which they are announced.
+    pub const ALL: [Self; 4] = [
+        Self::UnexpectedIPTablesRules,
+        Self::IPTablesCheckIncomplete,
+        Self::InvalidAllowlist,
+        Self::IPTablesRulesCompliant,
+    ];
+
+    /// The Event's `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnexpectedIPTablesRules => "UnexpectedIPTablesRules",
+            Self::IPTablesCheckIncomplete => "IPTablesCheckIncomplete",
+            Self::InvalidAllowlist => "InvalidAllowlist",
+            Self::IPTablesRulesCompliant => "IPTablesRulesCompliant",
+        }
+    }
+
+    /// The Event's `type`.
+    pub const fn event_type(self) -> &'static str {
+        match self {
+            Self::IPTablesRulesCompliant => "Normal",
+            _ => "Warning",
+        }
+    }
+
+    /// The Event's `action`: what was being done.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::InvalidAllowlist => "ReadAllowlist",
+            _ => "CheckIPTablesRules",
+        }
+    }
+}
+
+/// An Event about the node, not yet bound to any API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeEvent {
+    /// Why it is.
+    pub reason: EventReason,
+    /// What it says: printable ASCII, at most [`note::NOTE_BYTES`].
+    pub note: String,
+}
+
+impl NodeEvent {
+    fn new(reason: EventReason, note: String) -> Self {
+        Self { reason, note }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the Events about a report say.
+//! Knows nothing of earlier reports, nor of what becomes of the Events.
+
+use std::collections::BTreeMap;
+
+use super::escape::{ascii, cut};
+use super::{EventReason, NodeEvent};
+use crate::domain::report::{Report, Verdict, Violation};
+use crate::domain::ruleset::{Problem, Reason};
+
+/// How much an Event says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The first rules and the details of problems.
+    Full,
+    /// Numbers and reasons only: no text that comes from rules.
+    Count,
+}
+
+/// The API server refuses a longer note.
+///
+/// *Source*: Kubernetes, `pkg/apis/core/validation/events.go`, `NoteLengthLimit`.
+pub const NOTE_BYTES: usize = 1024;
+/// One item may take this much, so that a note shows more than one.
+const ITEM_BYTES: usize = 300;
+/// Room for the last words of a note that does not show everything.
+const REST_BYTES: usize = "; and 18446744073709551615 more".len();
+
+/// The Warnings that a report calls for, at most one for each reason.
+pub fn warnings(report: &Report, detail: Detail) -> Vec<NodeEvent> {
+    let (allowlist, other): (Vec<_>, Vec<_>) =
+        report.problems.iter().partition(|problem| is_about_allowlists(problem.reason));
+    let decisive: Vec<_> = other.into_iter().filter(|problem| problem.reason.is_decisive()).collect();
+    let verdict = report.verdict();
+    [
+        (verdict == Verdict::Violations)
+            .then(|| NodeEvent::new(EventReason::UnexpectedIPTablesRules, unexpected(report, detail))),
+        (!decisive.is_empty()).then(|| {
+            let head = "The check is incomplete";
+            NodeEvent::new(EventReason::IPTablesCheckIncomplete, problems(head, &decisive, detail))
+        }),
+        (!allowlist.is_empty()).then(|| {
+            let head = "The allowlist is not in order";
+            NodeEvent::new(EventReason::InvalidAllowlist, problems(head, &allowlist, detail))
+        }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The Event that a node is compliant again.
+pub fn recovery(report: &Report) -> NodeEvent {
+    let rules: u64 = report.tables.iter().map(|table| table.rules).sum();
+    let note = format!("All rules are allowed again ({rules} read)");
+    NodeEvent::new(EventReason::IPTablesRulesCompliant, note)
+}
+
+const fn is_about_allowlists(reason: Reason) -> bool {
+    matches!(reason, Reason::InvalidAllowlist | Reason::BrokenPattern | Reason::NoAllowlist)
+}
+
+fn unexpected(report: &Report, detail: Detail) -> String {
+    let count = report.violation_count.max(report.violations.len() as u64);
+    let head = format!("{count} unexpected {}", if count == 1 { "rule" } else { "rules" });
+    match detail {
+        Detail::Count => head,
+        Detail::Full => listed(&head, report.violations.iter().map(rule), count),
+    }
+}
+
+/// `ip filter INPUT (iptables-nft): -A INPUT -j DROP`
+fn rule(violation: &Violation) -> String {
+    let chain = violation.chain.as_ref().map(|chain| format!(" {}", ascii(chain.as_bytes())));
+    format!(
+        "{} {}{} ({}): {}",
+        violation.family,
+        ascii(violation.table.as_bytes()),
+        chain.unwrap_or_default(),
+        violation.backend,
+        ascii(&violation.line)
+    )
+}
+
+fn problems(head: &str, problems: &[&Problem], detail: Detail) -> String {
+    let mut by_reason: BTreeMap<Reason, (usize, &str)> = BTreeMap::new();
+    for problem in problems {
+        by_reason.entry(problem.reason).or_insert((0, &problem.detail)).0 += 1;
+    }
+    let items = by_reason.iter().map(|(reason, (count, first))| {
+        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+        match detail {
+            Detail::Full if !first.is_empty() => {
+                format!("{}{times}: {}", reason.as_str(), ascii(first.as_bytes()))
+            }
+            _ => format!("{}{times}", reason.as_str()),
+        }
+    });
+    listed(head, items, by_reason.len() as u64)
+}
+
+/// `HEAD: item; item; and 3 more`, within the limit.
+fn listed(head: &str, items: impl Iterator<Item = String>, count: u64) -> String {
+    let mut note = head.to_owned();
+    let mut shown = 0;
+    for item in items {
+        let item = cut(&item, ITEM_BYTES);
+        if note.len() + 2 + item.len() > NOTE_BYTES - REST_BYTES {
+            break;
+        }
+        note.push_str(if shown == 0 { ": " } else { "; " });
+        note.push_str(&item);
+        shown += 1;
+    }
+    if shown > 0 && shown < count {
+        note.push_str(&format!("; and {} more", count - shown));
+    }
+    note
+}

@@ -1,0 +1,129 @@
+//! What the cluster hears: labels, Events and evidence of the network namespace, with a real API server.
+//! Makes up reports; that real ones come out of real rules is tested elsewhere.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod day;
+mod fake;
+mod faults;
+mod real;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use iptables_monitor::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink};
+use iptables_monitor::domain::report::{Evidence, Report, Violation};
+use iptables_monitor::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
+use iptables_monitor::k8s::client::{ApiServer, Counters};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+const KEY: &str = "user-iptables-rules";
+
+fn report(lines: &[&str], problems: &[Reason]) -> Arc<Report> {
+    let violation = |line: &&str| Violation {
+        backend: Backend::IptablesNft,
+        family: Family::Ip,
+        table: "filter".into(),
+        chain: Some("INPUT".into()),
+        position: Some(1),
+        kind: Kind::Rule,
+        line: line.as_bytes().to_vec(),
+        suggested_pattern: None,
+        printed_as: None,
+    };
+    Arc::new(Report {
+        checked_at: SystemTime::now(),
+        node: "n".into(),
+        evidence: Evidence::Kernel,
+        tools: BTreeMap::new(),
+        tables: Vec::new(),
+        violations: lines.iter().map(violation).collect(),
+        violation_count: lines.len() as u64,
+        violations_hash: String::new(),
+        ruleset_hash: String::new(),
+        problems: problems.iter().map(|reason| Problem::new(*reason, "why")).collect(),
+    })
+}
+
+fn settings(node: &str) -> Settings {
+    Settings {
+        sink: Sink::Kube,
+        node: node.into(),
+        labels: vec![KEY.into()],
+        label_target: LabelTarget::CiliumNode,
+        report_only: false,
+        events: false,
+        events_detail: EventsDetail::Full,
+        netns_check: NetnsCheck::Off,
+    }
+}
+
+/// What was counted, by `write OPERATION` and `failure OPERATION REASON`.
+#[derive(Clone, Default)]
+struct Counted(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Counted {
+    fn counters(&self) -> Counters {
+        let (writes, failures) = (self.clone(), self.clone());
+        Counters::new(
+            move |operation| writes.add(format!("write {operation}")),
+            move |operation, reason| failures.add(format!("failure {operation} {reason}")),
+        )
+    }
+
+    fn add(&self, what: String) {
+        *self.0.lock().unwrap().entry(what).or_default() += 1;
+    }
+
+    fn of(&self, what: &str) -> usize {
+        self.0.lock().unwrap().get(what).copied().unwrap_or(0)
+    }
+
+    fn all(&self) -> BTreeMap<String, usize> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// The loops of the agent that talk to the API server.
+struct Agent {
+    reports: watch::Sender<Option<Arc<Report>>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Agent {
+    fn start(settings: Settings, api: ApiServer) -> Self {
+        let (reports, receiver) = watch::channel(None);
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(cluster::run(settings, api, receiver, shutdown));
+        Self { reports, stop, task }
+    }
+
+    fn tell(&self, report: &Arc<Report>) {
+        self.reports.send_replace(Some(report.clone()));
+    }
+
+    /// Ends it and says how long that took.
+    async fn stop(self) -> Duration {
+        let started = tokio::time::Instant::now();
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+        started.elapsed()
+    }
+}
+
+/// Waits until `found` finds something.
+async fn wait_for<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = found().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < end, "still waiting for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,90 @@
+//! A day of checks in the time of none: what the whole costs the API server.
+//! The API server is a function of this process; the clock stands still unless everybody waits.
+
+use http::{Request, Response};
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(300);
+const CHECKS: u32 = 288;
+
+/// Holds labels, takes Events, and counts.
+#[derive(Clone, Default)]
+struct InProcess(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    labels: serde_json::Map<String, Value>,
+    requests: BTreeMap<String, u32>,
+}
+
+impl InProcess {
+    fn connect(&self) -> ApiServer {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move { Ok::<_, kube::Error>(server.answer(request).await) }
+        });
+        let client = kube::Client::new(service, "default");
+        ApiServer::new(client, Duration::from_secs(10), Counted::default().counters())
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let body = body.collect_bytes().await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let kind = if head.uri.path().contains("/events") { "event" } else { "object" };
+        let mut state = self.0.lock().unwrap();
+        *state.requests.entry(format!("{} {kind}", head.method)).or_default() += 1;
+        if let Some(labels) = body["metadata"]["labels"].as_object() {
+            state.labels.extend(labels.clone());
+        }
+        let answer = json!({"metadata": {"uid": "u", "labels": state.labels}});
+        Response::new(Body::from(answer.to_string().into_bytes()))
+    }
+
+    fn count(&self, what: &str) -> u32 {
+        self.0.lock().unwrap().requests.get(what).copied().unwrap_or(0)
+    }
+}
+
+async fn day(node: &str, mut made: impl FnMut(u32) -> Arc<Report>) -> InProcess {
+    let server = InProcess::default();
+    let agent = Agent::start(Settings { events: true, ..settings(node) }, server.connect());
+    for check in 0..CHECKS {
+        agent.tell(&made(check));
+        tokio::time::sleep(INTERVAL).await;
+    }
+    agent.stop().await;
+    server
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compliant_day_is_one_write() {
+    let server = day("n", |_| report(&[], &[])).await;
+    assert_eq!(server.count("PATCH object"), 1);
+    assert_eq!(server.count("GET object"), CHECKS);
+    assert_eq!(server.count("POST event") + server.count("PATCH event"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_that_stays_all_day_is_one_label_and_one_series() {
+    let server = day("n", |_| report(&["x"], &[])).await;
+    assert_eq!(server.count("PATCH object"), 1);
+    assert_eq!(server.count("POST event"), 1);
+    assert!((47..=48).contains(&server.count("PATCH event")), "{}", server.count("PATCH event"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_of_changes_is_bounded() {
+    let server = day("n", |check| {
+        let text = check.to_string();
+        if check % 2 == 0 { report(&[&text], &[]) } else { report(&[], &[]) }
+    })
+    .await;
+    assert_eq!(server.count("PATCH object"), CHECKS);
+    let written = server.count("POST event");
+    assert!((140..=2 * (5 + 144)).contains(&written), "{written}");
+}

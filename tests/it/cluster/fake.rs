@@ -1,0 +1,157 @@
+//! A loopback HTTP server that answers wrongly for a while and then well: faults that no real API server shows on demand.
+//! Knows just enough of the API to hold labels and count Events.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// One wrong answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A status with this extra header and body.
+    Status(u16, &'static str, String),
+    /// Nothing for so long.
+    Silence(Duration),
+    /// The connection is closed.
+    Hangup,
+    /// Success, with this text in place of an object.
+    Text(String),
+}
+
+/// A request that arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub at: Instant,
+    pub method: String,
+    pub path: String,
+    pub body: Value,
+}
+
+#[derive(Default)]
+struct State {
+    faults: VecDeque<Fault>,
+    /// What is always answered to paths that contain this.
+    always: Vec<(&'static str, Fault)>,
+    labels: BTreeMap<String, Value>,
+    node: Value,
+    seen: Vec<Seen>,
+}
+
+/// The server; its threads end with the process.
+#[derive(Clone)]
+pub struct Fake {
+    pub address: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Fake {
+    /// Answers the first requests with these faults.
+    pub fn new(faults: &[Fault]) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), faults)
+    }
+
+    /// As `new`, with a socket that is there already.
+    pub fn on(listener: TcpListener, faults: &[Fault]) -> Self {
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let node = json!({"metadata": {"uid": "u-1"}});
+        let state = State { faults: faults.iter().cloned().collect(), node, ..State::default() };
+        let fake = Self { address, state: Arc::new(Mutex::new(state)) };
+        let server = fake.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let server = server.clone();
+                std::thread::spawn(move || server.serve(stream));
+            }
+        });
+        fake
+    }
+
+    /// Answers so whenever the path contains this.
+    pub fn always(self, path: &'static str, fault: Fault) -> Self {
+        self.state.lock().unwrap().always.push((path, fault));
+        self
+    }
+
+    /// The Node is this.
+    pub fn node(self, node: Value) -> Self {
+        self.state.lock().unwrap().node = node;
+        self
+    }
+
+    pub fn label(&self) -> Option<Value> {
+        self.state.lock().unwrap().labels.get(super::KEY).cloned()
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.lock().unwrap().seen.clone()
+    }
+
+    fn serve(&self, mut stream: TcpStream) {
+        let Some((method, path, body)) = read_request(&stream) else { return };
+        let fault = {
+            let mut state = self.state.lock().unwrap();
+            state.seen.push(Seen {
+                at: Instant::now(),
+                method: method.clone(),
+                path: path.clone(),
+                body: body.clone(),
+            });
+            let always =
+                state.always.iter().find(|(part, _)| path.contains(part)).map(|(_, fault)| fault.clone());
+            always.or_else(|| state.faults.pop_front())
+        };
+        match fault {
+            Some(Fault::Status(status, header, text)) => send(&mut stream, status, header, &text),
+            Some(Fault::Silence(time)) => std::thread::sleep(time),
+            Some(Fault::Hangup) => {}
+            Some(Fault::Text(text)) => send(&mut stream, 200, "", &text),
+            None => send(&mut stream, 200, "", &self.answer(&method, &path, &body).to_string()),
+        }
+    }
+
+    fn answer(&self, method: &str, path: &str, body: &Value) -> Value {
+        let mut state = self.state.lock().unwrap();
+        if method == "GET" && path.contains("/nodes/") {
+            return state.node.clone();
+        }
+        if let Some(labels) = body["metadata"]["labels"].as_object() {
+            state.labels.extend(labels.clone());
+        }
+        json!({"metadata": {"labels": state.labels}})
+    }
+}
+
+fn read_request(stream: &TcpStream) -> Option<(String, String, Value)> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).ok()?;
+        match header.trim().to_ascii_lowercase().split_once(": ") {
+            Some(("content-length", value)) => length = value.parse().ok()?,
+            None if header.trim().is_empty() => break,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((method, path, serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+fn send(stream: &mut TcpStream, status: u16, header: &str, body: &str) {
+    let header = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
+    let length = body.len();
+    // the other side may have given up
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status} x\r\n{header}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+}
