@@ -62,6 +62,12 @@ impl Keeper {
         Self { sources, ipv4: Slot::default(), ipv6: Slot::default() }
     }
 
+    /// How many patterns are in force, and how many do not compile.
+    pub fn counts(&self) -> (usize, usize) {
+        let parsed = || [&self.ipv4, &self.ipv6].into_iter().filter_map(|slot| slot.parsed.as_ref());
+        (parsed().map(|list| list.len()).sum(), parsed().map(|list| list.broken().len()).sum())
+    }
+
     /// Reads the directories again and returns what is in force now.
     pub fn reload(&mut self) -> Rulebook {
         let mut problems = Vec::new();

@@ -1,6 +1,7 @@
 //! The loops: the only place that joins adapters and decisions.
 //! Parses no text and prints none.
 
+pub mod agent;
 pub mod allowlists;
 pub mod cluster;
 pub mod monitor;

@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use super::allowlists::{Keeper, Sources};
+use super::cluster::{NetnsEvidence, netns_problem};
 use super::scan::{self, Options, Scan};
 use crate::domain::audit::Rulebook;
-use crate::domain::report::{Evidence, Report, Verdict};
+use crate::domain::ruleset::Problem;
+use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
 
 /// A torn read is repeated after a tenth of the interval, within these bounds.
 const REPEAT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
@@ -46,8 +49,8 @@ enum Wake {
 }
 
 /// One check's report, made of a scan.
-pub fn report(scan: Scan, node: &str, evidence: Evidence, now: SystemTime) -> Report {
-    let Scan { outcome, tools, is_torn: _ } = scan;
+pub fn report(scan: Scan, node: &str, evidence: ReportEvidence, now: SystemTime) -> Report {
+    let Scan { outcome, tools, .. } = scan;
     Report {
         checked_at: now,
         node: node.to_owned(),
@@ -61,6 +64,24 @@ pub fn report(scan: Scan, node: &str, evidence: Evidence, now: SystemTime) -> Re
         problems: outcome.problems,
     }
 }
+
+/// One check, with what it took.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The report that stands now.
+    pub report: Report,
+    /// How long the check took.
+    pub took: Duration,
+    /// How long each dump took, by program.
+    pub dumps: Vec<(&'static str, Duration)>,
+    /// Patterns in force.
+    pub patterns: usize,
+    /// Patterns that do not compile.
+    pub broken: usize,
+}
+
+/// Evidence about the network namespace, as it is found; none where none is required.
+pub type Evidence = Option<watch::Receiver<NetnsEvidence>>;
 
 /// The report that stands after a check: a torn read without violations leaves the last whole report in force
 /// until that is older than one interval.
@@ -81,7 +102,11 @@ struct Whole {
 ///
 /// # Errors
 /// If the signal handlers cannot be installed, or the thread that reads the node dies.
-pub async fn run(settings: Settings, mut tell: impl FnMut(&Report)) -> std::io::Result<Ending> {
+pub async fn run(
+    settings: Settings,
+    mut evidence: Evidence,
+    mut tell: impl FnMut(&Checked),
+) -> std::io::Result<Ending> {
     let mut signals = Signals::install()?;
     let mut keeper = Keeper::new(settings.sources.clone());
     let mut last_whole = None;
@@ -90,7 +115,7 @@ pub async fn run(settings: Settings, mut tell: impl FnMut(&Report)) -> std::io::
         let book = keeper.reload();
         let options = settings.scan.clone();
         let mut reading = tokio::task::spawn_blocking(move || scan::node(&book, &options));
-        let scan = tokio::select! {
+        let mut scan = tokio::select! {
             scan = &mut reading => scan?,
             () = signals.shutdown() => {
                 settings.scan.cancelled.store(true, Ordering::Relaxed);
@@ -99,21 +124,39 @@ pub async fn run(settings: Settings, mut tell: impl FnMut(&Report)) -> std::io::
             }
         };
         let is_torn = scan.is_torn;
-        let new = report(scan, &settings.node, Evidence::Kernel, SystemTime::now());
-        let report = standing(last_whole.as_ref(), started, settings.interval, is_torn, new);
-        tell(&report);
-        if settings.terminate_on_success && report.verdict() == Verdict::Compliant {
+        let dumps = std::mem::take(&mut scan.dumps);
+        let new = report(scan, &settings.node, ReportEvidence::Kernel, SystemTime::now());
+        let mut report = standing(last_whole.as_ref(), started, settings.interval, is_torn, new);
+        if !is_torn {
+            last_whole = Some(Whole { at: started, report: report.clone() });
+        }
+        report.problems.extend(unproven(&mut evidence));
+        let is_done = settings.terminate_on_success && report.verdict() == Verdict::Compliant;
+        let (patterns, broken) = keeper.counts();
+        tell(&Checked { report, took: started.elapsed(), dumps, patterns, broken });
+        if is_done {
             return Ok(Ending::Compliant);
         }
-        if !is_torn {
-            last_whole = Some(Whole { at: started, report });
-        }
         let pause = if is_torn { repeat_after(settings.interval) } else { settings.interval };
-        match signals.wait_until(started + pause).await {
+        match signals.wait_until(started + pause, &mut evidence).await {
             Wake::Tick | Wake::CheckNow => {}
             Wake::Shutdown => return Ok(Ending::Stopped),
         }
     }
+}
+
+fn unproven(evidence: &mut Evidence) -> Option<Problem> {
+    evidence.as_mut().and_then(|evidence| netns_problem(&evidence.borrow_and_update()))
+}
+
+/// Waits for other evidence about the network namespace; for ever when none is to come.
+async fn other_evidence(evidence: &mut Evidence) {
+    if let Some(found) = evidence
+        && found.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 fn repeat_after(interval: Duration) -> Duration {
@@ -142,11 +185,12 @@ impl Signals {
         }
     }
 
-    async fn wait_until(&mut self, moment: Instant) -> Wake {
+    async fn wait_until(&mut self, moment: Instant, evidence: &mut Evidence) -> Wake {
         tokio::select! {
             _ = self.terminate.recv() => Wake::Shutdown,
             _ = self.interrupt.recv() => Wake::Shutdown,
             _ = self.hangup.recv() => Wake::CheckNow,
+            () = other_evidence(evidence) => Wake::CheckNow,
             () = tokio::time::sleep_until(moment.into()) => Wake::Tick,
         }
     }
@@ -154,7 +198,7 @@ impl Signals {
 
 /// Reads and judges this node once.
 pub fn check_once(book: &Rulebook, options: &Options, node: &str) -> Report {
-    report(scan::node(book, options), node, Evidence::Kernel, SystemTime::now())
+    report(scan::node(book, options), node, ReportEvidence::Kernel, SystemTime::now())
 }
 
 #[cfg(test)]
@@ -162,7 +206,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::domain::ruleset::{Problem, Reason};
+    use crate::domain::ruleset::Reason;
 
     const INTERVAL: Duration = Duration::from_secs(300);
 
@@ -170,7 +214,7 @@ mod tests {
         Report {
             checked_at: SystemTime::UNIX_EPOCH,
             node: "n".into(),
-            evidence: Evidence::Kernel,
+            evidence: ReportEvidence::Kernel,
             tools: BTreeMap::new(),
             tables: Vec::new(),
             violations: Vec::new(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Instant;
 
 use super::dump::{self, Generator};
 use super::entries::{self, TableEntries};
@@ -50,6 +51,7 @@ pub fn read(context: &Context<'_>, audit: &mut Audit<'_>) -> Attempt {
 
 fn read_family(context: &Context<'_>, audit: &mut Audit<'_>, family: Family, tables: &[String]) -> Attempt {
     let program = if family == Family::Ip6 { "ip6tables-legacy-save" } else { "iptables-legacy-save" };
+    let started = Instant::now();
     let before = infos(family, tables);
     let entries = entries::start(context, family, tables);
     let mut attempt = Attempt::default();
@@ -61,6 +63,7 @@ fn read_family(context: &Context<'_>, audit: &mut Audit<'_>, family: Family, tab
         Ok(ended) => dump::ending_problems(program, &ended, &[]).into_iter().for_each(|p| audit.problem(p)),
         Err(error) => audit.problem(dump::command_problem(&error)),
     }
+    attempt.dumps.push((program, started.elapsed()));
     match entries.and_then(entries::finish) {
         Ok(read) => judge_entries(audit, family, tables, &read),
         Err(problem) => audit.problem(problem),

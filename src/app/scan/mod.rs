@@ -44,6 +44,8 @@ pub struct Scan {
     pub tools: BTreeMap<String, String>,
     /// Whether the rules changed while they were read, so that only violations are certain.
     pub is_torn: bool,
+    /// How long each dump took, by program, from its start to the end of its text.
+    pub dumps: Vec<(&'static str, Duration)>,
 }
 
 /// Shared by the readers of one scan.
@@ -62,6 +64,7 @@ impl Context<'_> {
 struct Attempt {
     torn: bool,
     tools: BTreeMap<String, String>,
+    dumps: Vec<(&'static str, Duration)>,
 }
 
 impl Attempt {
@@ -74,6 +77,7 @@ impl Attempt {
     fn merge(&mut self, other: Self) {
         self.torn |= other.torn;
         self.tools.extend(other.tools);
+        self.dumps.extend(other.dumps);
     }
 }
 
@@ -95,7 +99,7 @@ pub fn node(book: &Rulebook, options: &Options) -> Scan {
         }
     }
     legacy::find_unread(&mut audit);
-    Scan { outcome: audit.finish(), tools: attempt.tools, is_torn: attempt.torn }
+    Scan { outcome: audit.finish(), tools: attempt.tools, is_torn: attempt.torn, dumps: attempt.dumps }
 }
 
 type Reader = for<'a, 'b, 'c> fn(&'a Context<'b>, &'a mut Audit<'c>) -> Attempt;

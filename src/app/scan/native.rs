@@ -2,6 +2,7 @@
 //! Makes no line itself; every listing is compared with the kernel's own numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -228,6 +229,7 @@ fn list(
     attempt: &mut Attempt,
     sink: &mut impl FnMut(Item),
 ) -> Result<(), Problem> {
+    let started = Instant::now();
     let deadline = context.deadline();
     let running =
         command::start("nft", &["-j", "-f", "-"], request.as_bytes(), &deadline, OUTPUT_LIMIT_BYTES);
@@ -242,6 +244,7 @@ fn list(
         return Err(dump::command_problem(&running.error(source)));
     }
     let ended = running.finish().map_err(|error| dump::command_problem(&error))?;
+    attempt.dumps.push(("nft", started.elapsed()));
     // a failure has its reason on standard error, and half an answer
     if let Some(problem) = dump::ending_problems("nft", &ended, &[]).pop() {
         return Err(problem);

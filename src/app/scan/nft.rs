@@ -1,6 +1,8 @@
 //! Reads nf_tables: the kernel's own rules, the text iptables-nft-save prints of them, and nft for the rest.
 //! Decides nothing: which text may be trusted is said by `domain::shapes`, what is allowed by the audit.
 
+use std::time::Instant;
+
 use super::completeness::{self, Uses};
 use super::dump::{self, Generator};
 use super::{Attempt, Context, native};
@@ -93,6 +95,7 @@ fn is_iptables(table: &Table) -> bool {
 struct IptablesDump {
     family: Family,
     program: &'static str,
+    started: Instant,
     running: Option<Result<Running, CommandError>>,
     tables: Vec<KernelTable>,
     /// Remarks of the tool about tables it cannot print.
@@ -113,6 +116,7 @@ impl IptablesDump {
         (!tables.is_empty()).then(|| Self {
             family,
             program,
+            started: Instant::now(),
             running: Some(dump::start(program, &context.deadline())),
             tables,
             remarks: Vec::new(),
@@ -175,6 +179,7 @@ impl IptablesDump {
             Err(error) => audit.problem(dump::command_problem(&error)),
         }
         attempt.tool(self.generator.take());
+        attempt.dumps.push((program, self.started.elapsed()));
     }
 
     fn take(&mut self, item: Item<'_>, audit: &mut Audit<'_>) {

@@ -68,7 +68,7 @@ pub fn files(book: &Rulebook, limit: usize, sources: Vec<Source<'_>>) -> Result<
         let reader = BufReader::with_capacity(PIECE_BYTES, reader.take(FILE_LIMIT_BYTES));
         file(&mut audit, &mut tools, &name, family, reader)?;
     }
-    Ok(Scan { outcome: audit.finish(), tools, is_torn: false })
+    Ok(Scan { outcome: audit.finish(), tools, is_torn: false, dumps: Vec::new() })
 }
 
 fn file(

@@ -1,0 +1,184 @@
+//! The agent as a whole: the loop of checks, and what each outcome is told to: metrics, pages, the cluster.
+//! The terminal is the caller's; nothing here waits for the cluster.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses, prove_netns};
+use super::monitor::{self, Checked, Ending};
+use super::scan::dump::chain_of;
+use crate::domain::report::Report;
+use crate::host::routes;
+use crate::k8s::client::{ConnectError, Counters};
+use crate::telemetry::http::{Pages, Shared, serve};
+use crate::telemetry::metrics::Metrics;
+
+/// When the agent ends, what the cluster was not yet told has this long.
+const FAREWELL: Duration = Duration::from_millis(1200);
+/// Where health probes of the cloud's load balancers come from, which must be answered through the loopback device.
+///
+/// *Source*: the flag `-installRoutesForHealthProbeReply` of azure-iptables-monitor.
+const HEALTH_PROBES: [&str; 2] = ["169.254.7.127", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff"];
+
+/// Everything the agent is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The loop of checks.
+    pub monitor: monitor::Settings,
+    /// What the cluster is told.
+    pub cluster: cluster::Settings,
+    /// Where the environment says this runs.
+    pub surroundings: Surroundings,
+    /// Where everything is served.
+    pub listen: Listen,
+    /// Where metrics and probes alone are served.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Version and commit, for metrics and the page.
+    pub build: (String, String),
+    /// Whether routes for health probe replies are added at the start.
+    pub installs_routes: bool,
+}
+
+/// Where the pages are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// Nowhere.
+    Off,
+    /// Here if possible: nobody asked for this address.
+    Preferred(SocketAddr),
+    /// Here; anything else is an error.
+    Required(SocketAddr),
+}
+
+/// Why the agent did not start, or died.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// An address that was asked for cannot be listened on.
+    #[error("listening on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What bind(2) said.
+        source: io::Error,
+    },
+    /// No configuration leads to the API server that was asked for.
+    #[error("reporting to the API server, as --sink kube asks")]
+    Connect(#[source] ConnectError),
+    /// The loop of checks ended by itself.
+    #[error("checking this node")]
+    Check(#[source] io::Error),
+}
+
+/// Runs until a signal, or until the node is compliant if that is all to be found out. `tell` gets each report, and
+/// `to_json` makes the bytes of `/status` of it.
+///
+/// # Errors
+/// If an address that was asked for cannot be listened on, no configuration leads to the API server that was asked for,
+/// or the loop itself fails.
+pub async fn run(
+    settings: Settings,
+    mut tell: impl FnMut(&Report),
+    to_json: impl Fn(&Report) -> Vec<u8>,
+) -> Result<Ending, AgentError> {
+    let metrics = Metrics::new(&settings.build.0, &settings.build.1);
+    let shared = Shared::new(metrics.clone(), settings.build.0.clone(), alive_within(&settings.monitor));
+    let (stop, stopped) = watch::channel(false);
+    let ended = || {
+        let mut stopped = stopped.clone();
+        async move { drop(stopped.wait_for(|is_stopped| *is_stopped).await) }
+    };
+    listen(&settings, &shared, ended).await?;
+    if settings.installs_routes {
+        install_routes();
+    }
+    let counters = {
+        let (writes, failures) = (metrics.clone(), metrics.clone());
+        Counters::new(
+            move |operation| writes.api_write(operation),
+            move |operation, reason| failures.api_failure(operation, reason),
+        )
+    };
+    let connection = connect(&settings.cluster, settings.surroundings, counters).await.map_err(AgentError::Connect)?;
+    let (reports, latest) = watch::channel(None);
+    let told = connection.api.clone().filter(|_| connection.is_sink).map(|api| {
+        tokio::spawn(cluster::run(settings.cluster.clone(), api, latest, ended()))
+    });
+    let evidence = settings.cluster.needs_netns_evidence(settings.surroundings).then(|| {
+        let (found, evidence) = watch::channel(NetnsEvidence::Missing("the Node was not asked yet".into()));
+        let node = settings.cluster.node.clone();
+        let api = connection.api.clone();
+        tokio::spawn(async move { prove_netns(api, &node, local_addresses, found).await });
+        evidence
+    });
+    let outcome = |checked: &Checked| {
+        metrics.check_done(&checked.report, checked.took);
+        metrics.allowlist(checked.patterns, checked.broken);
+        checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));
+        let report = Arc::new(checked.report.clone());
+        shared.publish(Arc::clone(&report), to_json(&report));
+        tell(&report);
+        reports.send_replace(Some(report));
+    };
+    let ending = monitor::run(settings.monitor, evidence, outcome).await;
+    stop.send_replace(true);
+    if let Some(told) = told {
+        let _ = tokio::time::timeout(FAREWELL, told).await;
+    }
+    ending.map_err(AgentError::Check)
+}
+
+/// The loop counts as alive while a check, with every dump at its deadline, may still be under way.
+fn alive_within(monitor: &monitor::Settings) -> Duration {
+    monitor.interval + monitor.scan.dump_timeout * 10 + Duration::from_secs(60)
+}
+
+async fn listen<F>(settings: &Settings, shared: &Shared, ended: impl Fn() -> F) -> Result<(), AgentError>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let everything = match settings.listen {
+        Listen::Off => None,
+        Listen::Required(address) => Some(bind(address).await?),
+        Listen::Preferred(address) => match bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                let error = chain_of(&error);
+                log::warn!("no page and no metrics: {error}; give another address with --listen");
+                None
+            }
+        },
+    };
+    if let Some(listener) = everything {
+        log::info!("the page is at http://{address}/", address = bound(&listener));
+        tokio::spawn(serve(listener, Pages::All, shared.clone(), ended()));
+    }
+    if let Some(address) = settings.metrics_listen {
+        let listener = bind(address).await?;
+        log::info!("metrics are at http://{address}/metrics", address = bound(&listener));
+        tokio::spawn(serve(listener, Pages::MetricsOnly, shared.clone(), ended()));
+    }
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, AgentError> {
+    TcpListener::bind(address).await.map_err(|source| AgentError::Listen { address, source })
+}
+
+fn bound(listener: &TcpListener) -> String {
+    listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+}
+
+fn install_routes() {
+    for destination in HEALTH_PROBES.iter().filter_map(|text| text.parse::<IpAddr>().ok()) {
+        match routes::add(destination) {
+            Ok(_) => log::info!("replies to health probes of {destination} leave through the loopback device"),
+            Err(error) => log::error!("{}", chain_of(&error)),
+        }
+    }
+}
