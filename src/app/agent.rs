@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +21,6 @@ use crate::telemetry::metrics::Metrics;
 
 /// When the agent ends, what the cluster was not yet told has this long.
 const FAREWELL: Duration = Duration::from_millis(1200);
-/// Where health probes of the cloud's load balancers come from, which must be answered through the loopback device.
-///
-/// *Source*: the flag `-installRoutesForHealthProbeReply` of azure-iptables-monitor.
-const HEALTH_PROBES: [&str; 2] = ["169.254.7.127", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff"];
-
 /// Everything the agent is told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -104,11 +99,14 @@ pub async fn run(
             move |operation, reason| failures.api_failure(operation, reason),
         )
     };
-    let connection = connect(&settings.cluster, settings.surroundings, counters).await.map_err(AgentError::Connect)?;
+    let connection =
+        connect(&settings.cluster, settings.surroundings, counters).await.map_err(AgentError::Connect)?;
     let (reports, latest) = watch::channel(None);
-    let told = connection.api.clone().filter(|_| connection.is_sink).map(|api| {
-        tokio::spawn(cluster::run(settings.cluster.clone(), api, latest, ended()))
-    });
+    let told = connection
+        .api
+        .clone()
+        .filter(|_| connection.is_sink)
+        .map(|api| tokio::spawn(cluster::run(settings.cluster.clone(), api, latest, ended())));
     let evidence = settings.cluster.needs_netns_evidence(settings.surroundings).then(|| {
         let (found, evidence) = watch::channel(NetnsEvidence::Missing("the Node was not asked yet".into()));
         let node = settings.cluster.node.clone();
@@ -175,10 +173,12 @@ fn bound(listener: &TcpListener) -> String {
 }
 
 fn install_routes() {
-    for destination in HEALTH_PROBES.iter().filter_map(|text| text.parse::<IpAddr>().ok()) {
+    for destination in routes::HEALTH_PROBE {
         match routes::add(destination) {
-            Ok(_) => log::info!("replies to health probes of {destination} leave through the loopback device"),
-            Err(error) => log::error!("{}", chain_of(&error)),
+            Ok(_) => {
+                log::info!("replies to health probes of {destination} leave through the loopback device")
+            }
+            Err(error) => log::warn!("{}", chain_of(&error)),
         }
     }
 }

@@ -11,8 +11,8 @@ use super::allowlists::{Keeper, Sources};
 use super::cluster::{NetnsEvidence, netns_problem};
 use super::scan::{self, Options, Scan};
 use crate::domain::audit::Rulebook;
-use crate::domain::ruleset::Problem;
 use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
+use crate::domain::ruleset::Problem;
 
 /// A torn read is repeated after a tenth of the interval, within these bounds.
 const REPEAT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);

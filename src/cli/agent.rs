@@ -2,15 +2,19 @@
 //! Reports to the terminal; a check that found nothing new is one log line.
 
 use std::io::{IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments, duration};
-use crate::app::monitor::{self, Ending, Settings};
+use crate::app::agent::{self, Listen};
+use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
+use crate::app::monitor::{self, Ending};
 use crate::app::scan::Options;
 use crate::domain::audit::DEFAULT_LIMIT;
+use crate::domain::reaction::label::{DEFAULT_KEY, is_valid_key};
 use crate::domain::report::{Report, Verdict};
 use crate::telemetry::log::{self as logging, LogFormat};
 
@@ -39,18 +43,88 @@ pub(super) struct AgentArguments {
     #[arg(long, value_enum, env = "MONITOR_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
     #[command(flatten)]
-    later: LaterArguments,
+    cluster: ClusterArguments,
+    #[command(flatten)]
+    listen: ListenArguments,
+    #[command(flatten)]
+    older: OlderArguments,
 }
 
-/// Flags of the older system that are read and not built yet.
+/// What the cluster is told.
 #[derive(Debug, clap::Args)]
-struct LaterArguments {
-    /// Emit Events (not built yet).
+struct ClusterArguments {
+    /// Where outcomes go; auto: to the API server in a pod or with KUBECONFIG, else to the terminal only.
+    #[arg(long, value_enum, default_value = "auto", env = "MONITOR_SINK")]
+    sink: Sink,
+    /// Label to keep: false, true or unknown; repeatable.
     #[arg(
-        long, value_name = "BOOL", env = "MONITOR_EVENTS", default_value = "false", hide = true,
+        long, value_name = "KEY", env = "MONITOR_LABEL", default_value = DEFAULT_KEY, value_delimiter = ',',
+        value_parser = label_key
+    )]
+    label: Vec<String>,
+    /// Which objects carry the label.
+    #[arg(long, value_enum, default_value = "ciliumnode", env = "MONITOR_LABEL_TARGET")]
+    label_target: LabelTarget,
+    /// Events and metrics, no label: for a first roll-out.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_REPORT_ONLY", default_value = "false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    report_only: bool,
+    /// Write Events about the Node.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_EVENTS", default_value = "false",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
     )]
     events: bool,
+    /// What Events say; count: no rule text, for clusters where Events are widely readable.
+    #[arg(long, value_enum, default_value = "full", env = "MONITOR_EVENTS_DETAIL")]
+    events_detail: EventsDetail,
+    /// Whether evidence is required that this is the network namespace of the Node; auto: in a pod.
+    #[arg(long, value_enum, default_value = "auto", env = "MONITOR_NETNS_CHECK")]
+    netns_check: NetnsCheck,
+}
+
+impl ClusterArguments {
+    fn settings(&self, node: &str) -> cluster::Settings {
+        cluster::Settings {
+            sink: self.sink,
+            node: node.to_owned(),
+            labels: self.label.clone(),
+            label_target: self.label_target,
+            report_only: self.report_only,
+            events: self.events,
+            events_detail: self.events_detail,
+            netns_check: self.netns_check,
+        }
+    }
+}
+
+fn label_key(key: &str) -> Result<String, String> {
+    if is_valid_key(key) { Ok(key.to_owned()) } else { Err("not the key of a Kubernetes label".to_owned()) }
+}
+
+/// Where pages are served.
+#[derive(Debug, clap::Args)]
+struct ListenArguments {
+    /// Address of the page, /status, /metrics, /healthz and /readyz, or off [default: 127.0.0.1:9191].
+    #[arg(long, value_name = "ADDRESS", env = "MONITOR_LISTEN", value_parser = address_or_off)]
+    listen: Option<Listen>,
+    /// Address of /metrics, /healthz and /readyz alone [default: none].
+    #[arg(long, value_name = "ADDRESS", env = "MONITOR_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
+}
+
+fn address_or_off(text: &str) -> Result<Listen, String> {
+    match text {
+        "off" => Ok(Listen::Off),
+        _ => text.parse().map(Listen::Required).map_err(|_| "not ADDRESS:PORT, nor off".to_owned()),
+    }
+}
+
+/// Flags of the older system.
+#[derive(Debug, clap::Args)]
+struct OlderArguments {
     /// Read the pinned counter of blocked rules (not built yet).
     #[arg(
         long, value_name = "BOOL", env = "MONITOR_CHECK_MAP", default_value = "false", hide = true,
@@ -60,25 +134,20 @@ struct LaterArguments {
     /// Where that counter is pinned (not built yet).
     #[arg(long, value_name = "FILE", env = "MONITOR_MAP_PATH", hide = true)]
     map_path: Option<std::path::PathBuf>,
-    /// Install the routes for health probe replies (not built yet).
+    /// At the start, add the routes that health probe replies of the cloud's load balancer need.
     #[arg(
         long, value_name = "BOOL", env = "MONITOR_INSTALL_ROUTES_FOR_HEALTH_PROBE_REPLY", default_value = "false",
-        hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
-        action = clap::ArgAction::Set
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
     )]
     install_routes_for_health_probe_reply: bool,
 }
 
-impl LaterArguments {
+impl OlderArguments {
     fn warn(&self) {
-        let given = [
-            ("--events", self.events),
-            ("--check-map", self.check_map),
-            ("--map-path", self.map_path.is_some()),
-            ("--install-routes-for-health-probe-reply", self.install_routes_for_health_probe_reply),
-        ];
-        for (flag, _) in given.iter().filter(|(_, is_given)| *is_given) {
-            log::warn!("{flag} does nothing yet in this version; the check itself runs");
+        for (flag, is_given) in [("--check-map", self.check_map), ("--map-path", self.map_path.is_some())] {
+            if is_given {
+                log::warn!("{flag} does nothing yet in this version; the check itself runs");
+            }
         }
     }
 }
@@ -87,23 +156,12 @@ impl LaterArguments {
 pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Result<Exit> {
     logging::start(arguments.log_format, arguments.verbosity);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    arguments.later.warn();
-    let settings = Settings {
-        node: arguments.read.node(),
-        sources: arguments.allowlists.sources(),
-        interval: arguments.interval,
-        scan: Options {
-            dump_timeout: arguments.read.dump_timeout,
-            nftables: arguments.read.nftables,
-            limit: DEFAULT_LIMIT,
-            cancelled: Arc::new(AtomicBool::new(false)),
-        },
-        terminate_on_success: arguments.terminate_on_success,
-    };
+    arguments.older.warn();
     let format = arguments.log_format;
     let mut last = None;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending = runtime.block_on(monitor::run(settings, |report| tell(report, format, &mut last)));
+    let ending =
+        runtime.block_on(agent::run(settings(arguments), |report| tell(report, format, &mut last), to_json));
     // a thread that still reads the node ends with the process; its programs were killed
     runtime.shutdown_timeout(Duration::from_millis(500));
     match ending? {
@@ -111,6 +169,41 @@ pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Re
         Ending::Compliant => log::info!("the node is compliant: done"),
     }
     Ok(Exit::Success)
+}
+
+fn settings(arguments: &AgentArguments) -> agent::Settings {
+    let node = arguments.read.node();
+    agent::Settings {
+        cluster: arguments.cluster.settings(&node),
+        surroundings: Surroundings::of(|name| std::env::var_os(name)),
+        listen: arguments.listen.listen.unwrap_or(Listen::Preferred(DEFAULT_LISTEN)),
+        metrics_listen: arguments.listen.metrics_listen,
+        build: (VERSION.to_owned(), option_env!("MONITOR_COMMIT").unwrap_or_default().to_owned()),
+        installs_routes: arguments.older.install_routes_for_health_probe_reply,
+        monitor: monitor::Settings {
+            node,
+            sources: arguments.allowlists.sources(),
+            interval: arguments.interval,
+            scan: Options {
+                dump_timeout: arguments.read.dump_timeout,
+                nftables: arguments.read.nftables,
+                limit: DEFAULT_LIMIT,
+                cancelled: Arc::new(AtomicBool::new(false)),
+            },
+            terminate_on_success: arguments.terminate_on_success,
+        },
+    }
+}
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9191);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn to_json(report: &Report) -> Vec<u8> {
+    let mut json = Vec::new();
+    let options = WriteOptions { color: false, limit: DEFAULT_LIMIT, quiet: false };
+    // writing to memory does not fail
+    let _ = output::write(report, Format::Json, &options, &mut json);
+    json
 }
 
 /// What was told last; only news is told in full.

@@ -4,8 +4,8 @@
 
 pub mod allowlist;
 pub mod audit;
-pub mod escape;
 pub mod backoff;
+pub mod escape;
 pub mod go_regex;
 pub mod iptables_save;
 pub mod nft_json;
