@@ -93,7 +93,8 @@ impl Slot {
         profiles: &[String],
         problems: &mut Vec<Problem>,
     ) -> InForce {
-        let mut files: Vec<PatternFile> = profiles.iter().filter_map(|name| profiles::files(name)).flatten().collect();
+        let mut files: Vec<PatternFile> =
+            profiles.iter().filter_map(|name| profiles::files(name)).flatten().collect();
         let mut is_missing = false;
         match config_dir::read_patterns(directory) {
             Ok(read) => {

@@ -14,8 +14,8 @@ use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments};
 use crate::app::allowlists::Keeper;
 use crate::app::monitor;
-use crate::app::scan::saved::{self, Source};
 use crate::app::scan::Options;
+use crate::app::scan::saved::{self, Source};
 use crate::domain::audit::{DEFAULT_LIMIT, Rulebook};
 use crate::domain::report::{Evidence, Report, Verdict};
 use crate::domain::ruleset::{Family, Reason};
@@ -130,8 +130,10 @@ fn print(report: &Report, format: Format, options: &WriteOptions) -> anyhow::Res
 }
 
 fn exit(fail_on: FailOn, report: &Report, book: &Rulebook) -> Exit {
-    let is_broken =
-        book.problems.iter().any(|problem| matches!(problem.reason, Reason::BrokenPattern | Reason::NoAllowlist));
+    let is_broken = book
+        .problems
+        .iter()
+        .any(|problem| matches!(problem.reason, Reason::BrokenPattern | Reason::NoAllowlist));
     match report.verdict() {
         _ if is_broken => Exit::Usage,
         Verdict::Violations => Exit::Violations,

@@ -46,7 +46,12 @@ pub enum Exit {
 /// Checks every iptables and nftables rule of this node against allowlists, and never calls a node compliant that was
 /// not fully read and understood.
 #[derive(Debug, Parser)]
-#[command(name = "monitor", args_conflicts_with_subcommands = true, args_override_self = true, max_term_width = 100)]
+#[command(
+    name = "monitor",
+    args_conflicts_with_subcommands = true,
+    args_override_self = true,
+    max_term_width = 100
+)]
 struct Arguments {
     #[command(flatten)]
     agent: agent::AgentArguments,
@@ -168,7 +173,9 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     match parsed {
         Ok(duration) if duration.is_zero() => Err("it must be longer than nothing".to_owned()),
-        Ok(duration) if duration > Duration::from_secs(366 * 86_400) => Err("it must be at most a year".to_owned()),
+        Ok(duration) if duration > Duration::from_secs(366 * 86_400) => {
+            Err("it must be at most a year".to_owned())
+        }
         other => other,
     }
 }

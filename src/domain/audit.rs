@@ -122,6 +122,7 @@ type TableKey = (Backend, Family, String);
 #[derive(Debug, Default)]
 struct TableRecord {
     rules: u64,
+    unexpected: u64,
     set_elements: u64,
     hash: Sha256,
 }
@@ -246,9 +247,9 @@ impl<'a> Audit<'a> {
         let mut tables = Vec::with_capacity(self.tables.len());
         for ((backend, family, table), record) in self.tables {
             ruleset.update(format!("{backend} {family} {table}\n"));
-            let TableRecord { rules, set_elements, hash } = record;
+            let TableRecord { rules, unexpected, set_elements, hash } = record;
             ruleset.update(hash.finalize());
-            tables.push(TableSummary { backend, family, table, rules, set_elements });
+            tables.push(TableSummary { backend, family, table, rules, unexpected, set_elements });
         }
         let mut violating = Sha256::new();
         for (_, hash) in self.violation_hashes {
@@ -270,6 +271,7 @@ impl<'a> Audit<'a> {
 
     fn violation(&mut self, backend: Backend, family: Family, entry: &Entry<'_>, printed_as: Option<&[u8]>) {
         self.violation_count += 1;
+        self.record(backend, family, entry.table).unexpected += 1;
         let hash = self.violation_hashes.entry((backend, family, entry.table.to_owned())).or_default();
         hash.update(entry.line);
         hash.update(b"\n");
@@ -338,4 +340,39 @@ fn tell(reason: Reason, (told, count): (Vec<Problem>, u64)) -> Vec<Problem> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::allowlist::{List, PatternFile};
+
+    fn book() -> Rulebook {
+        let file = PatternFile { list: List::Global, origin: "global".into(), text: b"^-P \n".to_vec() };
+        let in_force = InForce { patterns: Arc::new(Allowlist::parse(&[file])), is_whole: true };
+        Rulebook { ipv4: in_force.clone(), ipv6: Ipv6::Checked(in_force), problems: Vec::new() }
+    }
+
+    fn judge(audit: &mut Audit<'_>, table: &str, line: &[u8]) {
+        let entry = Entry { kind: Kind::Rule, table, chain: Some("INPUT"), position: None, line };
+        audit.judge(Backend::IptablesNft, Family::Ip, &entry, None);
+    }
+
+    #[test]
+    fn every_table_counts_its_violations_also_beyond_the_limit() {
+        let book = book();
+        let mut audit = Audit::new(&book, 1);
+        for line in [b"-A INPUT -j DROP".as_slice(), b"-A INPUT -j LOG", b"-P INPUT DROP"] {
+            judge(&mut audit, "filter", line);
+        }
+        let mut other = Audit::new(&book, 1);
+        judge(&mut other, "nat", b"-A INPUT -j DROP");
+        audit.merge(other);
+        audit.table(Backend::IptablesNft, Family::Ip6, "filter");
+        let outcome = audit.finish();
+        let counts: Vec<_> =
+            outcome.tables.iter().map(|t| (t.family, t.table.as_str(), t.unexpected)).collect();
+        assert_eq!(counts, [(Family::Ip, "filter", 2), (Family::Ip, "nat", 1), (Family::Ip6, "filter", 0)]);
+        assert_eq!((outcome.violations.len(), outcome.violation_count), (1, 3));
+    }
 }

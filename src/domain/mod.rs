@@ -5,6 +5,7 @@
 pub mod allowlist;
 pub mod audit;
 pub mod backoff;
+pub mod escape;
 pub mod go_regex;
 pub mod iptables_save;
 pub mod nft_json;
@@ -14,3 +15,4 @@ pub mod reaction;
 pub mod report;
 pub mod ruleset;
 pub mod shapes;
+pub mod wording;

@@ -75,6 +75,11 @@ impl KernelTable {
         !std::mem::replace(&mut self.is_printed, true)
     }
 
+    /// Whether the text has this table.
+    pub fn is_printed(&self) -> bool {
+        self.is_printed
+    }
+
     /// Chains that must be judged as native ones, or that hold rules that must, with those rules' handles.
     pub fn native_chains(&self) -> impl Iterator<Item = NativeChain<'_>> {
         self.chains.iter().filter_map(|(name, chain)| {
@@ -98,7 +103,11 @@ impl KernelTable {
             if entry.kind == Kind::Policy && entry.line.ends_with(b" ACCEPT") {
                 return Use::Judge;
             }
-            return Use::Mismatch(mismatch(self.family, entry, "prints a chain that the kernel does not have"));
+            return Use::Mismatch(mismatch(
+                self.family,
+                entry,
+                "prints a chain that the kernel does not have",
+            ));
         };
         match entry.kind {
             Kind::Rule => {
@@ -306,7 +315,8 @@ mod tests {
     fn a_built_in_chain_that_nobody_made_is_printed_accepting() {
         let mut table = table(vec![]);
         declare(&mut table);
-        let output = |line| Entry { kind: Kind::Policy, table: "filter", chain: Some("OUTPUT"), position: None, line };
+        let output =
+            |line| Entry { kind: Kind::Policy, table: "filter", chain: Some("OUTPUT"), position: None, line };
         assert_eq!(table.pair(&output(b"-P OUTPUT ACCEPT")), Use::Judge);
         assert!(matches!(table.pair(&output(b"-P OUTPUT DROP")), Use::Mismatch(_)));
         assert_eq!(table.missing(), []);

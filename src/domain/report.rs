@@ -71,6 +71,8 @@ pub struct TableSummary {
     pub table: String,
     /// Rules only: no policies, chains or declarations.
     pub rules: u64,
+    /// Its violations, also those whose text was not kept and those that are no rules.
+    pub unexpected: u64,
     /// Elements of plain sets, which are hashed and counted but not judged one by one.
     pub set_elements: u64,
 }

@@ -154,7 +154,7 @@ pub struct Ended {
     pub stderr: Vec<u8>,
 }
 
-/// Starts a program in a process group of its own, with an empty environment but `PATH` and `LC_ALL=C`.
+/// Starts a program in a process group of its own, with an empty environment but `PATH`, `LC_ALL=C` and `TZ=UTC`.
 ///
 /// # Errors
 /// [`CommandError::Missing`] and [`CommandError::Spawn`].
@@ -194,6 +194,8 @@ fn command<S: AsRef<OsStr>>(path: &Path, args: &[S], input: &[u8]) -> Command {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into()))
         .env("LC_ALL", "C")
+        // nft prints hours and days in local time
+        .env("TZ", "UTC")
         .process_group(0)
         .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())

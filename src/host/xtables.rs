@@ -17,7 +17,7 @@ const SO_GET_INFO: i32 = 64;
 const SO_GET_ENTRIES: i32 = 65;
 /// `XT_TABLE_MAXNAMELEN`.
 const NAME_BYTES: usize = 32;
-/// `struct ipt_getinfo`: name, valid_hooks, hook_entry[5], underflow[5], num_entries, size.
+/// `struct ipt_getinfo`: name, valid_hooks, five hook_entry, five underflow, num_entries, size.
 const INFO_BYTES: usize = NAME_BYTES + 4 * 13;
 /// `struct ipt_get_entries`: name, size (and padding to 8 bytes).
 const ENTRIES_HEAD_BYTES: usize = NAME_BYTES + 8;

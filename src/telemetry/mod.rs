@@ -1,3 +1,8 @@
-//! What the program says about itself while it runs.
+//! What the program says about itself while it runs: log lines, metrics and a page.
+//! Judges nothing, and asks nobody: it is told.
 
+mod html;
+pub mod http;
 pub mod log;
+pub mod metrics;
+pub mod page;

@@ -1,5 +1,6 @@
 //! `make bench`: what a check costs, as a ratio to the dump it cannot do without, in one run on this machine.
 //! Prints a table in Markdown; asserts nothing. Needs root, as the tests do.
+#![allow(clippy::indexing_slicing, clippy::print_stdout, clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -117,7 +118,11 @@ fn matching() {
         times.push(started.elapsed());
         assert_eq!(allowed, 0, "no pattern allows these");
     }
-    println!("100,000 rules that no pattern allows against {} patterns: {:.1} ms (limit 50 ms).", allowlist.len(), millis(median(times)));
+    println!(
+        "100,000 rules that no pattern allows against {} patterns: {:.1} ms (limit 50 ms).",
+        allowlist.len(),
+        millis(median(times))
+    );
 }
 
 fn agent(backend: &str) {

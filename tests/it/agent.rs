@@ -99,7 +99,9 @@ fn it_checks_again_after_the_interval_and_tells_only_news() {
     let agent = Agent::start(&netns, &["--profile", "base", "--interval", "1"]);
     agent.wait_for("nothing new");
     assert_eq!(agent.stdout().matches("COMPLIANT").count(), 1, "{}", agent.stdout());
-    netns.sh("nft add table inet x; nft add chain inet x c '{ type filter hook input priority 0; policy drop; }'");
+    netns.sh(
+        "nft add table inet x; nft add chain inet x c '{ type filter hook input priority 0; policy drop; }'",
+    );
     agent.wait_for("chain inet x c ");
 }
 
@@ -151,8 +153,11 @@ fn a_broken_pattern_at_the_start_is_unknown_and_on_a_reload_changes_nothing() {
     agent.signal(Signal::HUP);
     agent.wait_for("the last good allowlist stays in force");
     let last = agent.stdout();
-    let verdicts: Vec<_> =
-        last.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| word.len() > 6).collect();
+    let verdicts: Vec<_> = last
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|word| word.len() > 6)
+        .collect();
     let verdicts: Vec<_> =
         verdicts.into_iter().filter(|word| ["COMPLIANT", "UNKNOWN", "VIOLATIONS"].contains(word)).collect();
     assert_eq!(verdicts, ["UNKNOWN", "COMPLIANT", "COMPLIANT"], "{last}");
@@ -175,9 +180,13 @@ fn the_older_systems_command_lines_work() {
         vec!["-v", "3", "-events", "-ipv6=false", "-installRoutesForHealthProbeReply"],
         vec!["--v=3", "-alsologtostderr=true", "-input6=/nonexistent"],
     ] {
-        let mut agent = Agent::spawn(
-            netns.command(MONITOR).args(args).args(["-input", input.path(), "-interval", "300", "-terminateOnSuccess"]),
-        );
+        let mut agent = Agent::spawn(netns.command(MONITOR).args(args).args([
+            "-input",
+            input.path(),
+            "-interval",
+            "300",
+            "-terminateOnSuccess",
+        ]));
         assert_eq!(agent.wait_end(Duration::from_secs(20)), 0, "{}", agent.stderr());
     }
     let output = netns.command(MONITOR).arg("-version").output().unwrap();

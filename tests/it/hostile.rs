@@ -105,6 +105,19 @@ fn a_misprinted_rule_is_shown_as_what_it_is_and_as_what_is_printed() {
 }
 
 #[test]
+fn a_rule_that_a_program_adds_is_seen() {
+    let netns = Netns::new();
+    netns.within(|| {
+        let iptables = iptables::new(false).expect("iptables(8)");
+        iptables.new_chain("nat", "AGENT").expect("a chain");
+        iptables.append("nat", "OUTPUT", "-d 169.254.169.254 -p tcp --dport 80 -j AGENT").expect("a rule");
+    });
+    let checked = netns.check(&["--profile", "base,kubernetes"]);
+    checked.expect("violations", 1);
+    assert_eq!(checked.lines(), ["-A OUTPUT -d 169.254.169.254/32 -p tcp -m tcp --dport 80 -j AGENT"]);
+}
+
+#[test]
 fn rules_in_both_backends_are_reported_but_do_not_decide() {
     let allowlist = AllowlistDir::new(&[("filter", "^-A INPUT -j ACCEPT$")]);
     let script = "iptables-nft -A INPUT -j ACCEPT; iptables-legacy -A INPUT -j ACCEPT";
@@ -144,10 +157,12 @@ fn reading_leaves_the_kernel_as_it_was() {
         netns.sh("cat /proc/net/ip_tables_names /proc/net/ip6_tables_names /proc/net/arp_tables_names
                   nft -a list ruleset 2>/dev/null; nft monitor & sleep 0.1; kill $!")
     };
-    let generation = || netns.within(|| {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        iptables_monitor::host::nfnetlink::Nfnetlink::open(end).unwrap().generation().unwrap()
-    });
+    let generation = || {
+        netns.within(|| {
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+            iptables_monitor::host::nfnetlink::Nfnetlink::open(end).unwrap().generation().unwrap()
+        })
+    };
     let before = (state(), generation());
     netns.check(&["--profile", "base", "--ipv6", "true"]).expect("violations", 1);
     assert_eq!((state(), generation()), before);
@@ -155,7 +170,7 @@ fn reading_leaves_the_kernel_as_it_was() {
 
 #[test]
 fn forged_lines_of_interface_and_chain_names_never_pass() {
-    let allow_all = AllowlistDir::new(&[("global", "^-\n"), ("nftables", ".")]);
+    let allow_text = AllowlistDir::new(&[("global", "^-\n")]);
     for script in [
         "iptables-nft -A INPUT -i $'e\\n-N x' -j DROP",
         "iptables-legacy -A INPUT -i $'e\\n-N x' -j DROP",
@@ -169,7 +184,7 @@ fn forged_lines_of_interface_and_chain_names_never_pass() {
         "iptables-nft -A INPUT -m comment --comment $'a\\nCOMMIT' -j DROP",
         "iptables-legacy -A INPUT -m comment --comment $'a\\nCOMMIT' -j DROP",
     ] {
-        let checked = judge(script, &["--input", allow_all.path(), "--ipv6", "false"]);
+        let checked = judge(script, &["--input", allow_text.path(), "--ipv6", "false"]);
         assert!(matches!(checked.code, 1 | 3), "{script}: {:#}", checked.json);
     }
 }
@@ -179,11 +194,14 @@ fn tables_and_chains_that_are_not_in_force_are_no_compliance() {
     let allow_all = AllowlistDir::new(&[("global", "^-\n"), ("nftables", ".")]);
     let filter = "nft add table ip filter; nft add chain ip filter INPUT";
     for (script, reason) in [
-        ("iptables-nft -A INPUT -j DROP; nft add table ip filter '{ flags dormant; }'".to_owned(), "TableInactive"),
+        (
+            "iptables-nft -A INPUT -j DROP; nft add table ip filter '{ flags dormant; }'".to_owned(),
+            "TableInactive",
+        ),
         (format!("{filter}; nft add rule ip filter INPUT counter drop"), "TableInactive"),
     ] {
         let checked = judge(&script, &["--input", allow_all.path(), "--ipv6", "false"]);
-        checked.expect("unknown", 3);
+        assert!(matches!(checked.code, 1 | 3), "{script}: {:#}", checked.json);
         assert!(checked.reasons().contains(&reason), "{script}: {:#}", checked.json);
     }
     // a base chain elsewhere is judged as the native chain it is
@@ -191,7 +209,11 @@ fn tables_and_chains_that_are_not_in_force_are_no_compliance() {
     let checked = judge(&foreign, &["--profile", "base", "--ipv6", "false"]);
     assert_eq!(checked.code, 0, "an accepting base chain is allowed by the profile: {:#}", checked.json);
     let checked = judge(&foreign, &["--input", AllowlistDir::new(&[]).path(), "--ipv6", "false"]);
-    assert!(checked.lines().iter().any(|line| line.starts_with("chain ip filter INPUT ")), "{:#}", checked.json);
+    assert!(
+        checked.lines().iter().any(|line| line.starts_with("chain ip filter INPUT ")),
+        "{:#}",
+        checked.json
+    );
 }
 
 #[test]
@@ -231,4 +253,95 @@ fn without_capabilities_the_refusal_is_one_sentence() {
     let checked = Checked::of(&output);
     checked.expect("unknown", 3);
     assert!(checked.reasons().contains(&"PermissionDenied"), "{:#}", checked.json);
+}
+
+#[test]
+fn text_that_nft_leaves_out_is_a_problem() {
+    let allow_all = AllowlistDir::new(&[("global", "^-\n"), ("nftables", ".")]);
+    let table = "nft add table inet t; nft add chain inet t c '{ type filter hook input priority 0; }'";
+    for (script, reason) in [
+        (format!("{table}; nft add rule inet t c log prefix $'\"a\\xff\"' drop"), "UnrenderedRule"),
+        (format!("{table}; nft add rule inet t c drop comment $'\"a\\xff\"'"), "UnrenderedRule"),
+        (format!("{table}; nft add rule inet t c iifname $'\"a\\xff\"' drop"), "UnrenderedRule"),
+        (
+            format!("{table}; nft add rule inet t c iifname != $'{{ \"a\\xff\", \"b\" }}' drop"),
+            "UnrenderedRule",
+        ),
+        (
+            format!(
+                "{table}; nft add set inet t s '{{ type ifname; }}'; nft add element inet t s $'{{ \"a\\xff\" }}'"
+            ),
+            "UnrenderedRule",
+        ),
+        (
+            "iptables-nft -A INPUT -j ACCEPT; nft add rule ip filter INPUT log prefix $'\"a\\xff\"' drop"
+                .into(),
+            "UnrenderedRule",
+        ),
+    ] {
+        let checked = judge(&script, &["--input", allow_all.path(), "--ipv6", "false"]);
+        assert!(matches!(checked.code, 1 | 3), "{script}: {:#}", checked.json);
+        assert!(checked.reasons().contains(&reason), "{script}: {:#}", checked.json);
+    }
+    judge(
+        &format!("{table}; nft add rule inet t c iifname \"eth0\" log prefix '\"é\"' accept comment '\"ü\"'"),
+        &["--input", allow_all.path(), "--ipv6", "false"],
+    )
+    .expect("compliant", 0);
+}
+
+#[test]
+fn devices_of_a_base_chain_are_shown() {
+    let netns = Netns::new();
+    netns.sh(
+        "ip link add d0 type veth peer name d1
+         nft add table netdev t
+         nft add chain netdev t c '{ type filter hook ingress devices = { d1, d0 } priority 0; policy drop; }'",
+    );
+    let checked = netns.check(&["--profile", "base", "--ipv6", "false"]);
+    checked.expect("violations", 1);
+    assert_eq!(
+        checked.lines(),
+        ["chain netdev t c type filter hook ingress devices { \"d0\", \"d1\" } priority 0 policy drop"]
+    );
+    assert_eq!(checked.reasons(), [""; 0]);
+}
+
+#[test]
+fn a_rule_too_large_for_every_tool_is_a_problem() {
+    let allow_all = AllowlistDir::new(&[("global", "^-\n"), ("nftables", ".")]);
+    let big = "-m u32 --u32 6&0xFF=1 ".repeat(25);
+    let script = format!(
+        "(echo '*filter'; echo '-A INPUT -s 10.0.0.1 -j ACCEPT'; echo \"-A INPUT {big} -j DROP\"
+          echo '-A INPUT -s 10.0.0.2 -j DROP'; echo COMMIT) | iptables-nft-restore"
+    );
+    let checked = judge(&script, &["--input", allow_all.path(), "--ipv6", "false"]);
+    checked.expect("unknown", 3);
+    assert_eq!(checked.reasons(), ["CountMismatch"], "{:#}", checked.json);
+}
+
+#[test]
+fn verdict_maps_and_their_jumps_are_read_whole() {
+    let netns = Netns::new();
+    netns.sh(
+        "nft -f - <<'EOF'
+         table inet t {
+            chain a { accept; }
+            chain b { goto a; }
+            map m { type inet_service : verdict; elements = { 22 : jump a, 23 : goto b, 24 : drop }; }
+            chain c { type filter hook input priority 0; policy accept; tcp dport vmap @m; tcp dport vmap { 80 : jump a, 81 : accept }; jump b; }
+         }\nEOF".replace("\\n", "\n").as_str(),
+    );
+    let allow_all = AllowlistDir::new(&[("nftables", ".")]);
+    let checked = netns.check(&["--input", allow_all.path(), "--ipv6", "false"]);
+    checked.expect("compliant", 0);
+    let none = netns.check(&["--profile", "base", "--ipv6", "false"]);
+    for line in [
+        "element inet t m 22 : jump a",
+        "element inet t m 23 : goto b",
+        "map inet t m type inet_service : verdict",
+        "inet t c tcp dport vmap { 80 : jump a, 81 : accept }",
+    ] {
+        assert!(none.lines().contains(&line), "{line} in {:#?}", none.lines());
+    }
 }

@@ -1,12 +1,14 @@
 //! The one integration-test binary: whatever crosses a process, a socket or a file we ship.
+#![allow(clippy::indexing_slicing, clippy::print_stdout, clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
-mod allowlist_dir;
 mod agent;
 mod cluster;
+mod allowlist_dir;
 mod faults;
 mod hostile;
+mod http;
 mod layers;
 mod native;
 mod output;

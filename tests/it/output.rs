@@ -3,7 +3,7 @@
 
 mod json;
 mod junit;
-mod laws;
+pub(crate) mod laws;
 mod sarif;
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ fn report() -> Report {
 }
 
 fn summary(backend: Backend, family: Family, table: &str, rules: u64, set_elements: u64) -> TableSummary {
-    TableSummary { backend, family, table: table.into(), rules, set_elements }
+    TableSummary { backend, family, table: table.into(), rules, unexpected: 0, set_elements }
 }
 
 fn violation(line: &[u8]) -> Violation {
@@ -103,7 +103,10 @@ fn full() -> Report {
         ..violation(br#"table netdev "edge, chain INPUT""#)
     };
     let hostile = violation(b"-A INPUT -m comment --comment \"\x1b[2J\xe2\x80\xae\nCOMPLIANT \xff\" -j DROP");
+    let mut tables = report().tables;
+    tables[0].unexpected = 1_005;
     Report {
+        tables,
         problems: vec![
             Problem::new(
                 Reason::IncompleteDump,

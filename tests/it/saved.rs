@@ -42,7 +42,8 @@ fn exit_codes_tell_the_verdict() {
     assert_eq!((&checked.json["evidence"], checked.rules()), (&"text".into(), 1));
     let cut = DUMP.replace("COMMIT\n", "");
     check(&["--profile", "base", "--input", ssh.path()], &cut).expect("unknown", 3);
-    check(&["--profile", "base", "--input", ssh.path(), "--fail-on", "violations"], &cut).expect("unknown", 0);
+    check(&["--profile", "base", "--input", ssh.path(), "--fail-on", "violations"], &cut)
+        .expect("unknown", 0);
 }
 
 #[test]
@@ -66,7 +67,9 @@ fn a_broken_or_missing_allowlist_exits_2_with_the_report() {
 
 #[test]
 fn wrong_usage_exits_2() {
-    for args in [&["--rules", "/nonexistent/file"][..], &["--format", "yaml"], &["--profile", "nope"], &["--bad"]] {
+    for args in
+        [&["--rules", "/nonexistent/file"][..], &["--format", "yaml"], &["--profile", "nope"], &["--bad"]]
+    {
         let output = run(args, b"");
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", lossy(&output));
         assert!(!output.stderr.is_empty());
@@ -175,6 +178,7 @@ fn walk(directory: &Path) -> Vec<PathBuf> {
 
 /// Counts rules as `grep -cE '^ *(\[[0-9]+:[0-9]+\] )?(-A|-I|--append|--insert) '` does.
 fn counted(text: &[u8]) -> u64 {
-    let rule = regex::bytes::Regex::new(r"(?m)^[ \t]*(\[[0-9]+:[0-9]+\] )?(-A|-I|--append|--insert) ").unwrap();
+    let rule =
+        regex::bytes::Regex::new(r"(?m)^[ \t]*(\[[0-9]+:[0-9]+\] )?(-A|-I|--append|--insert) ").unwrap();
     rule.find_iter(text).count() as u64
 }

@@ -39,8 +39,7 @@ pub fn read(family: Family, tables: &[String]) -> io::Result<Vec<TableEntries>> 
 fn read_table(kernel: &Xtables, family: Family, table: &str) -> io::Result<TableEntries> {
     let info = kernel.info(table)?;
     let bytes = kernel.entries(table, &info)?;
-    let mut found =
-        TableEntries { table: table.to_owned(), misprints: Vec::new(), misprint_count: 0 };
+    let mut found = TableEntries { table: table.to_owned(), misprints: Vec::new(), misprint_count: 0 };
     let counted = check_entries(family, info.valid_hooks, &info.hook_entry, &bytes, |misprint| {
         found.misprint_count += 1;
         if found.misprints.len() < TOLD {
@@ -53,7 +52,9 @@ fn read_table(kernel: &Xtables, family: Family, table: &str) -> io::Result<Table
     });
     match counted {
         Ok(count) if count == info.num_entries => Ok(found),
-        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel counts other entries than it gave")),
+        Ok(_) => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel counts other entries than it gave"))
+        }
         Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
     }
 }
@@ -66,7 +67,10 @@ pub(super) fn start(context: &Context<'_>, family: Family, tables: &[String]) ->
     let mut args = vec![OsString::from(SUBCOMMAND), family.as_str().into()];
     args.extend(tables.iter().map(OsString::from));
     let program = std::env::current_exe().map_err(|error| {
-        Problem::new(Reason::MissingTool, format!("finding this program itself, to read legacy entries: {error}"))
+        Problem::new(
+            Reason::MissingTool,
+            format!("finding this program itself, to read legacy entries: {error}"),
+        )
     })?;
     command::start(&program.to_string_lossy(), &args, b"", &context.deadline(), OUTPUT_LIMIT_BYTES)
         .map_err(|error| dump::command_problem(&error))

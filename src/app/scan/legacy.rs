@@ -40,7 +40,9 @@ pub fn read(context: &Context<'_>, audit: &mut Audit<'_>) -> Attempt {
         match xtables::loaded_tables(family) {
             Ok(tables) if tables.is_empty() => {}
             Ok(tables) => attempt.merge(read_family(context, audit, family, &tables)),
-            Err(error) => audit.problem(io_problem(&format!("reading which legacy {family} tables exist"), &error)),
+            Err(error) => {
+                audit.problem(io_problem(&format!("reading which legacy {family} tables exist"), &error))
+            }
         }
     }
     attempt

@@ -1,6 +1,7 @@
 //! One read of the whole node: both iptables backends, native nftables, and what nobody reads.
 //! Judges through the audit and prints nothing.
 
+mod completeness;
 pub mod dump;
 pub mod entries;
 mod legacy;
@@ -89,7 +90,9 @@ pub fn node(book: &Rulebook, options: &Options) -> Scan {
             audit.merge(found);
             attempt.merge(other);
         }
-        Err(_) => audit.problem(Problem::new(Reason::DumpFailed, "reading the legacy tables panicked: a bug")),
+        Err(_) => {
+            audit.problem(Problem::new(Reason::DumpFailed, "reading the legacy tables panicked: a bug"))
+        }
     }
     legacy::find_unread(&mut audit);
     Scan { outcome: audit.finish(), tools: attempt.tools, is_torn: attempt.torn }

@@ -2,17 +2,17 @@
 //! Makes no line itself; every listing is compared with the kernel's own numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufReader;
 
 use serde_json::json;
 
+use super::completeness::{self, Uses};
 use super::dump::{self, OUTPUT_LIMIT_BYTES};
 use super::{Attempt, Context};
 use crate::domain::audit::Audit;
-use crate::domain::nft_json::{self, Item, NativeLine};
+use crate::domain::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::pairing::KernelTable;
 use crate::domain::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
-use crate::domain::shapes::{Chain, Table};
+use crate::domain::shapes::{Chain, Table, jumps};
 use crate::host::command;
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
@@ -27,8 +27,8 @@ pub fn read_table(
     context: &Context<'_>,
     audit: &mut Audit<'_>,
     kernel: &mut Nfnetlink,
-    table: &Table,
-    chains: &[Chain],
+    (table, chains): (&Table, &[Chain]),
+    bases: &BaseChains,
     attempt: &mut Attempt,
 ) -> Result<(), NfnetlinkError> {
     let family = table.family;
@@ -37,15 +37,24 @@ pub fn read_table(
         return Ok(());
     };
     let of_table = |chain: &&Chain| chain.family == family && chain.table == table.name;
+    let mut uses = Uses::default();
     let mut expected = declared(kernel, family, name)?;
     for chain in chains.iter().filter(of_table) {
         let mut rules = 0;
-        kernel.for_each_rule(family, &table.name, &chain.name, |_, _, _| rules += 1)?;
+        uses.said += u64::from(chain.uses);
+        kernel.for_each_rule(family, &table.name, &chain.name, |_, userdata, expressions| {
+            rules += 1;
+            uses.seen += 1 + u64::from(jumps(expressions));
+            if !nft_json::is_text_shown(userdata, expressions) {
+                audit.problem(unshown_text(chain, rules as usize));
+            }
+        })?;
         expected.insert((Counted::Chain, String::from_utf8_lossy(&chain.name).into_owned()), rules);
     }
+    completeness::check(audit, kernel, family, name, uses)?;
     audit.table(Backend::Nftables, family, name);
     let mut listed = BTreeMap::new();
-    let listing = list(context, &request(family, name, None), attempt, &mut |item| {
+    let listing = list(context, bases, &request(family, name, None), attempt, &mut |item| {
         count(&item, &mut listed);
         judge(audit, item, None);
     });
@@ -66,8 +75,8 @@ pub fn read_foreign(
     context: &Context<'_>,
     audit: &mut Audit<'_>,
     kernel: &mut Nfnetlink,
-    family: Family,
-    table: &KernelTable,
+    (family, table): (Family, &KernelTable),
+    known: &BaseChains,
     attempt: &mut Attempt,
 ) -> Result<(), NfnetlinkError> {
     let declared: BTreeSet<_> = declared(kernel, family, table.name())?.into_keys().collect();
@@ -88,7 +97,7 @@ pub fn read_foreign(
     }
     let mut listed = BTreeMap::new();
     for request in requests {
-        let listing = list(context, &request, attempt, &mut |item| {
+        let listing = list(context, known, &request, attempt, &mut |item| {
             count(&item, &mut listed);
             let Item::Line(line) = item else { return judge(audit, item, None) };
             let is_wanted = match line.kind {
@@ -110,7 +119,10 @@ pub fn read_foreign(
     if missing > 0 {
         audit.problem(Problem::new(
             Reason::CountMismatch,
-            format!("nft does not show {missing} native rules or declarations of table {family} {}", table.name()),
+            format!(
+                "nft does not show {missing} native rules or declarations of table {family} {}",
+                table.name()
+            ),
         ));
     }
     Ok(())
@@ -167,7 +179,9 @@ fn count(item: &Item, listed: &mut Counts) {
 pub fn judge(audit: &mut Audit<'_>, item: Item, printed_as: Option<&[u8]>) {
     match item {
         Item::Line(line) => judge_line(audit, &line, printed_as),
-        Item::SetElements { family, table, count, hash, .. } => audit.set_elements(family, &table, count, &hash),
+        Item::SetElements { family, table, count, hash, .. } => {
+            audit.set_elements(family, &table, count, &hash)
+        }
         Item::Problem(problem) => audit.problem(problem),
         Item::Metainfo { .. } | Item::Table { .. } | Item::Chain { .. } => {}
     }
@@ -209,43 +223,54 @@ fn request(family: Family, table: &str, chain: Option<&str>) -> String {
 
 fn list(
     context: &Context<'_>,
+    bases: &BaseChains,
     request: &str,
     attempt: &mut Attempt,
     sink: &mut impl FnMut(Item),
 ) -> Result<(), Problem> {
     let deadline = context.deadline();
-    let running = command::start("nft", &["-j", "-f", "-"], request.as_bytes(), &deadline, OUTPUT_LIMIT_BYTES);
-    let mut reader = BufReader::with_capacity(64 << 10, running.map_err(|error| dump::command_problem(&error))?);
-    let parsed = nft_json::parse(&mut reader, &mut |item| {
+    let running =
+        command::start("nft", &["-j", "-f", "-"], request.as_bytes(), &deadline, OUTPUT_LIMIT_BYTES);
+    let mut running = running.map_err(|error| dump::command_problem(&error))?;
+    let parsed = nft_json::parse_with(bases, &mut running, &mut |item| {
         if let Item::Metainfo { version } = &item {
             attempt.tools.insert("nft".to_owned(), version.clone());
         }
         sink(item);
     });
-    let running = reader.into_inner();
-    match parsed {
-        Ok(()) => {}
-        // an empty answer has its reason on standard error
-        Err(error) if error.is_empty() => {}
-        Err(error) => {
-            let what = format!("reading the answer of `nft` to {request}: {}", dump::chain_of(&error));
-            return Err(match error.into_io() {
-                Some(source) => dump::command_problem(&running.error(source)),
-                None => Problem::new(Reason::MalformedLine, what),
-            });
-        }
+    if let Err(JsonError::Read(source)) = parsed {
+        return Err(dump::command_problem(&running.error(source)));
     }
     let ended = running.finish().map_err(|error| dump::command_problem(&error))?;
-    match dump::ending_problems("nft", &ended, &[]).pop() {
-        Some(problem) => Err(problem),
-        None => Ok(()),
+    // a failure has its reason on standard error, and half an answer
+    if let Some(problem) = dump::ending_problems("nft", &ended, &[]).pop() {
+        return Err(problem);
     }
+    parsed.map_err(|error| {
+        let what = format!("reading the answer of `nft` to {request}: {}", dump::chain_of(&error));
+        Problem::new(Reason::MalformedLine, what)
+    })
+}
+
+/// A rule of which nft leaves something out.
+pub fn unshown_text(chain: &Chain, number: usize) -> Problem {
+    let (table, name) = (chain.table.escape_ascii(), chain.name.escape_ascii());
+    Problem::new(
+        Reason::UnrenderedRule,
+        format!(
+            "rule {number} of {} {table} {name} has text that is not UTF-8, which nft does not show",
+            chain.family
+        ),
+    )
 }
 
 fn unreadable_name(family: Family, name: &[u8]) -> Problem {
     Problem::new(
         Reason::UnrenderedRule,
-        format!("the {family} table `{}` has a name that is not UTF-8: nft cannot list it", name.escape_ascii()),
+        format!(
+            "the {family} table `{}` has a name that is not UTF-8: nft cannot list it",
+            name.escape_ascii()
+        ),
     )
 }
 
@@ -260,6 +285,9 @@ fn difference(family: Family, table: &str, kernel: &Counts, nft: &Counts) -> Pro
     );
     Problem::new(
         Reason::CountMismatch,
-        format!("what nft shows of table {family} {} is not what the kernel holds: {first}", table.escape_default()),
+        format!(
+            "what nft shows of table {family} {} is not what the kernel holds: {first}",
+            table.escape_default()
+        ),
     )
 }

@@ -1,13 +1,15 @@
 //! Reads nf_tables: the kernel's own rules, the text iptables-nft-save prints of them, and nft for the rest.
 //! Decides nothing: which text may be trusted is said by `domain::shapes`, what is allowed by the audit.
 
+use super::completeness::{self, Uses};
 use super::dump::{self, Generator};
 use super::{Attempt, Context, native};
 use crate::domain::audit::Audit;
 use crate::domain::iptables_save::Item;
+use crate::domain::nft_json::{BaseChains, is_text_shown};
 use crate::domain::pairing::{KernelRule, KernelTable, Use};
 use crate::domain::ruleset::{Backend, Entry, Family, Problem, Reason};
-use crate::domain::shapes::{Chain, Shape, Table, TableFault, check_chain, check_table, classify};
+use crate::domain::shapes::{Chain, Shape, Table, TableFault, check_chain, check_table, classify, jumps};
 use crate::host::command::{CommandError, Running};
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
@@ -58,16 +60,24 @@ fn try_read(context: &Context<'_>, audit: &mut Audit<'_>) -> Result<Attempt, Nfn
         .collect();
     // the programs work while this thread reads the kernel: they print only at their end
     for dump in &mut dumps {
-        dump.read_kernel(&mut kernel, &inventory)?;
+        dump.read_kernel(&mut kernel, &inventory, audit)?;
     }
+    let bases = BaseChains::new(inventory.chains.iter());
     for dump in &mut dumps {
         dump.read_text(audit, &mut attempt);
-        dump.read_rest(context, audit, &mut kernel, &mut attempt)?;
+        dump.read_rest(context, audit, &mut kernel, &bases, &mut attempt)?;
     }
     if context.options.nftables {
         for table in inventory.tables.iter().filter(|table| !is_iptables(table)) {
             if audit.book().covers(table.family) {
-                native::read_table(context, audit, &mut kernel, table, &inventory.chains, &mut attempt)?;
+                native::read_table(
+                    context,
+                    audit,
+                    &mut kernel,
+                    (table, &inventory.chains),
+                    &bases,
+                    &mut attempt,
+                )?;
             }
         }
     }
@@ -110,22 +120,41 @@ impl IptablesDump {
         })
     }
 
-    fn read_kernel(&mut self, kernel: &mut Nfnetlink, inventory: &Inventory) -> Result<(), NfnetlinkError> {
+    fn read_kernel(
+        &mut self,
+        kernel: &mut Nfnetlink,
+        inventory: &Inventory,
+        audit: &mut Audit<'_>,
+    ) -> Result<(), NfnetlinkError> {
         for table in &mut self.tables {
             let name = table.name().to_owned();
+            let mut uses = Uses::default();
             let of_table = |chain: &&Chain| chain.family == self.family && chain.table == name.as_bytes();
             for chain in inventory.chains.iter().filter(of_table) {
                 let mut rules = Vec::new();
-                kernel.for_each_rule(self.family, name.as_bytes(), &chain.name, |handle, userdata, exprs| {
-                    let standing = match classify(self.family, userdata, exprs) {
-                        Shape::Iptables { action } => Ok(action),
-                        Shape::Untrusted { reason, .. } => Err(reason),
-                    };
-                    rules.push(KernelRule { handle, standing });
-                })?;
+                uses.said += u64::from(chain.uses);
+                kernel.for_each_rule(
+                    self.family,
+                    name.as_bytes(),
+                    &chain.name,
+                    |handle, userdata, exprs| {
+                        uses.seen += 1 + u64::from(jumps(exprs));
+                        let standing = match classify(self.family, userdata, exprs) {
+                            Shape::Iptables { action } => Ok(action),
+                            Shape::Untrusted { reason, .. } => {
+                                if !is_text_shown(userdata, exprs) {
+                                    audit.problem(native::unshown_text(chain, rules.len() + 1));
+                                }
+                                Err(reason)
+                            }
+                        };
+                        rules.push(KernelRule { handle, standing });
+                    },
+                )?;
                 let shape = check_chain(self.family, name.as_bytes(), chain);
                 table.add_chain(String::from_utf8_lossy(&chain.name), shape, rules);
             }
+            completeness::check(audit, kernel, self.family, &name, uses)?;
         }
         Ok(())
     }
@@ -133,14 +162,15 @@ impl IptablesDump {
     fn read_text(&mut self, audit: &mut Audit<'_>, attempt: &mut Attempt) {
         let Some(running) = self.running.take() else { return };
         let program = self.program;
-        let ended = running.and_then(|running| {
-            dump::stream(running, &mut |item| self.take(item, audit))
-        });
+        let ended = running.and_then(|running| dump::stream(running, &mut |item| self.take(item, audit)));
         match ended {
             Ok(ended) => {
                 let problems = dump::ending_problems(program, &ended, &LEGACY_WARNINGS);
                 problems.into_iter().for_each(|problem| audit.problem(problem));
-                check_version(program, self.generator.as_ref(), audit);
+                // a dump without a table has no header either
+                if self.tables.iter().any(KernelTable::is_printed) {
+                    check_version(program, self.generator.as_ref(), audit);
+                }
             }
             Err(error) => audit.problem(dump::command_problem(&error)),
         }
@@ -161,9 +191,11 @@ impl IptablesDump {
 
     fn take_table(&mut self, name: &str, audit: &mut Audit<'_>) {
         audit.table(Backend::IptablesNft, self.family, name);
-        let is_new = self.tables.iter_mut().find(|table| table.name() == name).is_some_and(KernelTable::print);
+        let is_new =
+            self.tables.iter_mut().find(|table| table.name() == name).is_some_and(KernelTable::print);
         if !is_new {
-            let what = format!("{} prints table {name}, which the kernel does not have (again)", self.program);
+            let what =
+                format!("{} prints table {name}, which the kernel does not have (again)", self.program);
             audit.problem(Problem::new(Reason::CountMismatch, what));
         }
     }
@@ -189,6 +221,7 @@ impl IptablesDump {
         context: &Context<'_>,
         audit: &mut Audit<'_>,
         kernel: &mut Nfnetlink,
+        bases: &BaseChains,
         attempt: &mut Attempt,
     ) -> Result<(), NfnetlinkError> {
         self.judge_remarks(audit);
@@ -201,7 +234,7 @@ impl IptablesDump {
                 audit.judge(Backend::IptablesNft, self.family, &entry, None);
             }
             missing.into_iter().chain(table.chain_problems()).for_each(|problem| audit.problem(problem));
-            native::read_foreign(context, audit, kernel, self.family, table, attempt)?;
+            native::read_foreign(context, audit, kernel, (self.family, table), bases, attempt)?;
         }
         Ok(())
     }

@@ -36,7 +36,9 @@ pub enum SavedError {
         name: String,
     },
     /// It is the dump of another program.
-    #[error("{name} was written by {program}; this program checks iptables-save, ip6tables-save and `nft -j`")]
+    #[error(
+        "{name} was written by {program}; this program checks iptables-save, ip6tables-save and `nft -j`"
+    )]
     OtherProgram {
         /// The file, or `standard input`.
         name: String,
@@ -85,7 +87,8 @@ fn file(
     if is_nft_text(head) {
         return Err(SavedError::NftText { name: name.to_owned() });
     }
-    let mut dump = SavedDump { audit, tools, name, family, backend: Backend::Iptables, tables: 0, other: None };
+    let mut dump =
+        SavedDump { audit, tools, name, family, backend: Backend::Iptables, tables: 0, other: None };
     let mut parser = Parser::new(Mode::Saved);
     loop {
         let piece = reader.fill_buf().map_err(read_error)?;

@@ -86,6 +86,7 @@ struct WireTable<'a> {
     family: &'static str,
     table: &'a str,
     rules: u64,
+    unexpected: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     set_elements: Option<u64>,
 }
@@ -143,6 +144,7 @@ impl<'a> WireTable<'a> {
             family: summary.family.as_str(),
             table: &summary.table,
             rules: summary.rules,
+            unexpected: summary.unexpected,
             set_elements: (summary.set_elements > 0).then_some(summary.set_elements),
         }
     }

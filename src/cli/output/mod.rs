@@ -1,7 +1,6 @@
 //! Writes a check's report down: for people, for programs, for code scanning and for test runners.
 //! Decides nothing: the verdict is the report's, and no format may look cleaner than it is.
 
-mod escape;
 mod json;
 mod junit;
 mod sarif;
@@ -12,8 +11,9 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use crate::domain::escape;
 use crate::domain::report::{Report, Verdict, Violation};
-use crate::domain::ruleset::{Backend, Family, IPTABLES_TABLES, Kind};
+use crate::domain::wording::{allowlist_file, counted, grouped, place, table_name};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -112,45 +112,6 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Where a violation is, in words: "iptables-nft, family ip, table filter, chain INPUT, rule 3".
-fn place(violation: &Violation) -> String {
-    let table = table_name(violation.backend, violation.family, &violation.table);
-    match entry_name(violation) {
-        Some(entry) => format!("{table}, {entry}"),
-        None => table,
-    }
-}
-
-fn table_name(backend: Backend, family: Family, table: &str) -> String {
-    format!("{backend}, family {family}, table {}", escape::name(table))
-}
-
-fn entry_name(violation: &Violation) -> Option<String> {
-    let chain = escape::name(violation.chain.as_deref()?);
-    let position = violation.position.map(|number| format!(", rule {number}")).unwrap_or_default();
-    Some(match violation.kind {
-        Kind::Rule => format!("chain {chain}{position}"),
-        Kind::Policy => format!("policy of chain {chain}"),
-        Kind::Element => format!("element of {chain}"),
-        Kind::Chain | Kind::Table | Kind::Set | Kind::Map | Kind::Flowtable | Kind::Object => {
-            format!("{} {chain}", violation.kind.as_str())
-        }
-    })
-}
-
-/// The allowlist file whose patterns judge a violation, in words: "the file filter".
-fn allowlist_file(violation: &Violation) -> String {
-    let file = match violation.backend {
-        Backend::Nftables => return "the file nftables".to_owned(),
-        _ if IPTABLES_TABLES.contains(&violation.table.as_str()) => &violation.table,
-        _ => "global",
-    };
-    match violation.family {
-        Family::Ip6 => format!("the file {file} of the IPv6 allowlist"),
-        _ => format!("the file {file}"),
-    }
-}
-
 /// The moment in UTC, cut to what RFC 3339 can hold.
 fn timestamp(time: SystemTime) -> Timestamp {
     if time < SystemTime::UNIX_EPOCH {
@@ -159,34 +120,9 @@ fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(Timestamp::MAX)
 }
 
-/// A count with its noun: "1 problem", "1,204 rules".
-fn counted(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
-}
-
-/// "1204567" as "1,204,567".
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn groups_digits_by_three() {
-        for (number, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), expected);
-        }
-    }
 
     #[test]
     fn clamps_times_that_rfc_3339_cannot_hold() {

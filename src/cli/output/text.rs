@@ -76,7 +76,7 @@ impl Page {
         let count = counted(tables.len() as u64, "table");
         self.heading(&format!("{} in {count} read", counted(shown.rules(), "rule")));
         let rows: Vec<_> = tables.iter().map(row).collect();
-        let header = ["BACKEND", "FAMILY", "TABLE", "RULES"].map(str::to_owned);
+        let header = ["BACKEND", "FAMILY", "TABLE", "RULES", "UNEXPECTED"].map(str::to_owned);
         let widths = widths(&header, &rows);
         let header = aligned(&header, widths);
         let header = self.paint(DIM, &header);
@@ -204,12 +204,21 @@ fn noted(count: u64, is_decisive: bool) -> String {
     counted(count, if is_decisive { "problem" } else { "note" })
 }
 
-fn row(table: &TableSummary) -> [String; 4] {
-    [table.backend.to_string(), table.family.to_string(), escape::name(&table.table), grouped(table.rules)]
+/// The cells of one table: backend, family, name, rules, unexpected.
+type Row = [String; 5];
+
+fn row(table: &TableSummary) -> Row {
+    [
+        table.backend.to_string(),
+        table.family.to_string(),
+        escape::name(&table.table),
+        grouped(table.rules),
+        grouped(table.unexpected),
+    ]
 }
 
-fn widths(header: &[String; 4], rows: &[[String; 4]]) -> [usize; 4] {
-    rows.iter().chain([header]).fold([0; 4], |mut widths, cells| {
+fn widths(header: &Row, rows: &[Row]) -> [usize; 5] {
+    rows.iter().chain([header]).fold([0; 5], |mut widths, cells| {
         for (width, cell) in widths.iter_mut().zip(cells) {
             *width = cell.chars().count().min(MAX_COLUMN).max(*width);
         }
@@ -217,8 +226,8 @@ fn widths(header: &[String; 4], rows: &[[String; 4]]) -> [usize; 4] {
     })
 }
 
-fn aligned([backend, family, table, rules]: &[String; 4], [b, f, t, r]: [usize; 4]) -> String {
-    format!("{backend:b$}  {family:f$}  {table:t$}  {rules:>r$}")
+fn aligned([backend, family, table, rules, unexpected]: &Row, [b, f, t, r, u]: [usize; 5]) -> String {
+    format!("{backend:b$}  {family:f$}  {table:t$}  {rules:>r$}  {unexpected:>u$}")
 }
 
 /// Breaks text at spaces; a word longer than a line stays whole.

@@ -121,69 +121,83 @@ fn what_a_forged_newline_prints_is_seen() {
 
 #[test]
 fn a_dump_without_commit_is_incomplete() {
-    check(Mode::Live, "*raw\n:OUTPUT ACCEPT [0:0]\n", &[
-        "table raw",
-        "policy raw OUTPUT - -P OUTPUT ACCEPT",
-        "problem IncompleteDump",
-    ]);
-    check(Mode::Live, "*raw\n*nat\nCOMMIT\n", &["table raw", "problem IncompleteDump", "table nat", "commit"]);
+    check(
+        Mode::Live,
+        "*raw\n:OUTPUT ACCEPT [0:0]\n",
+        &["table raw", "policy raw OUTPUT - -P OUTPUT ACCEPT", "problem IncompleteDump"],
+    );
+    check(
+        Mode::Live,
+        "*raw\n*nat\nCOMMIT\n",
+        &["table raw", "problem IncompleteDump", "table nat", "commit"],
+    );
 }
 
 #[test]
 fn an_unfinished_last_line_is_judged_and_reported() {
-    check(Mode::Live, "*raw\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -m comment --comment \"x", &[
-        "table raw",
-        "policy raw OUTPUT - -P OUTPUT ACCEPT",
-        "problem MalformedLine",
-        "problem MalformedLine",
-        "rule raw OUTPUT 1 -A OUTPUT -m comment --comment \\\"x",
-        "problem IncompleteDump",
-    ]);
+    check(
+        Mode::Live,
+        "*raw\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -m comment --comment \"x",
+        &[
+            "table raw",
+            "policy raw OUTPUT - -P OUTPUT ACCEPT",
+            "problem MalformedLine",
+            "problem MalformedLine",
+            "rule raw OUTPUT 1 -A OUTPUT -m comment --comment \\\"x",
+            "problem IncompleteDump",
+        ],
+    );
 }
 
 #[test]
 fn undeclared_chains_and_strange_lines_are_problems_of_a_live_dump() {
-    check(Mode::Live, "*raw\n-A X -j DROP\n", &[
-        "table raw",
-        "problem MalformedLine",
-        "rule raw X 1 -A X -j DROP",
-        "problem IncompleteDump",
-    ]);
+    check(
+        Mode::Live,
+        "*raw\n-A X -j DROP\n",
+        &["table raw", "problem MalformedLine", "rule raw X 1 -A X -j DROP", "problem IncompleteDump"],
+    );
     check(Mode::Live, "hello\n", &["problem MalformedLine", "rule  ? - hello"]);
     check(Mode::Live, "COMMIT\n", &["problem MalformedLine", "rule  ? - COMMIT"]);
-    check(Mode::Live, "*raw\n:A ACCEPT [0:0]\n:A ACCEPT [0:0]\nCOMMIT\n", &[
-        "table raw",
-        "policy raw A - -P A ACCEPT",
-        "problem MalformedLine",
-        "rule raw ? - :A ACCEPT [0:0]",
-        "commit",
-    ]);
+    check(
+        Mode::Live,
+        "*raw\n:A ACCEPT [0:0]\n:A ACCEPT [0:0]\nCOMMIT\n",
+        &[
+            "table raw",
+            "policy raw A - -P A ACCEPT",
+            "problem MalformedLine",
+            "rule raw ? - :A ACCEPT [0:0]",
+            "commit",
+        ],
+    );
     check(Mode::Live, " -A X\n", &["problem MalformedLine", "rule  ? -  -A X"]);
 }
 
 #[test]
 fn counters_are_removed() {
-    check(Mode::Saved, "*raw\n:A - [0:0]\n[12:3456] -A A -j DROP\nCOMMIT\n", &[
-        "table raw",
-        "chain raw A - -N A",
-        "rule raw A 1 -A A -j DROP",
-        "commit",
-    ]);
+    check(
+        Mode::Saved,
+        "*raw\n:A - [0:0]\n[12:3456] -A A -j DROP\nCOMMIT\n",
+        &["table raw", "chain raw A - -N A", "rule raw A 1 -A A -j DROP", "commit"],
+    );
 }
 
 #[test]
 fn restore_files_are_read_with_their_insertions() {
-    check(Mode::Saved, "*nat\r\n  :X - \n-I X 1 -j DROP\n-A X -j ACCEPT\n-D X -j DROP\n-F\nCOMMIT\n", &[
-        "table nat",
-        "chain nat X - -N X",
-        "rule nat X - -I X 1 -j DROP",
-        "rule nat X 2 -A X -j ACCEPT",
-        "problem NotADump",
-        "rule nat ? - -D X -j DROP",
-        "problem NotADump",
-        "rule nat ? - -F",
-        "commit",
-    ]);
+    check(
+        Mode::Saved,
+        "*nat\r\n  :X - \n-I X 1 -j DROP\n-A X -j ACCEPT\n-D X -j DROP\n-F\nCOMMIT\n",
+        &[
+            "table nat",
+            "chain nat X - -N X",
+            "rule nat X - -I X 1 -j DROP",
+            "rule nat X 2 -A X -j ACCEPT",
+            "problem NotADump",
+            "rule nat ? - -D X -j DROP",
+            "problem NotADump",
+            "rule nat ? - -F",
+            "commit",
+        ],
+    );
 }
 
 #[test]

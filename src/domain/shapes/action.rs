@@ -41,10 +41,35 @@ const fn step(hash: u32, byte: u8) -> u32 {
 ///
 /// *Source*: iptables(8) and iptables-extensions(8).
 const TEXT_OPTIONS: [&[u8]; 29] = [
-    b"-A", b"-i", b"-o", b"-s", b"-d", b"-p", b"-m", b"--comment", b"--helper", b"--string", b"--hex-string",
-    b"--algo", b"--name", b"--hashlimit-name", b"--physdev-in", b"--physdev-out", b"--match-set",
-    b"--nfacct-name", b"--rateest", b"--rateest1", b"--rateest2", b"--path", b"--genre", b"--bytecode",
-    b"--object-pinned", b"--label", b"--u32", b"--vproto", b"--cluster-hash-seed",
+    b"-A",
+    b"-i",
+    b"-o",
+    b"-s",
+    b"-d",
+    b"-p",
+    b"-m",
+    b"--comment",
+    b"--helper",
+    b"--string",
+    b"--hex-string",
+    b"--algo",
+    b"--name",
+    b"--hashlimit-name",
+    b"--physdev-in",
+    b"--physdev-out",
+    b"--match-set",
+    b"--nfacct-name",
+    b"--rateest",
+    b"--rateest1",
+    b"--rateest2",
+    b"--path",
+    b"--genre",
+    b"--bytecode",
+    b"--object-pinned",
+    b"--label",
+    b"--u32",
+    b"--vproto",
+    b"--cluster-hash-seed",
 ];
 
 /// The action of one `-A` line of iptables-nft-save (the line's counters in front are passed over).
@@ -130,6 +155,9 @@ mod tests {
     fn passes_over_values_that_look_like_options() {
         check("-A INPUT -m comment --comment -j -j ACCEPT", ActionHash::jump(b"ACCEPT"));
         check("-A -j -i -j -o -g -g next", ActionHash::goto(b"next"));
-        check("-A INPUT -m string --string \"-j\" --algo bm --to 65535 -j ACCEPT", ActionHash::jump(b"ACCEPT"));
+        check(
+            "-A INPUT -m string --string \"-j\" --algo bm --to 65535 -j ACCEPT",
+            ActionHash::jump(b"ACCEPT"),
+        );
     }
 }

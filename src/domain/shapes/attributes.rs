@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn refuses_short_lengths_and_duplicates() {
-        for bytes in [&[3, 0, 1, 0][..], &[8, 0, 1, 0], &[4, 0, 1], &[0, 0, 0, 0], &[4, 0, 1, 0, 4, 0, 1, 0]] {
+        for bytes in [&[3, 0, 1, 0][..], &[8, 0, 1, 0], &[4, 0, 1], &[0, 0, 0, 0], &[4, 0, 1, 0, 4, 0, 1, 0]]
+        {
             assert!(Fields::<3>::strict(bytes).is_err(), "{bytes:?}");
         }
     }

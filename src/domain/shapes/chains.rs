@@ -44,7 +44,7 @@ pub struct Chain {
     pub policy: Option<u32>,
     /// `NFT_CHAIN_*` bits.
     pub flags: u32,
-    /// How many rules it holds plus how many refer to it.
+    /// How many rules it holds plus how many rules and set elements jump to it; see [`super::jumps`].
     pub uses: u32,
 }
 
@@ -184,7 +184,9 @@ const CHAIN_BASE: u32 = 1;
 pub fn check_chain(family: Family, table: &[u8], chain: &Chain) -> ChainShape {
     match expected(family, table, &chain.name) {
         Some(place) => builtin(place, chain),
-        None if chain.hook.is_some() || chain.chain_type.is_some() => ChainShape::Foreign(ChainFault::ForeignHook),
+        None if chain.hook.is_some() || chain.chain_type.is_some() => {
+            ChainShape::Foreign(ChainFault::ForeignHook)
+        }
         None if chain.flags != 0 || chain.policy.is_some() => ChainShape::Foreign(ChainFault::UnknownFlags),
         None if !is_chain_name(&chain.name) => ChainShape::Foreign(ChainFault::Name),
         None => ChainShape::User,
@@ -218,6 +220,9 @@ const FORWARD: u32 = 2;
 const LOCAL_OUT: u32 = 3;
 const POSTROUTING: u32 = 4;
 
+/// iptables-nft writes 150 here, although the kernel's `NF_IP_PRI_SECURITY` is 50.
+const SECURITY_PRIORITY: i32 = 150;
+
 /// Where iptables-nft attaches the built-in chain of this name, if the table has one.
 fn expected(family: Family, table: &[u8], chain: &[u8]) -> Option<Place> {
     if !matches!(family, Family::Ip | Family::Ip6) {
@@ -238,7 +243,7 @@ fn expected(family: Family, table: &[u8], chain: &[u8]) -> Option<Place> {
         (b"nat", PREROUTING | LOCAL_OUT) => Some(("nat", hooknum, -100)),
         (b"nat", LOCAL_IN | POSTROUTING) => Some(("nat", hooknum, 100)),
         (b"filter", LOCAL_IN | FORWARD | LOCAL_OUT) => Some(("filter", hooknum, 0)),
-        (b"security", LOCAL_IN | FORWARD | LOCAL_OUT) => Some(("filter", hooknum, 50)),
+        (b"security", LOCAL_IN | FORWARD | LOCAL_OUT) => Some(("filter", hooknum, SECURITY_PRIORITY)),
         _ => None,
     }
 }
@@ -250,10 +255,51 @@ const CHAIN_NAME_MAX: usize = 28;
 ///
 /// *Source*: iptables(8), iptables-extensions(8) and what `iptables-nft -N NAME` of 1.8.9 refuses.
 const TAKEN_NAMES: [&str; 46] = [
-    "ACCEPT", "AUDIT", "CHECKSUM", "CLASSIFY", "CLUSTERIP", "CONNMARK", "CONNSECMARK", "CT", "DNAT", "DNPT", "DROP",
-    "DSCP", "ECN", "HL", "HMARK", "IDLETIMER", "LED", "LOG", "MARK", "MASQUERADE", "MIRROR", "NETMAP", "NFLOG",
-    "NFQUEUE", "NOTRACK", "QUEUE", "RATEEST", "REDIRECT", "REJECT", "RETURN", "SAME", "SECMARK", "SET", "SNAT",
-    "SNPT", "SYNPROXY", "TARPIT", "TCPMSS", "TCPOPTSTRIP", "TEE", "TOS", "TPROXY", "TRACE", "TTL", "ULOG",
+    "ACCEPT",
+    "AUDIT",
+    "CHECKSUM",
+    "CLASSIFY",
+    "CLUSTERIP",
+    "CONNMARK",
+    "CONNSECMARK",
+    "CT",
+    "DNAT",
+    "DNPT",
+    "DROP",
+    "DSCP",
+    "ECN",
+    "HL",
+    "HMARK",
+    "IDLETIMER",
+    "LED",
+    "LOG",
+    "MARK",
+    "MASQUERADE",
+    "MIRROR",
+    "NETMAP",
+    "NFLOG",
+    "NFQUEUE",
+    "NOTRACK",
+    "QUEUE",
+    "RATEEST",
+    "REDIRECT",
+    "REJECT",
+    "RETURN",
+    "SAME",
+    "SECMARK",
+    "SET",
+    "SNAT",
+    "SNPT",
+    "SYNPROXY",
+    "TARPIT",
+    "TCPMSS",
+    "TCPOPTSTRIP",
+    "TEE",
+    "TOS",
+    "TPROXY",
+    "TRACE",
+    "TTL",
+    "ULOG",
     "standard",
 ];
 

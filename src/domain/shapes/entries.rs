@@ -127,7 +127,8 @@ impl<'a> Entry<'a> {
         if !head.interface(at, at + 32) || !head.interface(at + 16, at + 48) {
             return Err(Untrusted::Text);
         }
-        if !head.bits8(self.layout.flags, self.layout.allowed_flags) || !head.bits8(self.layout.inverse, 0x7f) {
+        if !head.bits8(self.layout.flags, self.layout.allowed_flags) || !head.bits8(self.layout.inverse, 0x7f)
+        {
             return Err(Untrusted::Value);
         }
         let mut rest = self.matches;
@@ -160,7 +161,9 @@ fn legacy_match(family: Family, Extension { name, revision, info }: Extension<'_
     let info = Info::new(family, info);
     match (name, revision) {
         // struct xt_rateinfo: avg, burst; the rest is the kernel's
-        (b"limit", 0) => Some(limit::is_canonical_interval(info.u32(0).into(), LIMIT_SCALE) && info.u32(4) <= 10_000),
+        (b"limit", 0) => {
+            Some(limit::is_canonical_interval(info.u32(0).into(), LIMIT_SCALE) && info.u32(4) <= 10_000)
+        }
         // struct xt_mark_mtinfo1: mark, mask, invert
         (b"mark", 1) => Some(info.ends(9) && info.u8(8) <= 1),
         _ => None,

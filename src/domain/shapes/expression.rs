@@ -12,22 +12,38 @@ pub(super) enum Expression<'a> {
     /// `meta load KEY => reg 1`
     MetaLoad(u32),
     /// `payload load LENGTH @ BASE + OFFSET => reg 1`
-    Payload { base: u32, offset: u32, length: u32 },
+    Payload {
+        base: u32,
+        offset: u32,
+        length: u32,
+    },
     /// `bitwise reg 1 = reg 1 & MASK ^ 0`
     Bitwise(&'a [u8]),
     /// `cmp OP reg 1 VALUE`
     Cmp(CmpOp, &'a [u8]),
     /// `range eq|neq reg 1 FROM TO`
-    Range { from: &'a [u8], to: &'a [u8] },
+    Range {
+        from: &'a [u8],
+        to: &'a [u8],
+    },
     /// `limit`, packets, not inverted
-    Limit { rate: u64, unit: u64, burst: u32 },
+    Limit {
+        rate: u64,
+        unit: u64,
+        burst: u32,
+    },
     Match(Extension<'a>),
     Counter,
     Target(Extension<'a>),
     /// `immediate reg 0 VERDICT [CHAIN]`
-    Verdict { code: i32, chain: Option<&'a [u8]> },
+    Verdict {
+        code: i32,
+        chain: Option<&'a [u8]>,
+    },
     /// `log group ... [prefix ...]`
-    Nflog { prefix: Option<&'a [u8]> },
+    Nflog {
+        prefix: Option<&'a [u8]>,
+    },
     /// `immediate reg 9 1`, the first half of TRACE
     TraceValue,
     /// `meta set nftrace with reg 9`, the second half of TRACE
@@ -85,6 +101,11 @@ impl<'a> Expressions<'a> {
         }
     }
 
+    /// How many jumps and gotos there are, in decodable expressions and others.
+    pub fn jumps(self) -> u32 {
+        self.list.flatten().map(|element| u32::from(names_chain(element.value).is_some())).sum()
+    }
+
     /// Whether any expression, decodable or not, is an x_tables match or target.
     pub fn has_xt(self) -> bool {
         self.list.flatten().any(|element| {
@@ -92,6 +113,14 @@ impl<'a> Expressions<'a> {
                 .is_ok_and(|fields| matches!(fields.get(1), Some(b"match\0" | b"target\0")))
         })
     }
+}
+
+/// The chain in the verdict of an `immediate`.
+fn names_chain(element: &[u8]) -> Option<&[u8]> {
+    let fields = Fields::<3>::known(element).ok()?;
+    let data = fields.get(2).filter(|_| fields.get(1) == Some(b"immediate\0"))?;
+    let container = Fields::<3>::known(data).ok()?.get(2)?;
+    Fields::<3>::known(Fields::<3>::known(container).ok()?.get(2)?).ok()?.get(2)
 }
 
 fn decode(element: &[u8]) -> Result<Expression<'_>, Untrusted> {

@@ -18,7 +18,13 @@ const UDP: u8 = 17;
 
 /// The action of a rule that follows the grammar.
 pub(super) fn parse(family: Family, expressions: &[u8]) -> Result<ActionHash, Untrusted> {
-    let mut rule = Rule { family, rest: Expressions::new(expressions), next: None, has_ports: false, has_xt_ports: false };
+    let mut rule = Rule {
+        family,
+        rest: Expressions::new(expressions),
+        next: None,
+        has_ports: false,
+        has_xt_ports: false,
+    };
     rule.step()?;
     rule.interface(META_IIFNAME)?;
     rule.interface(META_OIFNAME)?;
@@ -114,7 +120,9 @@ impl<'a> Rule<'a> {
         let mask = self.take_bitwise()?;
         let (_, value) = self.equality()?;
         let is_masked_well = match mask {
-            Some(mask) => mask.len() == width as usize && length == width && is_odd_mask(mask) && fits(value, mask),
+            Some(mask) => {
+                mask.len() == width as usize && length == width && is_odd_mask(mask) && fits(value, mask)
+            }
             None => true,
         };
         if value.len() == length as usize && is_masked_well { Ok(()) } else { Err(Untrusted::Value) }
@@ -211,7 +219,7 @@ impl<'a> Rule<'a> {
             Some(Expression::Cmp(CmpOp::Lte | CmpOp::Gt, [high, low])) => {
                 !matches!(u16::from_be_bytes([*high, *low]), 0 | u16::MAX)
             }
-            Some(Expression::Range { from: from @ [_, _], to: to @ [_, _] }) => from != [0, 0] && from != to,
+            Some(Expression::Range { from: from @ [_, _], to: to @ [_, _] }) => from != [0, 0] && from < to,
             Some(_) => false,
             None => return Err(Untrusted::Order),
         };
@@ -232,7 +240,9 @@ impl<'a> Rule<'a> {
         self.step()?;
         match action {
             Expression::Verdict { code, chain } => verdict(code, chain),
-            Expression::Nflog { prefix } if prefix.is_none_or(is_nflog_prefix) => Ok(ActionHash::jump(b"NFLOG")),
+            Expression::Nflog { prefix } if prefix.is_none_or(is_nflog_prefix) => {
+                Ok(ActionHash::jump(b"NFLOG"))
+            }
             Expression::Nflog { .. } => Err(Untrusted::Text),
             Expression::TraceValue if self.take(Expression::TraceSet)? => Ok(ActionHash::jump(b"TRACE")),
             Expression::Target(extension) => xt::check_target(self.family, extension),

@@ -50,7 +50,9 @@ mod tests {
 
     #[test]
     fn refuses_what_it_would_print_otherwise() {
-        for (rate, unit) in [(7_000, 1), (5, 604_800), (0, 1), (1, 0), (u64::MAX, 1), (u64::MAX, u64::MAX), (60, 60)] {
+        for (rate, unit) in
+            [(7_000, 1), (5, 604_800), (0, 1), (1, 0), (u64::MAX, 1), (u64::MAX, u64::MAX), (60, 60)]
+        {
             assert!(!is_canonical(rate, unit, 5), "{rate} / {unit}");
         }
         assert!(!is_canonical(3, 3_600, 10_001));

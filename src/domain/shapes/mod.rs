@@ -17,11 +17,11 @@ mod grammar;
 mod limit;
 mod xt;
 
-pub use entries::{Misprint, check_entries};
 pub use action::{ActionHash, action_of_text};
 pub use chains::{
     Chain, ChainFault, ChainShape, Hook, Policy, Table, TableFault, check_chain, check_table, is_chain_name,
 };
+pub use entries::{Misprint, check_entries};
 
 use crate::domain::ruleset::Family;
 
@@ -96,6 +96,16 @@ impl Untrusted {
             Self::ExtensionValue => "an extension with values that are not printed",
         }
     }
+}
+
+/// How many jumps and gotos a rule has.
+///
+/// A dump leaves out, without an error, a rule that does not fit one message (32 KiB; some fifteen `-m u32` are enough)
+/// and every rule behind it in its chain. The kernel's own count tells: over all chains of a table, the sum of
+/// [`Chain::uses`] is the number of rules, plus that of their jumps, plus that of verdict-map elements that jump.
+/// While a transaction is under way or only checked (`nft -c`), the count may be higher for a moment.
+pub fn jumps(expressions: &[u8]) -> u32 {
+    expression::Expressions::new(expressions).jumps()
 }
 
 /// Whether iptables-nft could have written this rule: `expressions` is the value of `NFTA_RULE_EXPRESSIONS`,

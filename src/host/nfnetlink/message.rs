@@ -15,6 +15,7 @@ pub(super) enum Get {
     Chain = 4,
     Rule = 7,
     Set = 10,
+    SetElement = 13,
     Generation = 16,
     Object = 19,
     Flowtable = 23,

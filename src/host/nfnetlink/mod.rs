@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::domain::ruleset::Family;
 pub use crate::domain::shapes::{Chain, Hook, Table};
 use message::{Get, Replies, Reply, Request};
-pub use parse::{Named, Set};
+pub use parse::{Element, Named, Set};
 
 /// The kernel puts no more than this into one message of a dump.
 const RECEIVE_BYTES: usize = 32 * 1024;
@@ -136,7 +136,8 @@ impl Nfnetlink {
 
     /// Calls `visit` with the handle, user data and expressions of each rule of a chain, in order.
     ///
-    /// A chain that does not exist has no rules. Nothing is allocated for a rule.
+    /// A chain that does not exist has no rules. Nothing is allocated for a rule. The kernel hides a rule too large
+    /// for a message, and those behind it: compare with the chains' counts, see [`crate::domain::shapes::jumps`].
     ///
     /// # Errors
     /// See [`NfnetlinkError`].
@@ -165,6 +166,21 @@ impl Nfnetlink {
     pub fn sets(&mut self, family: Family, table: &[u8]) -> Result<Vec<Set>, NfnetlinkError> {
         self.request.start(Get::Set, family.nfproto()).string(1, table);
         self.collect(Get::Set, "sets", parse::set)
+    }
+
+    /// Calls `visit` with every element of a set.
+    ///
+    /// # Errors
+    /// See [`NfnetlinkError`].
+    pub fn for_each_element(
+        &mut self,
+        family: Family,
+        table: &[u8],
+        set: &[u8],
+        mut visit: impl FnMut(Element<'_>),
+    ) -> Result<(), NfnetlinkError> {
+        self.request.start(Get::SetElement, family.nfproto()).string(1, table).string(2, set);
+        self.exchange(Get::SetElement, "elements of a set", |reply| parse::elements(reply, &mut visit))
     }
 
     /// Every flowtable of a table.
@@ -214,7 +230,8 @@ impl Nfnetlink {
         loop {
             self.receive(what)?;
             for reply in Replies(&self.buffer) {
-                let reply = reply.or(Err(NfnetlinkError::Unexpected { what, detail: "a message that does not fit" }))?;
+                let reply = reply
+                    .or(Err(NfnetlinkError::Unexpected { what, detail: "a message that does not fit" }))?;
                 // An earlier dump that ended with an error may have left messages behind.
                 if reply.sequence == self.sequence && answer(get, what, reply, &mut visit)?.is_break() {
                     return Ok(());
@@ -254,7 +271,10 @@ impl Nfnetlink {
 
 impl std::fmt::Debug for Nfnetlink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Nfnetlink").field("port", &self.port).field("sequence", &self.sequence).finish_non_exhaustive()
+        f.debug_struct("Nfnetlink")
+            .field("port", &self.port)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
     }
 }
 
@@ -304,7 +324,12 @@ fn failure(what: &'static str, source: io::Error, is_first: bool) -> NfnetlinkEr
         Some(libc::EINTR | libc::EAGAIN) => NfnetlinkError::Interrupted { what },
         Some(libc::ENOBUFS) => NfnetlinkError::Lost { what },
         Some(
-            libc::EINVAL | libc::ENOENT | libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::ENOPROTOOPT,
+            libc::EINVAL
+            | libc::ENOENT
+            | libc::EOPNOTSUPP
+            | libc::EPROTONOSUPPORT
+            | libc::EAFNOSUPPORT
+            | libc::ENOPROTOOPT,
         ) if is_first => NfnetlinkError::Absent,
         _ => NfnetlinkError::Failed { what, source },
     }

@@ -16,9 +16,18 @@ pub struct Set {
     pub name: Vec<u8>,
     /// `NFT_SET_*` bits.
     pub flags: u32,
+    /// The type of its keys, as nft numbers types: for keys of several parts, six bits each.
+    pub key_type: u32,
+    /// The type of its values, for a map.
+    pub data_type: Option<u32>,
 }
 
 impl Set {
+    /// Whether its values are verdicts (`NFT_DATA_VERDICT`).
+    pub const fn is_verdict_map(&self) -> bool {
+        matches!(self.data_type, Some(0xffff_ff00))
+    }
+
     /// Whether it belongs to one rule, and is listed there instead of on its own.
     pub const fn is_anonymous(&self) -> bool {
         self.flags & 1 != 0
@@ -87,7 +96,8 @@ pub(super) fn chain(payload: &[u8]) -> Result<Chain, &'static str> {
 
 fn hook(container: &[u8]) -> Result<Hook, &'static str> {
     let fields = Fields::<5>::known(container).or(Err(MALFORMED))?;
-    let mut devices: Vec<Vec<u8>> = optional(&fields, 3, Fields::string)?.map(<[u8]>::to_vec).into_iter().collect();
+    let mut devices: Vec<Vec<u8>> =
+        optional(&fields, 3, Fields::string)?.map(<[u8]>::to_vec).into_iter().collect();
     for device in fields.get(4).map(Attributes::new).into_iter().flatten() {
         let name = device.or(Err(MALFORMED))?.value;
         devices.push(name.strip_suffix(&[0]).unwrap_or(name).to_vec());
@@ -112,9 +122,45 @@ pub(super) fn rule(payload: &[u8]) -> Result<Rule<'_>, &'static str> {
 }
 
 pub(super) fn set(payload: &[u8]) -> Result<Set, &'static str> {
+    let (_, fields) = open::<7>(payload)?;
+    Ok(Set {
+        name: fields.string(2).ok_or(MISSING)?.to_vec(),
+        flags: optional(&fields, 3, Fields::be32)?.unwrap_or(0),
+        key_type: optional(&fields, 4, Fields::be32)?.unwrap_or(0),
+        data_type: optional(&fields, 6, Fields::be32)?,
+    })
+}
+
+/// One element of a set or map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Element<'a> {
+    /// Its key; none for the catch-all element.
+    pub key: Option<&'a [u8]>,
+    /// Whether its value is a jump or goto.
+    pub is_jump: bool,
+}
+
+/// Hands over every element in one message of a set's elements.
+pub(super) fn elements(payload: &[u8], visit: &mut impl FnMut(Element<'_>)) -> Result<(), &'static str> {
     let (_, fields) = open::<4>(payload)?;
-    let name = fields.string(2).ok_or(MISSING)?.to_vec();
-    Ok(Set { name, flags: optional(&fields, 3, Fields::be32)?.unwrap_or(0) })
+    for element in fields.get(3).map(Attributes::new).into_iter().flatten() {
+        let element = nested::<3>(element.or(Err(MALFORMED))?.value)?;
+        let key = element.get(1).map(|key| nested::<2>(key)?.get(1).ok_or(MISSING)).transpose()?;
+        visit(Element { key, is_jump: element.get(2).map_or(Ok(false), is_jump)? });
+    }
+    Ok(())
+}
+
+/// Whether the data of an element is a verdict with a chain.
+fn is_jump(data: &[u8]) -> Result<bool, &'static str> {
+    match nested::<3>(data)?.get(2) {
+        Some(verdict) => Ok(nested::<3>(verdict)?.get(2).is_some()),
+        None => Ok(false),
+    }
+}
+
+fn nested<const N: usize>(container: &[u8]) -> Result<Fields<'_, N>, &'static str> {
+    Fields::known(container).or(Err(MALFORMED))
 }
 
 pub(super) fn named(payload: &[u8]) -> Result<Named, &'static str> {

@@ -83,6 +83,8 @@ fn json_is_a_value_for_value_copy() {
         ("/violations/3/position", Value::Null),
         ("/violations/4/suggested_pattern", Value::Null),
         ("/problems/1/reason", "MixedBackends".into()),
+        ("/tables/0/unexpected", 1_005.into()),
+        ("/tables/1/unexpected", 0.into()),
         ("/tables/2/set_elements", 4_000.into()),
     ] {
         assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");

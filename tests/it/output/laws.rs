@@ -62,7 +62,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn hostile_report()(
+    pub(crate) fn hostile_report()(
         node in hostile_text(),
         tools in proptest::collection::btree_map(hostile_text(), hostile_text(), 0..2),
         table in hostile_text(),

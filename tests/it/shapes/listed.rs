@@ -69,7 +69,8 @@ fn assert_trusted(netns: &Netns, family: Family, kept: &[Kept]) {
     let tables: Vec<_> = text.split("\n*").map(str::as_bytes).collect();
     let mut problems = String::new();
     for chain in kept.chunk_by(|a, b| (&a.table, &a.chain) == (&b.table, &b.chain)) {
-        let table = tables.iter().find(|text| text.starts_with(&chain[0].table)).expect("the table is printed");
+        let table =
+            tables.iter().find(|text| text.starts_with(&chain[0].table)).expect("the table is printed");
         let lines = lines_of(table, &chain[0].chain);
         assert_eq!(lines.len(), chain.len(), "{}", String::from_utf8_lossy(&chain[0].chain));
         for (rule, line) in chain.iter().zip(lines) {
@@ -122,7 +123,8 @@ fn rules_like_those_of_kube_proxy_are_trusted() {
 
 /// A rule set shaped like that of kube-proxy's iptables mode, two endpoints for each service.
 fn kube_proxy(services: usize) -> String {
-    let mut chains = String::from("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n:KUBE-POSTROUTING - [0:0]\n");
+    let mut chains =
+        String::from("*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n:KUBE-POSTROUTING - [0:0]\n");
     let mut rules = String::from(concat!(
         "-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n",
         "-A OUTPUT -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n",

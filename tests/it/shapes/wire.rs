@@ -29,7 +29,8 @@ impl Expr {
 
     pub fn encode(&self) -> Vec<u8> {
         const NESTED: u16 = 0x8000;
-        let data: Vec<u8> = self.attributes.iter().flat_map(|(kind, value)| attribute(*kind, value)).collect();
+        let data: Vec<u8> =
+            self.attributes.iter().flat_map(|(kind, value)| attribute(*kind, value)).collect();
         let element = [attribute(1, &self.name), attribute(2 | NESTED, &data)].concat();
         attribute(1 | NESTED, &element)
     }
@@ -68,6 +69,7 @@ pub struct Writer {
 
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
+const NEW_TABLE: u16 = 10 << 8;
 const NEW_CHAIN: u16 = 10 << 8 | 3;
 const NEW_RULE: u16 = 10 << 8 | 6;
 const ACK_CREATE_APPEND: u16 = 0x1 | 0x4 | 0x400 | 0x800;
@@ -77,6 +79,13 @@ impl Writer {
         let mut socket = Socket::new(NETLINK_NETFILTER).expect("a netlink socket");
         socket.bind_auto().expect("an address");
         Self { socket, sequence: 0 }
+    }
+
+    /// Makes a table that lives as long as this connection.
+    pub fn owned_table(&mut self, family: Family, table: &str) -> Result<(), i32> {
+        const OWNER: [u8; 4] = [0, 0, 0, 2];
+        let attributes = [attribute(1, &nul(table.as_bytes())), attribute(2, &OWNER)].concat();
+        self.commit(NEW_TABLE, family, &attributes)
     }
 
     /// Makes a chain without a hook.

@@ -142,7 +142,8 @@ impl Checked {
     /// The reasons of the problems, without repetition.
     pub fn reasons(&self) -> Vec<&str> {
         let problems = self.json["problems"].as_array().expect("an array");
-        let mut reasons: Vec<_> = problems.iter().map(|problem| problem["reason"].as_str().expect("text")).collect();
+        let mut reasons: Vec<_> =
+            problems.iter().map(|problem| problem["reason"].as_str().expect("text")).collect();
         reasons.dedup();
         reasons
     }

@@ -19,7 +19,9 @@ fn name(kind: &str, number: usize) -> String {
 
 /// Text for iptables-restore: eleven rules and four chains for each service, and a few rules of their own.
 pub fn kube_proxy(services: usize) -> String {
-    let mut chains = String::from("*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n");
+    let mut chains = String::from(
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n",
+    );
     for chain in ["KUBE-SERVICES", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"] {
         writeln!(chains, ":{chain} - [0:0]").unwrap();
     }
@@ -56,8 +58,13 @@ fn add_service(chains: &mut String, rules: &mut String, service: usize) {
             left => format!("-m statistic --mode random --probability {:.11} ", 1.0 / left as f64),
         };
         writeln!(chains, ":{endpoint_chain} - [0:0]").unwrap();
-        writeln!(rules, "-A {chain} -m comment --comment \"{port} -> {pod}:8080\" {share}-j {endpoint_chain}").unwrap();
-        writeln!(rules, "-A {endpoint_chain} -s {pod}/32 -m comment --comment \"{port}\" -j KUBE-MARK-MASQ").unwrap();
+        writeln!(
+            rules,
+            "-A {chain} -m comment --comment \"{port} -> {pod}:8080\" {share}-j {endpoint_chain}"
+        )
+        .unwrap();
+        writeln!(rules, "-A {endpoint_chain} -s {pod}/32 -m comment --comment \"{port}\" -j KUBE-MARK-MASQ")
+            .unwrap();
         writeln!(
             rules,
             "-A {endpoint_chain} -p tcp -m comment --comment \"{port}\" -m tcp -j DNAT --to-destination {pod}:8080"

@@ -95,6 +95,17 @@ impl<'a> Info<'a> {
         rest.iter().all(|byte| *byte == 0).then_some(text)
     }
 
+    /// As [`Self::word`], but the default that iptables writes first may show behind the NUL.
+    pub fn word_over(&self, from: usize, to: usize, default: &[u8]) -> bool {
+        let field = self.bytes(from, to);
+        let length = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+        let is_left_over = (0..)
+            .zip(field)
+            .skip(length + 1)
+            .all(|(at, byte)| *byte == default.get(at).copied().unwrap_or(0));
+        length < field.len() && field.get(..length).is_some_and(is_word) && is_left_over
+    }
+
     /// A string that is printed raw and reads as one word.
     pub fn word(&self, from: usize, to: usize) -> bool {
         self.string(from, to).is_some_and(is_word)
@@ -110,12 +121,13 @@ impl<'a> Info<'a> {
         !self.is_ip() || self.zero(at + 4, at + 16)
     }
 
-    /// A mask of 16 bytes that a prefix length can say.
+    /// A mask of 16 bytes that a prefix length can say. For a single IPv4 address iptables sets all of them.
     pub fn prefix(&self, at: usize) -> bool {
-        let mask = self.bytes(at, at + if self.is_ip() { 4 } else { 16 });
+        let mask = self.bytes(at, at + 16);
         let mut rest = mask.iter().skip_while(|byte| **byte == 0xff);
         let is_edge = rest.next().is_none_or(|byte| byte.leading_ones() + byte.trailing_zeros() >= 8);
-        is_edge && rest.all(|byte| *byte == 0) && self.address(at)
+        let is_whole = mask.iter().all(|byte| *byte == 0xff);
+        is_edge && rest.all(|byte| *byte == 0) && (is_whole || self.address(at))
     }
 
     /// An address and its mask, which leaves no bit of it out.

@@ -19,7 +19,9 @@ pub(super) fn shown(name: &[u8], revision: u32, info: &Info<'_>) -> Option<bool>
         (b"connbytes", 0) => info.ends(18) && info.u8(16) <= 2 && info.u8(17) <= 2,
         (b"connlabel", 0) => info.ends(4) && info.u16(0) <= 127 && info.bits16(2, 3),
         (b"connlimit", 1) => info.ends(32) && info.prefix(0) && info.bits32(20, 3) && info.zero(24, 32),
-        (b"connmark" | b"realm", revision) if revision == u32::from(name == b"connmark") && (is_ip || name == b"connmark") => {
+        (b"connmark" | b"realm", revision)
+            if revision == u32::from(name == b"connmark") && (is_ip || name == b"connmark") =>
+        {
             info.ends(9) && info.u8(8) <= 1
         }
         (b"conntrack", 3) => conntrack(info),
@@ -41,7 +43,10 @@ pub(super) fn shown(name: &[u8], revision: u32, info: &Info<'_>) -> Option<bool>
         (b"ipcomp", 0) => spi(info) && info.u8(9) <= 1 && info.ends(10),
         (b"iprange", 1) => iprange(info),
         (b"ipv6header", 0) if !is_ip => {
-            info.ends(3) && info.u8(0) != 0 && matches!(info.u8(1), 0 | 0xff) && info.u8(2) <= 1
+            info.ends(3)
+                && info.u8(0) != 0
+                && matches!(info.u8(1), 0 | 0xff)
+                && matches!(info.u8(2), 0 | 0xff)
         }
         (b"length" | b"tcpmss", 0) => info.ends(5) && info.ordered16(0) && info.u8(4) <= 1,
         (b"mac", 0) => info.ends(12) && info.zero(6, 8) && info.bits32(8, 1),
@@ -81,6 +86,7 @@ fn addrtype(info: &Info<'_>) -> bool {
         && info.bits16(0, 0xfff)
         && info.bits16(2, 0xfff)
         && flags <= 0xf
+        && !info.zero(0, 4)
         && is_needed(1, info.u16(0))
         && is_needed(2, info.u16(2))
 }
@@ -114,7 +120,13 @@ fn cgroup(info: &Info<'_>) -> bool {
 fn cluster(info: &Info<'_>) -> bool {
     let nodes = info.u32(0);
     let all = u32::MAX.checked_shr(32u32.saturating_sub(nodes)).unwrap_or_default();
-    info.ends(16) && (1..=32).contains(&nodes) && info.u32(4) != 0 && info.bits32(4, all) && info.bits32(12, 1)
+    let is_mask = nodes < 32 || info.u32(4).count_ones() == 1;
+    info.ends(16)
+        && (1..=32).contains(&nodes)
+        && info.u32(4) != 0
+        && is_mask
+        && info.bits32(4, all)
+        && info.bits32(12, 1)
 }
 
 fn conntrack(info: &Info<'_>) -> bool {
@@ -199,22 +211,38 @@ fn fragment(info: &Info<'_>) -> bool {
 
 /// *Source*: `XT_HASHLIMIT_SCALE_v2`: `avg` counts millionths of a second.
 const HASHLIMIT_SCALE: u64 = 1_000_000;
+/// The largest `--hashlimit-burst` in packets.
+const BURST_MAX: u64 = 1_000_000;
 
 fn hashlimit(info: &Info<'_>) -> bool {
     const BYTES: u32 = 0x20;
     const RATE_MATCH: u32 = 0x40;
     let (average, mode) = (info.u64(256), info.u32(272));
     let width = if info.is_ip() { 32 } else { 128 };
+    let burst = info.u64(264);
+    let is_burst =
+        if mode & BYTES != 0 { u32::try_from(burst).is_ok() } else { (1..=BURST_MAX).contains(&burst) };
     info.ends(312)
         && info.word(0, 255)
         && info.u8(255) == 0
         && mode & !0x7f == 0
-        && mode & BYTES == 0
-        && limit::is_canonical_interval(average, HASHLIMIT_SCALE)
+        && (if mode & BYTES != 0 {
+            is_byte_cost(average)
+        } else {
+            limit::is_canonical_interval(average, HASHLIMIT_SCALE)
+        })
+        && is_burst
         && (mode & RATE_MATCH != 0 || info.u32(292) == 0)
         && info.u8(296) <= width
         && info.u8(297) <= width
         && info.zero(298, 312)
+}
+
+/// Of a rate in bytes, `avg` is the share of 2^32 that sixteen bytes cost; iptables prints the rate back.
+fn is_byte_cost(average: u64) -> bool {
+    const ALL: u64 = u32::MAX as u64;
+    let units = ALL.checked_div(average).unwrap_or_default();
+    units > 1 && ALL.checked_div(units) == Some(average)
 }
 
 fn icmp(info: &Info<'_>) -> bool {
@@ -226,7 +254,9 @@ fn iprange(info: &Info<'_>) -> bool {
     let flags = info.u8(64);
     let is_side = |bit: u8, at: usize| {
         if flags & bit != 0 {
-            info.address(at) && info.address(at + 16) && info.bytes(at, at + 16) <= info.bytes(at + 16, at + 32)
+            info.address(at)
+                && info.address(at + 16)
+                && info.bytes(at, at + 16) <= info.bytes(at + 16, at + 32)
         } else {
             flags & bit << 4 == 0 && info.zero(at, at + 32)
         }
@@ -239,8 +269,7 @@ fn osf(info: &Info<'_>) -> bool {
     info.ends(48)
         && info.word(0, 32)
         && info.string(0, 32).is_some_and(|genre| genre.len() == info.u32(32) as usize)
-        && flags & 1 != 0
-        && flags <= 0xf
+        && flags & !0xe == 0
         && info.u32(40) <= if flags & 4 != 0 { 2 } else { 0 }
         && info.u32(44) <= if flags & 2 != 0 { 2 } else { 0 }
 }
@@ -251,6 +280,7 @@ fn owner(info: &Info<'_>) -> bool {
         if matched & bit != 0 { info.ordered32(at) } else { info.zero(at, at + 8) }
     };
     info.ends(18)
+        && matched != 0
         && matched & !0xf == 0
         && inverted & !(matched & 7) == 0
         && is_range(1, 0)
@@ -261,7 +291,11 @@ fn owner(info: &Info<'_>) -> bool {
 fn physdev(info: &Info<'_>) -> bool {
     let (inverted, matched) = (info.u8(64), info.u8(65));
     let is_side = |bit: u8, at: usize| {
-        if matched & bit != 0 { info.interface(at, at + 16) && info.u8(at) != 0 } else { info.zero(at, at + 32) }
+        if matched & bit != 0 {
+            info.interface(at, at + 16) && info.u8(at) != 0
+        } else {
+            info.zero(at, at + 32)
+        }
     };
     info.ends(66)
         && matched != 0
@@ -284,6 +318,11 @@ fn policy(info: &Info<'_>) -> bool {
         && info.zero(ELEMENT * count, ELEMENT * 4)
 }
 
+/// The protocol numbers that `--proto` of `-m policy` takes.
+const ESP: u8 = 50;
+const AH: u8 = 51;
+const COMP: u8 = 108;
+
 fn policy_element(info: &Info<'_>, at: usize) -> bool {
     let (matched, inverted) = (info.u8(at + 74), info.u8(at + 75));
     let has = |bit: u8| matched & bit != 0;
@@ -296,15 +335,20 @@ fn policy_element(info: &Info<'_>, at: usize) -> bool {
         && is_network(2, at + 32)
         && (has(0x10) || info.u32(at + 64) == 0)
         && (has(0x20) || info.u32(at + 68) == 0)
-        && (if has(4) { info.u8(at + 72) != 0 } else { info.u8(at + 72) == 0 })
+        && (if has(4) { matches!(info.u8(at + 72), ESP | AH | COMP) } else { info.u8(at + 72) == 0 })
         && info.u8(at + 73) <= u8::from(has(8))
 }
 
 fn rateest(info: &Info<'_>) -> bool {
     const ABSOLUTE: u16 = 2;
     const RELATIVE: u16 = 4;
+    const DELTA: u16 = 8;
+    const BPS: u16 = 0x10;
+    const PPS: u16 = 0x20;
     let flags = info.u16(32);
     let is_second = if flags & RELATIVE != 0 { info.word(16, 32) } else { info.zero(16, 32) };
+    let is_value = |is_used: bool, bit: u16, at: usize| is_used && flags & bit != 0 || info.u32(at) == 0;
+    let (is_absolute, is_delta) = (flags & ABSOLUTE != 0, flags & DELTA != 0);
     info.ends(72)
         && flags & !0x3f == 0
         && matches!(flags & (ABSOLUTE | RELATIVE), ABSOLUTE | RELATIVE)
@@ -312,6 +356,10 @@ fn rateest(info: &Info<'_>) -> bool {
         && (1..=3).contains(&info.u16(34))
         && info.word(0, 16)
         && is_second
+        && is_value(is_delta, BPS, 36)
+        && is_value(is_delta, PPS, 40)
+        && is_value(is_delta || is_absolute, BPS, 44)
+        && is_value(is_delta || is_absolute, PPS, 48)
         && info.zero(52, 72)
 }
 
@@ -324,8 +372,9 @@ fn recent(info: &Info<'_>) -> bool {
         && (is_timed || check & 0x30 == 0 && info.zero(0, 8))
         && (check & 0x20 == 0 || info.u32(0) != 0)
         && info.u8(9) <= 1
-        && info.word(10, 210)
+        && info.word_over(10, 210, b"DEFAULT")
         && info.u8(210) <= 1
+        && (info.prefix(212) || info.address(212))
         && info.u8(211) == 0
 }
 
@@ -351,7 +400,11 @@ fn segment_routing(info: &Info<'_>) -> bool {
     let has = |bits: u16| flags & bits != 0;
     let is_network = |index: usize| {
         let (address, mask) = (8 + 16 * index, 56 + 16 * index);
-        if has(0x800 << index) { info.network(address, mask) } else { info.zero(address, address + 16) && info.zero(mask, mask + 16) }
+        if has(0x800 << index) {
+            info.prefix(mask)
+        } else {
+            info.zero(address, address + 16) && info.zero(mask, mask + 16)
+        }
     };
     info.ends(108)
         && flags & !0x3fff == 0
@@ -370,11 +423,13 @@ const PROBABILITY_ONE: u32 = 0x8000_0000;
 
 fn statistic(info: &Info<'_>) -> bool {
     let is_mode = match info.u16(0) {
-        0 => info.u32(4) <= PROBABILITY_ONE && info.zero(8, 16),
-        1 => info.u32(4) != u32::MAX && info.u32(8) <= info.u32(4) && info.u32(12) == 0,
+        0 => info.u32(4) <= PROBABILITY_ONE && info.u32(8) == 0,
+        1 => info.u32(4) != u32::MAX && info.u32(8) <= info.u32(4),
         _ => false,
     };
-    info.ends(24) && is_mode && info.bits16(2, 1) && info.zero(16, 24)
+    // A counter, which iptables sets in both modes.
+    let is_start = info.u32(12) == info.u32(4).wrapping_sub(info.u32(8));
+    info.ends(24) && is_mode && is_start && info.bits16(2, 1) && info.zero(16, 24)
 }
 
 fn string(info: &Info<'_>) -> bool {

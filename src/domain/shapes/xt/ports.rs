@@ -53,6 +53,8 @@ pub(super) fn multiport(info: &Info<'_>) -> bool {
 
 /// `struct xt_dccp_info`.
 pub(super) fn dccp(info: &Info<'_>) -> bool {
+    // All that are no type of DCCP are printed as one, `INVALID`.
+    const OTHER_TYPES: u16 = 0xfc00;
     let (flags, inverted) = (info.u16(8), info.u16(10));
     let has = |bit| flags & bit != 0;
     info.ends(15)
@@ -60,39 +62,45 @@ pub(super) fn dccp(info: &Info<'_>) -> bool {
         && inverted & !flags == 0
         && info.ordered16(0)
         && info.ordered16(4)
-        && (has(1) || (info.u16(4), info.u16(6)) == (0, 0xffff))
-        && (has(2) || (info.u16(0), info.u16(2)) == (0, 0xffff))
-        && info.bits16(12, 0x83ff)
+        && (has(1) || info.zero(4, 8))
+        && (has(2) || info.zero(0, 4))
+        && matches!(info.u16(12) & OTHER_TYPES, 0 | OTHER_TYPES)
         && has(4) == (info.u16(12) != 0)
         && has(8) == (info.u8(14) != 0)
 }
 
-/// The bits of chunk types in the first byte of each 32: 0 to 14, 128, 192 and 193.
+/// The chunk types that have names, 32 in a word: 0 to 14, 128, 192 and 193.
 const CHUNKS: [u32; 8] = [0x7fff, 0, 0, 0, 1, 0, 3, 0];
 
-/// `struct xt_sctp_info`.
+/// `struct xt_sctp_info`; its map has 64 words, of which eight are used.
 pub(super) fn sctp(info: &Info<'_>) -> bool {
     const MAP: usize = 8;
-    let (flags, inverted) = (info.u32(60), info.u32(64));
+    const MATCH_TYPE: usize = 264;
+    let (flags, inverted) = (info.u32(284), info.u32(288));
     let has = |bit| flags & bit != 0;
-    let is_all = info.bytes(MAP, 40).iter().all(|byte| *byte == 0xff);
-    let is_known = (0..).zip(CHUNKS).all(|(word, known)| info.bits32(MAP + 4 * word, known));
-    info.ends(68)
+    let is_all = info.bytes(MAP, MATCH_TYPE).iter().all(|byte| *byte == 0xff);
+    let is_known = (0..).zip(CHUNKS).all(|(word, known)| info.bits32(MAP + 4 * word, known))
+        && info.zero(MAP + 4 * CHUNKS.len(), MATCH_TYPE);
+    info.ends(292)
         && flags <= 7
         && inverted & !flags == 0
         && info.ordered16(0)
         && info.ordered16(4)
-        && (has(1) || (info.u16(4), info.u16(6)) == (0, 0xffff))
-        && (has(2) || (info.u16(0), info.u16(2)) == (0, 0xffff))
+        && (has(1) || info.zero(4, 8))
+        && (has(2) || info.zero(0, 4))
         && (is_all || is_known)
-        && (if has(4) { matches!(info.u32(40), 1 | 2 | 4) } else { info.zero(MAP, 60) })
+        && (if has(4) {
+            matches!(info.u32(MATCH_TYPE), 1 | 2 | 4)
+        } else {
+            info.zero(MAP, MATCH_TYPE + 4) && info.u32(280) == 0
+        })
         && chunk_flags(info)
 }
 
 /// `struct xt_sctp_flag_info [4]`: only of chunks that are asked for, each once and with letters that are printed.
 fn chunk_flags(info: &Info<'_>) -> bool {
-    const FIRST: usize = 44;
-    let count = info.u32(56) as usize;
+    const FIRST: usize = 268;
+    let count = info.u32(280) as usize;
     let is_shown = |index: usize| {
         let at = FIRST + 3 * index;
         let (chunk, flag, mask) = (info.u8(at), info.u8(at + 1), info.u8(at + 2));
@@ -105,7 +113,8 @@ fn chunk_flags(info: &Info<'_>) -> bool {
         let is_single = (0..index).all(|earlier| info.u8(FIRST + 3 * earlier) != chunk);
         mask != 0 && mask & !letters == 0 && flag & !mask == 0 && is_asked && is_single
     };
-    count <= 4 && (0..count).all(is_shown) && info.zero(FIRST + 3 * count, 56)
+    let is_unused = |index: usize| info.bytes(FIRST + 3 * index, FIRST + 3 * index + 3) == [0xff, 0, 0];
+    count <= 4 && (0..count).all(is_shown) && (count..4).all(is_unused)
 }
 
 /// `struct xt_u32`: eleven tests of 180 bytes, each with eleven locations and eleven values of 8 bytes.

@@ -21,7 +21,12 @@ pub(super) fn shown(name: &[u8], revision: u32, info: &Info<'_>) -> Option<bool>
         (b"TTL", 0) if is_ip => hop_limit(info),
         (b"HMARK", 0) => hmark(info),
         (b"IDLETIMER", 1) => {
-            info.ends(48) && info.u32(0) != 0 && info.word(4, 32) && info.u8(32) == 0 && info.u8(33) <= 1 && info.zero(34, 48)
+            info.ends(48)
+                && info.u32(0) != 0
+                && info.word(4, 32)
+                && info.u8(32) == 0
+                && info.u8(33) <= 1
+                && info.zero(34, 48)
         }
         (b"LOG", 0) => info.ends(32) && info.u8(0) <= 7 && info.bits8(1, 0x2f) && info.quoted(2, 32),
         (b"MARK", 2) => info.ends(8),
@@ -30,7 +35,10 @@ pub(super) fn shown(name: &[u8], revision: u32, info: &Info<'_>) -> Option<bool>
         (b"NFQUEUE", 3) => nfqueue(info),
         (b"RATEEST", 0) => rateest(info),
         (b"REDIRECT", 0) => nat(info, 0x06),
-        (b"REJECT", 0) => info.ends(4) && info.u32(0) <= 8 && info.u32(0) != if is_ip { 4 } else { 5 },
+        (b"REJECT", 0) => {
+            let unused: &[u32] = if is_ip { &[4] } else { &[2, 5] };
+            info.ends(4) && info.u32(0) <= 8 && !unused.contains(&info.u32(0))
+        }
         (b"SNAT", revision) if revision == u32::from(!is_ip) => nat(info, 0x1f),
         (b"SYNPROXY", 0) => synproxy(info),
         (b"TCPMSS", 0) => info.ends(2) && info.u16(0) != 0,
@@ -56,7 +64,7 @@ fn connmark(info: &Info<'_>) -> bool {
         && info.u8(13) < 32
         && (info.u8(13) != 0 || info.u8(12) == 0)
         && (mode == SET || info.u32(0) == 0)
-        && (mode != SET || info.u32(8) == 0)
+        && (mode != SET || info.u32(8) == u32::MAX)
 }
 
 fn ct(info: &Info<'_>) -> bool {
@@ -123,7 +131,12 @@ fn nat_base(info: &Info<'_>) -> bool {
 /// `--to ADDRESS/MASK`, kept as the first and last address.
 fn netmap(info: &Info<'_>) -> bool {
     let (is_sized, flags, first, last) = if info.is_ip() {
-        (info.ends(20) && info.u32(0) == 1 && info.zero(16, 20), info.u32(4), info.bytes(8, 12), info.bytes(12, 16))
+        (
+            info.ends(20) && info.u32(0) == 1 && info.zero(16, 20),
+            info.u32(4),
+            info.bytes(8, 12),
+            info.bytes(12, 16),
+        )
     } else {
         (info.ends(40) && info.zero(36, 40), info.u32(0), info.bytes(4, 20), info.bytes(20, 36))
     };
@@ -149,7 +162,27 @@ fn hop_limit(info: &Info<'_>) -> bool {
 }
 
 fn hmark(info: &Info<'_>) -> bool {
-    info.ends(60) && info.zero(46, 48)
+    let flags = info.u32(40);
+    let has = |number: u32| flags & 1 << number != 0;
+    let is_mask = |number: u32, at: usize| if has(number) { info.prefix(at) } else { info.zero(at, at + 16) };
+    let is_pair = |whole: u32, first: u32, second: u32, at: usize| {
+        if has(whole) {
+            !has(first) && !has(second)
+        } else {
+            (has(first) || info.u16(at) == 0) && (has(second) || info.u16(at + 2) == 0)
+        }
+    };
+    info.ends(60)
+        && flags & !0x7fff == 0
+        && is_mask(0, 0)
+        && is_mask(1, 16)
+        && is_pair(3, 6, 7, 32)
+        && is_pair(2, 4, 5, 36)
+        && (has(8) || info.u16(44) == 0)
+        && info.zero(46, 48)
+        && (has(9) || info.u32(48) == 0)
+        && (has(10) || info.u32(52) == 0)
+        && (has(11) || info.u32(56) == 0)
 }
 
 fn nfqueue(info: &Info<'_>) -> bool {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 /// Text that is safe to print.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Printable<'a> {
+pub struct Printable<'a> {
     /// The text.
     pub text: Cow<'a, str>,
     /// Whether anything was escaped. Only then are backslashes doubled, so that no escape can be forged.
@@ -15,7 +15,7 @@ pub(super) struct Printable<'a> {
 
 /// A line of untrusted bytes: verbatim where all of it is printable, else with `\n`, `\xNN` for bytes
 /// that are not text and `\x{NNNN}` for characters that are not shown.
-pub(super) fn line(bytes: &[u8]) -> Printable<'_> {
+pub fn line(bytes: &[u8]) -> Printable<'_> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.chars().all(is_shown) => Printable { text: text.into(), is_escaped: false },
         _ => Printable { text: escaped(bytes).into(), is_escaped: true },
@@ -27,13 +27,13 @@ fn text(text: &str) -> Cow<'_, str> {
     line(text.as_bytes()).text
 }
 
-/// As [`text`], but newlines stay: for where every line is known to be untrusted.
-pub(super) fn paragraph(paragraph: &str) -> String {
+/// As [`line()`], but newlines stay: for where every line is known to be untrusted.
+pub fn paragraph(paragraph: &str) -> String {
     paragraph.trim_end_matches('\n').split('\n').map(text).collect::<Vec<_>>().join("\n")
 }
 
 /// A name inside a sentence of ours: in double quotes unless it is a plain word.
-pub(super) fn name(name: &str) -> String {
+pub fn name(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:+@%*~".contains(c);
     if !name.is_empty() && name.chars().all(is_plain) {
         return name.to_owned();
@@ -52,7 +52,7 @@ pub(super) fn name(name: &str) -> String {
 /// A regular expression: escaped so that it still means the same.
 ///
 /// *Source*: <https://github.com/google/re2/wiki/Syntax>, `\x{10FFFF}`.
-pub(super) fn pattern(pattern: &str) -> String {
+pub fn pattern(pattern: &str) -> String {
     let mut out = String::new();
     for character in pattern.chars() {
         push(&mut out, character);

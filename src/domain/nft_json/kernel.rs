@@ -1,0 +1,175 @@
+//! What `nft -j` leaves out, taken from the kernel's own answer: base chains, and text that is not UTF-8.
+//! Renders no rule.
+//!
+//! *Source*: `enum nf_inet_hooks`, `nf_dev_hooks` (`linux/netfilter.h`), `nf_arp_hooks` (`netfilter_arp.h`),
+//! `enum nft_chain_flags`, `nft_rule_attributes`, `nft_log_attributes` (`netfilter/nf_tables.h`).
+
+use std::collections::HashMap;
+
+use super::reader::Place;
+use super::word::{is_keyword, quote};
+use crate::domain::ruleset::Family;
+use crate::domain::shapes::Chain;
+use crate::domain::shapes::attributes::Attributes;
+
+/// Base chains as the kernel has them: what follows the name in their lines.
+#[derive(Debug, Default)]
+pub struct BaseChains(HashMap<Place, String>);
+
+impl BaseChains {
+    /// Keeps the base chains among `chains`; one that cannot be put into words is left to nft.
+    pub fn new<'a>(chains: impl Iterator<Item = &'a Chain>) -> Self {
+        let described = chains.filter_map(|chain| {
+            let (table, name) =
+                (std::str::from_utf8(&chain.table).ok()?, std::str::from_utf8(&chain.name).ok()?);
+            Some(((chain.family, table.to_owned(), name.to_owned()), describe(chain)?))
+        });
+        Self(described.collect())
+    }
+
+    pub(super) fn get(&self, place: &Place) -> Option<&str> {
+        self.0.get(place).map(String::as_str)
+    }
+}
+
+/// `type filter hook ingress devices { "eth0" } priority -500 policy accept`
+fn describe(chain: &Chain) -> Option<String> {
+    const BASE: u32 = 1;
+    const OFFLOAD: u32 = 2;
+    let hook = chain.hook.as_ref()?;
+    let kind = std::str::from_utf8(chain.chain_type.as_deref()?).ok().filter(|kind| is_keyword(kind))?;
+    let hook_name = hook_name(chain.family, hook.hooknum)?;
+    let policy = match chain.policy {
+        Some(0) => "drop",
+        Some(1) => "accept",
+        _ => return None,
+    };
+    let flags = match chain.flags & !BASE {
+        0 => "",
+        OFFLOAD => " flags offload",
+        _ => return None,
+    };
+    let mut devices: Vec<String> = hook
+        .devices
+        .iter()
+        .map(|name| Some(quote(std::str::from_utf8(name).ok()?)))
+        .collect::<Option<_>>()?;
+    devices.sort();
+    let devices =
+        if devices.is_empty() { String::new() } else { format!(" devices {{ {} }}", devices.join(", ")) };
+    Some(format!("type {kind} hook {hook_name}{devices} priority {} policy {policy}{flags}", hook.priority))
+}
+
+fn hook_name(family: Family, number: u32) -> Option<&'static str> {
+    const INET: [&str; 6] = ["prerouting", "input", "forward", "output", "postrouting", "ingress"];
+    let names: &[&str] = match family {
+        Family::Inet => &INET,
+        Family::Ip | Family::Ip6 | Family::Bridge => INET.get(..5)?,
+        Family::Arp => &["input", "output", "forward"],
+        Family::Netdev => &["ingress", "egress"],
+    };
+    names.get(number as usize).copied()
+}
+
+/// Whether all text of a rule is UTF-8: nft leaves out, without a word, a comment, prefix or name that is not.
+pub fn is_text_shown(userdata: Option<&[u8]>, expressions: &[u8]) -> bool {
+    let mut is_name_loaded = false;
+    userdata.is_none_or(is_comment_shown)
+        && Attributes::new(expressions).all(|element| {
+            element.is_ok_and(|element| is_expression_shown(element.value, &mut is_name_loaded))
+        })
+}
+
+/// User data is a list of type, length, value; type 0 is the comment, the others are nft's own.
+///
+/// *Source*: `enum nftnl_udata_rule_types` of libnftnl.
+fn is_comment_shown(mut data: &[u8]) -> bool {
+    while let [kind, length, rest @ ..] = data {
+        let Some((value, tail)) = rest.split_at_checked(usize::from(*length)) else { return false };
+        if *kind == 0 && std::str::from_utf8(value).is_err() {
+            return false;
+        }
+        data = tail;
+    }
+    data.is_empty()
+}
+
+/// Looks at one expression; `is_name_loaded` is whether the one before loaded an interface's name or kind.
+fn is_expression_shown(element: &[u8], is_name_loaded: &mut bool) -> bool {
+    const NAME: u16 = 1;
+    const DATA: u16 = 2;
+    // NFT_META_IIFNAME, OIFNAME, BRI_IIFNAME, BRI_OIFNAME, IIFKIND, OIFKIND, SDIFNAME
+    const NAMES: [u32; 7] = [6, 7, 17, 18, 26, 27, 34];
+    let (Some(name), Some(data)) = (find(element, NAME), find(element, DATA)) else { return true };
+    let was_name_loaded = std::mem::take(is_name_loaded);
+    let text = match name {
+        b"meta\0" => {
+            let key = find(data, 2).and_then(|key| key.try_into().ok()).map(u32::from_be_bytes);
+            *is_name_loaded = key.is_some_and(|key| NAMES.contains(&key));
+            None
+        }
+        b"log\0" => find(data, 2),
+        b"cmp\0" if was_name_loaded => find(data, 3).and_then(|value| find(value, 1)),
+        _ => None,
+    };
+    text.is_none_or(|text| std::str::from_utf8(text).is_ok())
+}
+
+fn find(within: &[u8], kind: u16) -> Option<&[u8]> {
+    Attributes::new(within).filter_map(Result::ok).find(|found| found.kind == kind).map(|found| found.value)
+}
+
+/// `TYPE_IFNAME` of nft: an interface's name, 16 bytes.
+const IFNAME: u32 = 41;
+/// `TYPE_BITS` of nft: each part of a key has a type of so many bits.
+const TYPE_BITS: u32 = 6;
+
+/// Whether keys of this type hold interface names.
+pub fn has_names(key_type: u32) -> bool {
+    parts(key_type).any(|part| part == IFNAME)
+}
+
+fn parts(key_type: u32) -> impl Iterator<Item = u32> {
+    let first = (0..u32::BITS / TYPE_BITS).rev().map(move |part| key_type >> (part * TYPE_BITS) & 0x3f);
+    first.skip_while(|part| *part == 0)
+}
+
+/// Whether every interface name in a key is UTF-8: nft leaves out elements whose name is not.
+///
+/// *Source*: `enum datatypes` in `include/datatype.h` of nftables 1.0.6; each part is padded to four bytes.
+pub fn is_key_shown(key_type: u32, key: &[u8]) -> bool {
+    let mut at = 0;
+    for part in parts(key_type) {
+        let length = match part {
+            IFNAME => 16,
+            // an IPv6 address; an Ethernet address; the others in use fit into four bytes
+            8 => 16,
+            9 => 8,
+            _ => 4,
+        };
+        let value = key.get(at..(at + length).min(key.len())).unwrap_or_default();
+        if part == IFNAME && std::str::from_utf8(value).is_err() {
+            return false;
+        }
+        at += length;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_interface_names_must_be_text() {
+        let name = |text: &[u8]| [text, &vec![0; 16 - text.len()]].concat();
+        assert!(is_key_shown(IFNAME, &name(b"eth0")));
+        assert!(!is_key_shown(IFNAME, &name(b"a\xff")));
+        assert!(is_key_shown(7, &[192, 168, 0, 1]));
+        // ipv4_addr . ifname
+        let both = 7 << TYPE_BITS | IFNAME;
+        assert!(is_key_shown(both, &[&[192, 168, 0, 1][..], &name(b"eth0")].concat()));
+        assert!(!is_key_shown(both, &[&[192, 168, 0, 1][..], &name(b"a\xff")].concat()));
+        assert!(has_names(both) && !has_names(7));
+    }
+}

@@ -1,0 +1,256 @@
+//! The metrics of the agent, in Prometheus' classic text format.
+//! Bounds what untrusted names can do to a time series database; serves nothing.
+//!
+//! *Source*: Prometheus documentation, "Exposition formats" (text format 0.0.4), "Metric and label naming".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::domain::escape;
+use crate::domain::report::{Report, TableSummary, Verdict};
+use crate::domain::ruleset::{Backend, Family, IPTABLES_TABLES, Reason};
+
+/// Every metric's name begins with this.
+const PREFIX: &str = "iptables_monitor";
+/// Names of native tables that get their own series; the tables of all others are added up as [`OTHER`].
+const MAX_NATIVE_NAMES: usize = 20;
+/// Characters of a table's name that a label shows.
+const MAX_LABEL: usize = 64;
+const OTHER: &str = "other";
+const VERDICTS: [Verdict; 3] = [Verdict::Compliant, Verdict::Violations, Verdict::Unknown];
+const TABLE_LABELS: [&str; 3] = ["backend", "family", "table"];
+/// Upper bounds of a check's duration, in seconds: from an empty node to 100,000 rules.
+const CHECK_SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// All metrics of this process; a clone is another handle to the same ones.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    /// Held while several series change together, so that no scrape sees half of a check.
+    names: Mutex<NativeNames>,
+    verdict: IntGaugeVec,
+    rules: IntGaugeVec,
+    unexpected: IntGaugeVec,
+    problems: IntGaugeVec,
+    check_duration: Histogram,
+    dump_duration: GaugeVec,
+    patterns: IntGauge,
+    broken_patterns: IntGauge,
+    last_check: Gauge,
+    checks: IntCounter,
+    api_writes: IntCounterVec,
+    api_failures: IntCounterVec,
+    shed: IntCounterVec,
+}
+
+impl Metrics {
+    /// Metrics of a process that has not checked anything: the verdict is unknown.
+    ///
+    /// # Panics
+    /// Never: the names and labels are fixed and valid.
+    pub fn new(version: &str, commit: &str) -> Self {
+        let registry =
+            Registry::new_custom(Some(PREFIX.to_owned()), None).expect("the prefix is a valid name");
+        let on = &registry;
+        let build_info =
+            gauges(on, "build_info", "Always 1; the labels say which build this is.", &["version", "commit"]);
+        build_info.with_label_values(&[version, commit]).set(1);
+        let metrics = Self(Arc::new(Inner {
+            verdict: gauges(on, "verdict", "1 for the verdict that stands, 0 for the others.", &["verdict"]),
+            rules: gauges(on, "rules", "Rules that were read.", &TABLE_LABELS),
+            unexpected: gauges(on, "unexpected_rules", "Lines that no pattern allows.", &TABLE_LABELS),
+            problems: gauges(
+                on,
+                "problems",
+                "What was not read or not understood, as far as it is told one by one.",
+                &["reason"],
+            ),
+            check_duration: registered(
+                on,
+                Histogram::with_opts(
+                    HistogramOpts::new("check_duration_seconds", "How long a check took.")
+                        .buckets(CHECK_SECONDS.to_vec()),
+                ),
+            ),
+            dump_duration: registered(
+                on,
+                GaugeVec::new(
+                    Opts::new("dump_duration_seconds", "How long the last run of a program took."),
+                    &["program"],
+                ),
+            ),
+            patterns: registered(on, IntGauge::new("patterns", "Patterns in force.")),
+            broken_patterns: registered(
+                on,
+                IntGauge::new("broken_patterns", "Patterns that do not compile and allow nothing."),
+            ),
+            last_check: registered(
+                on,
+                Gauge::new("last_check_timestamp_seconds", "When the check that stands ended, in Unix time."),
+            ),
+            checks: registered(on, IntCounter::new("checks_total", "Checks done.")),
+            api_writes: counters(on, "api_writes_total", "Writes to the API server.", &["operation"]),
+            api_failures: counters(
+                on,
+                "api_failures_total",
+                "Calls to the API server that failed.",
+                &["operation", "reason"],
+            ),
+            shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
+            names: Mutex::default(),
+            registry,
+        }));
+        metrics.set_verdict(Verdict::Unknown);
+        metrics.set_problems(&BTreeMap::new());
+        metrics
+    }
+
+    /// Notes the report that stands after a check, and how long the check took.
+    pub fn check_done(&self, report: &Report, took: Duration) {
+        let mut names = self.names();
+        let metrics = &self.0;
+        metrics.rules.reset();
+        metrics.unexpected.reset();
+        for ((backend, family, table), counts) in names.counts(&report.tables) {
+            let labels = [backend.as_str(), family.as_str(), &table];
+            metrics.rules.with_label_values(&labels).set(number(counts.rules));
+            metrics.unexpected.with_label_values(&labels).set(number(counts.unexpected));
+        }
+        let mut problems = BTreeMap::new();
+        for problem in &report.problems {
+            *problems.entry(problem.reason).or_default() += 1;
+        }
+        self.set_problems(&problems);
+        self.set_verdict(report.verdict());
+        metrics.last_check.set(unix_seconds(report.checked_at));
+        metrics.check_duration.observe(took.as_secs_f64());
+        metrics.checks.inc();
+    }
+
+    /// Notes how long a program ran to print rules.
+    pub fn dump_took(&self, program: &'static str, took: Duration) {
+        self.0.dump_duration.with_label_values(&[program]).set(took.as_secs_f64());
+    }
+
+    /// Notes how many patterns are in force and how many are broken.
+    pub fn allowlist(&self, patterns: usize, broken: usize) {
+        let _together = self.names();
+        self.0.patterns.set(number(patterns as u64));
+        self.0.broken_patterns.set(number(broken as u64));
+    }
+
+    /// Counts a write to the API server.
+    pub fn api_write(&self, operation: &'static str) {
+        self.0.api_writes.with_label_values(&[operation]).inc();
+    }
+
+    /// Counts a call to the API server that failed.
+    pub fn api_failure(&self, operation: &'static str, reason: &'static str) {
+        self.0.api_failures.with_label_values(&[operation, reason]).inc();
+    }
+
+    /// Counts something that was left out to stay within a limit.
+    pub fn shed(&self, what: &'static str) {
+        self.0.shed.with_label_values(&[what]).inc();
+    }
+
+    /// The page of metrics: text format 0.0.4.
+    pub fn render(&self) -> String {
+        let together = self.names();
+        let families = self.0.registry.gather();
+        drop(together);
+        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
+            log::error!(error:%; "the metrics could not be written");
+            String::new()
+        })
+    }
+
+    fn names(&self) -> MutexGuard<'_, NativeNames> {
+        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_verdict(&self, standing: Verdict) {
+        for verdict in VERDICTS {
+            self.0.verdict.with_label_values(&[verdict.as_str()]).set((verdict == standing).into());
+        }
+    }
+
+    fn set_problems(&self, counts: &BTreeMap<Reason, u64>) {
+        for reason in Reason::ALL {
+            let count = counts.get(&reason).copied().unwrap_or_default();
+            self.0.problems.with_label_values(&[reason.as_str()]).set(number(count));
+        }
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
+    let metric = metric.expect("names and labels are fixed and valid");
+    registry.register(Box::new(metric.clone())).expect("every name is registered once");
+    metric
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// The native table names that have their own series: the first ones seen, for as long as the process lives,
+/// so that tables of ever new names cannot make ever new series.
+#[derive(Debug, Default)]
+struct NativeNames(BTreeSet<String>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    rules: u64,
+    unexpected: u64,
+}
+
+impl NativeNames {
+    fn counts(&mut self, tables: &[TableSummary]) -> BTreeMap<(Backend, Family, String), Counts> {
+        let mut sums: BTreeMap<_, Counts> = BTreeMap::new();
+        for table in tables {
+            let sum = sums.entry((table.backend, table.family, self.label(&table.table))).or_default();
+            sum.rules = sum.rules.saturating_add(table.rules);
+            sum.unexpected = sum.unexpected.saturating_add(table.unexpected);
+        }
+        sums
+    }
+
+    fn label(&mut self, table: &str) -> String {
+        if IPTABLES_TABLES.contains(&table) {
+            return table.to_owned();
+        }
+        let name: String = escape::line(table.as_bytes()).text.chars().take(MAX_LABEL).collect();
+        if !self.0.contains(&name) {
+            if self.0.len() >= MAX_NATIVE_NAMES {
+                return OTHER.to_owned();
+            }
+            self.0.insert(name.clone());
+        }
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests;

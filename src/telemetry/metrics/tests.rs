@@ -1,0 +1,148 @@
+//! What a scrape says after what happened; promtool's opinion is asked in `tests/it/http`.
+//! Reads the text with a parser of its own.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::domain::report::Evidence;
+use crate::domain::ruleset::Problem;
+
+fn table(backend: Backend, family: Family, name: &str, rules: u64, unexpected: u64) -> TableSummary {
+    TableSummary { backend, family, table: name.into(), rules, unexpected, set_elements: 0 }
+}
+
+fn report(tables: Vec<TableSummary>, reasons: &[Reason]) -> Report {
+    Report {
+        checked_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_500),
+        node: "n".into(),
+        evidence: Evidence::Kernel,
+        tools: BTreeMap::new(),
+        violation_count: tables.iter().map(|table| table.unexpected).fold(0, u64::saturating_add),
+        tables,
+        violations: Vec::new(),
+        violations_hash: String::new(),
+        ruleset_hash: String::new(),
+        problems: reasons.iter().map(|reason| Problem::new(*reason, "")).collect(),
+    }
+}
+
+/// The value of each series, by its name with labels and without the prefix.
+fn scrape(metrics: &Metrics) -> BTreeMap<String, f64> {
+    let text = metrics.render();
+    let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let (series, value) = line.rsplit_once(' ').expect("a value");
+        (series.trim_start_matches("iptables_monitor_").to_owned(), value.parse().expect("a number"))
+    });
+    samples.collect()
+}
+
+fn check(metrics: &Metrics, series: &str, expected: Option<f64>) {
+    let scraped = scrape(metrics);
+    assert_eq!(scraped.get(series).copied(), expected, "{series}\n{}", metrics.render());
+}
+
+#[test]
+fn nothing_is_compliant_before_the_first_check() {
+    let metrics = Metrics::new("0.2.0", "abc");
+    check(&metrics, r#"verdict{verdict="unknown"}"#, Some(1.0));
+    check(&metrics, r#"verdict{verdict="compliant"}"#, Some(0.0));
+    check(&metrics, r#"build_info{commit="abc",version="0.2.0"}"#, Some(1.0));
+    check(&metrics, "checks_total", Some(0.0));
+    let reasons = scrape(&metrics).keys().filter(|name| name.starts_with("problems{")).count();
+    assert_eq!(reasons, Reason::ALL.len());
+}
+
+#[test]
+fn exactly_one_verdict_stands() {
+    let metrics = Metrics::new("", "");
+    let bad = vec![table(Backend::IptablesNft, Family::Ip, "filter", 1, 1)];
+    for (report, verdict) in [
+        (report(Vec::new(), &[]), "compliant"),
+        (report(bad, &[Reason::TornRead]), "violations"),
+        (report(Vec::new(), &[Reason::TornRead, Reason::MixedBackends, Reason::TornRead]), "unknown"),
+    ] {
+        metrics.check_done(&report, Duration::from_millis(70));
+        for other in VERDICTS {
+            let expected = if other.as_str() == verdict { 1.0 } else { 0.0 };
+            check(&metrics, &format!("verdict{{verdict=\"{}\"}}", other.as_str()), Some(expected));
+        }
+    }
+    check(&metrics, r#"problems{reason="TornRead"}"#, Some(2.0));
+    check(&metrics, r#"problems{reason="MixedBackends"}"#, Some(1.0));
+    check(&metrics, r#"problems{reason="KernelRead"}"#, Some(0.0));
+    check(&metrics, "checks_total", Some(3.0));
+    check(&metrics, "last_check_timestamp_seconds", Some(1.5));
+    check(&metrics, r#"check_duration_seconds_bucket{le="0.05"}"#, Some(0.0));
+    check(&metrics, r#"check_duration_seconds_bucket{le="0.1"}"#, Some(3.0));
+}
+
+#[test]
+fn a_table_that_is_gone_has_no_series() {
+    let metrics = Metrics::new("", "");
+    let before = vec![
+        table(Backend::IptablesNft, Family::Ip, "filter", 7, 2),
+        table(Backend::Nftables, Family::Inet, "firewalld", 30, 0),
+    ];
+    metrics.check_done(&report(before, &[]), Duration::ZERO);
+    check(&metrics, r#"rules{backend="iptables-nft",family="ip",table="filter"}"#, Some(7.0));
+    check(&metrics, r#"unexpected_rules{backend="iptables-nft",family="ip",table="filter"}"#, Some(2.0));
+    check(&metrics, r#"unexpected_rules{backend="nftables",family="inet",table="firewalld"}"#, Some(0.0));
+    let after = vec![table(Backend::IptablesNft, Family::Ip, "nat", 1, 0)];
+    metrics.check_done(&report(after, &[]), Duration::ZERO);
+    check(&metrics, r#"rules{backend="iptables-nft",family="ip",table="filter"}"#, None);
+    check(&metrics, r#"unexpected_rules{backend="nftables",family="inet",table="firewalld"}"#, None);
+    check(&metrics, r#"rules{backend="iptables-nft",family="ip",table="nat"}"#, Some(1.0));
+}
+
+#[test]
+fn ever_new_table_names_do_not_make_ever_new_series() {
+    let metrics = Metrics::new("", "");
+    let mut seen = BTreeSet::new();
+    for round in 0..10 {
+        let names = (0..30).map(|number| format!("t{round}x{number}"));
+        let mut tables: Vec<_> =
+            names.map(|name| table(Backend::Nftables, Family::Inet, &name, 1, 1)).collect();
+        tables.extend(IPTABLES_TABLES.map(|name| table(Backend::IptablesNft, Family::Ip6, name, 3, 0)));
+        metrics.check_done(&report(tables, &[]), Duration::ZERO);
+        seen.extend(scrape(&metrics).into_keys().filter(|name| name.starts_with("unexpected_rules{")));
+    }
+    assert_eq!(seen.len(), MAX_NATIVE_NAMES + 1 + IPTABLES_TABLES.len());
+    check(&metrics, r#"rules{backend="nftables",family="inet",table="other"}"#, Some(30.0));
+    check(&metrics, r#"rules{backend="iptables-nft",family="ip6",table="security"}"#, Some(3.0));
+}
+
+#[test]
+fn hostile_names_are_escaped_cut_and_added_up() {
+    let metrics = Metrics::new("", "");
+    let long = "x".repeat(200);
+    let tables = vec![
+        table(Backend::Nftables, Family::Ip, "a\"} 1\niptables_monitor_verdict{verdict=\"\u{202e}", 1, 0),
+        table(Backend::Nftables, Family::Ip, &format!("{long}1"), u64::MAX, 4),
+        table(Backend::Nftables, Family::Ip, &format!("{long}2"), 1, 5),
+    ];
+    metrics.check_done(&report(tables, &[]), Duration::ZERO);
+    let cut = &long[..MAX_LABEL];
+    let series = format!("unexpected_rules{{backend=\"nftables\",family=\"ip\",table=\"{cut}\"}}");
+    check(&metrics, &series, Some(9.0));
+    assert!(metrics.render().is_ascii());
+    let verdicts = scrape(&metrics).into_keys().filter(|name| name.starts_with("verdict{")).count();
+    assert_eq!(verdicts, VERDICTS.len());
+}
+
+#[test]
+fn what_others_count_is_counted() {
+    let metrics = Metrics::new("", "");
+    let clone = metrics.clone();
+    clone.api_write("label");
+    clone.api_write("label");
+    clone.api_failure("event", "forbidden");
+    clone.shed("event");
+    clone.allowlist(12, 1);
+    clone.dump_took("nft", Duration::from_millis(250));
+    check(&metrics, r#"api_writes_total{operation="label"}"#, Some(2.0));
+    check(&metrics, r#"api_failures_total{operation="event",reason="forbidden"}"#, Some(1.0));
+    check(&metrics, r#"shed_total{what="event"}"#, Some(1.0));
+    check(&metrics, "patterns", Some(12.0));
+    check(&metrics, "broken_patterns", Some(1.0));
+    check(&metrics, r#"dump_duration_seconds{program="nft"}"#, Some(0.25));
+}

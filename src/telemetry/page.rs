@@ -1,0 +1,319 @@
+//! The page a person opens to see how this node is: one HTML document, without scripts and without other files.
+//! Asks nobody: it is made of a report when it is asked for. All text of the node goes through `Html::text`.
+
+mod findings;
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+
+use super::html::Html;
+use crate::domain::escape;
+use crate::domain::report::{Evidence, Report, Verdict};
+use crate::domain::wording::{counted, grouped};
+
+/// Characters of one line, pattern or detail that are shown.
+const MAX_CHARACTERS: usize = 1_500;
+const STYLE: &str = include_str!("page.css");
+
+/// What the page is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The report that stands; none before the first check is done.
+    pub report: Option<&'a Report>,
+    /// The version of this program, with its commit.
+    pub version: &'a str,
+    /// When the page is made.
+    pub now: SystemTime,
+    /// The checks have stopped: what is shown may have passed.
+    pub is_overdue: bool,
+}
+
+impl View<'_> {
+    /// What may be said now: a node that nobody checks any more is not compliant.
+    fn verdict(&self) -> Option<Verdict> {
+        match self.report.map(Report::verdict) {
+            Some(Verdict::Compliant) if self.is_overdue => Some(Verdict::Unknown),
+            verdict => verdict,
+        }
+    }
+}
+
+/// The policy a browser must hold this page to: nothing but its own style sheet and its icon.
+///
+/// *Source*: W3C Content Security Policy Level 3.
+pub fn content_security_policy() -> &'static str {
+    static POLICY: LazyLock<String> = LazyLock::new(|| {
+        let hash = base64(&Sha256::digest(STYLE));
+        format!(
+            "default-src 'none'; style-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'"
+        )
+    });
+    &POLICY
+}
+
+/// The page.
+pub fn render(view: &View<'_>) -> String {
+    let mut page = Html::default();
+    head(&mut page, view);
+    page.raw("<body>\n<main>\n");
+    match view.report.zip(view.verdict()) {
+        Some((report, standing)) => {
+            verdict(&mut page, view, report, standing);
+            findings::violations(&mut page, report);
+            findings::problems(&mut page, report);
+            findings::tables(&mut page, &report.tables);
+        }
+        None => waiting(&mut page, view),
+    }
+    page.raw("</main>\n");
+    foot(&mut page, view);
+    page.raw("</body>\n</html>\n");
+    page.finish()
+}
+
+fn head(page: &mut Html, view: &View<'_>) {
+    page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n");
+    page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n");
+    page.raw(
+        "<meta name=\"color-scheme\" content=\"light dark\"/>\n<meta name=\"robots\" content=\"noindex\"/>\n",
+    );
+    page.raw(match view.report {
+        // a page left open must not go on saying what was true once
+        Some(_) => "<meta http-equiv=\"refresh\" content=\"60\"/>\n",
+        None => "<meta http-equiv=\"refresh\" content=\"3\"/>\n",
+    });
+    page.raw("<title>");
+    match view.report.zip(view.verdict()) {
+        Some((report, verdict)) => {
+            page.raw(word(verdict)).raw(": ");
+            line(page, &escape::name(&report.node));
+        }
+        None => {
+            page.raw("First check under way");
+        }
+    }
+    page.raw(
+        "</title>\n<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' ",
+    );
+    page.raw("viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23");
+    page.raw(match view.verdict() {
+        Some(Verdict::Compliant) => "1a7f4b",
+        Some(Verdict::Violations) => "c5281c",
+        Some(Verdict::Unknown) => "b26a00",
+        None => "6b7684",
+    });
+    page.raw("'/%3E%3C/svg%3E\"/>\n<style>").raw(STYLE).raw("</style>\n</head>\n");
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Compliant => "Compliant",
+        Verdict::Violations => "Violations",
+        Verdict::Unknown => "Unknown",
+    }
+}
+
+fn waiting(page: &mut Html, view: &View<'_>) {
+    page.raw("<section class=\"verdict waiting\" aria-labelledby=\"verdict\">\n<div class=\"says\">");
+    icon(page, "<path d=\"M12 7v5l3.5 2\"/>");
+    page.raw("<div><h1 id=\"verdict\">First check under way</h1>\n<p class=\"lead\">Nothing is known about this node ");
+    page.raw("yet. The result appears here by itself.</p></div></div>\n");
+    overdue(page, view);
+    page.raw("</section>\n");
+}
+
+fn icon(page: &mut Html, strokes: &'static str) {
+    page.raw("<svg viewBox=\"0 0 24 24\" aria-hidden=\"true\"><circle cx=\"12\" cy=\"12\" r=\"10\"/>");
+    page.raw(strokes).raw("</svg>\n");
+}
+
+fn verdict(page: &mut Html, view: &View<'_>, report: &Report, verdict: Verdict) {
+    page.raw("<section class=\"verdict ").raw(verdict.as_str()).raw("\" aria-labelledby=\"verdict\">\n");
+    page.raw("<div class=\"says\">");
+    icon(
+        page,
+        match verdict {
+            Verdict::Compliant => "<path d=\"m7.5 12.5 3 3 6-6.5\"/>",
+            Verdict::Violations => "<path d=\"m8.5 8.5 7 7m0-7-7 7\"/>",
+            Verdict::Unknown => "<path d=\"M9.3 9.3a2.8 2.8 0 1 1 3.9 3c-.8.4-1.2.9-1.2 1.9M12 17.3v.1\"/>",
+        },
+    );
+    page.raw("<div><p class=\"node\">Node <b>");
+    line(page, &escape::name(&report.node));
+    page.raw("</b></p>\n<h1 id=\"verdict\">").raw(word(verdict)).raw("</h1>\n<p class=\"lead\">");
+    lead(page, view, report);
+    page.raw("</p></div></div>\n");
+    overdue(page, view);
+    tiles(page, report);
+    checked(page, view, report);
+    page.raw("</section>\n");
+}
+
+fn overdue(page: &mut Html, view: &View<'_>) {
+    if view.is_overdue {
+        page.raw(
+            "<p class=\"overdue\" role=\"alert\"><b>The checks have stopped.</b> What this page says was so ",
+        );
+        page.raw("once and may no longer be; see the log of this program.</p>\n");
+    }
+}
+
+fn lead(page: &mut Html, view: &View<'_>, report: &Report) {
+    let decisive = decisive(report);
+    match report.verdict() {
+        Verdict::Compliant if view.is_overdue => {
+            page.raw("The last result was: compliant.");
+        }
+        Verdict::Compliant if report.tables.is_empty() => {
+            page.raw("This node has no tables, and so no rules.");
+        }
+        Verdict::Compliant => {
+            page.raw("Everything was read and understood, and everything is allowed.");
+        }
+        Verdict::Violations => {
+            page.text(&counted(report.violation_count, "unexpected rule"));
+            page.raw(" that no pattern allows.");
+            if decisive > 0 {
+                page.raw(" Not everything was read: ").text(&counted(decisive, "problem")).raw(".");
+            }
+        }
+        Verdict::Unknown => {
+            page.raw("Nothing unexpected was seen, but not everything was read and understood: ");
+            page.text(&counted(decisive, "problem")).raw(".");
+        }
+    }
+    if report.evidence == Evidence::Text {
+        page.raw(" Saved text only: rules that were printed wrong cannot be seen.");
+    }
+}
+
+/// Problems that forbid the verdict `compliant`; the others are worth knowing.
+fn decisive(report: &Report) -> u64 {
+    report.problems.iter().filter(|problem| problem.reason.is_decisive()).count() as u64
+}
+
+fn tiles(page: &mut Html, report: &Report) {
+    let rules = report.tables.iter().fold(0, |sum: u64, table| sum.saturating_add(table.rules));
+    page.raw("<dl class=\"tiles\">\n");
+    for (name, count) in [
+        ("Unexpected", report.violation_count),
+        ("Problems", decisive(report)),
+        ("Rules read", rules),
+        ("Tables", report.tables.len() as u64),
+    ] {
+        page.raw("<div><dt>").raw(name).raw("</dt><dd>").text(&grouped(count)).raw("</dd></div>\n");
+    }
+    page.raw("</dl>\n");
+}
+
+fn checked(page: &mut Html, view: &View<'_>, report: &Report) {
+    let age = view.now.duration_since(report.checked_at).unwrap_or_default();
+    let at = jiff::Timestamp::try_from(report.checked_at.max(SystemTime::UNIX_EPOCH))
+        .unwrap_or(jiff::Timestamp::MAX);
+    let utc = format!("{at:.0}");
+    page.raw("<p class=\"checked\">Checked <b>").text(&ago(age)).raw("</b>, <time datetime=\"").text(&utc);
+    page.raw("\">").text(&utc.replace('T', " ").replace('Z', " UTC")).raw("</time>");
+    for (index, (tool, version)) in report.tools.iter().enumerate() {
+        page.raw(if index == 0 { ", with " } else { ", " });
+        line(page, &format!("{} {}", escape::name(tool), escape::name(version)));
+    }
+    page.raw("</p>\n");
+}
+
+/// "12 s ago", "5 min ago", "3 h 20 min ago", "2 d 4 h ago".
+fn ago(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s ago"),
+        (0, 0, _) => format!("{minutes} min ago"),
+        (0, ..) => format!("{hours} h {} min ago", minutes % 60),
+        _ => format!("{} d {} h ago", grouped(days), hours % 24),
+    }
+}
+
+fn foot(page: &mut Html, view: &View<'_>) {
+    page.raw("<footer>\n<p><b>iptables-monitor</b> ");
+    line(page, view.version);
+    page.raw("</p>\n<nav aria-label=\"Other pages\"><a href=\"/status\">status as JSON</a> ");
+    page.raw("<a href=\"/metrics\">metrics</a></nav>\n");
+    if view.report.is_some() {
+        page.raw("<p>This page reloads itself every minute.</p>\n");
+    }
+    page.raw("</footer>\n");
+}
+
+/// Text that is cut where it would fill the page.
+fn line(page: &mut Html, text: &str) {
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        Some((end, _)) => {
+            let (shown, hidden) = text.split_at(end);
+            page.text(shown).raw(" <em>(").text(&counted(hidden.chars().count() as u64, "character"));
+            page.raw(" more)</em>");
+        }
+        None => {
+            page.text(text);
+        }
+    }
+}
+
+/// *Source*: RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits =
+            (0..3).fold(0, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or_default()));
+        for digit in 0..4 {
+            let index = (bits >> (18 - 6 * digit)) & 0x3f;
+            let letter = ALPHABET.get(index as usize).copied().unwrap_or(b'=');
+            out.push(if digit as usize <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_follows_the_rfc() {
+        for (bytes, expected) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), expected);
+        }
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn ages_are_said_in_two_units_at_most() {
+        for (seconds, expected) in [
+            (0, "0 s ago"),
+            (59, "59 s ago"),
+            (60, "1 min ago"),
+            (3_599, "59 min ago"),
+            (12_000, "3 h 20 min ago"),
+            (187_200, "2 d 4 h ago"),
+        ] {
+            assert_eq!(ago(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn long_text_is_cut_and_says_so() {
+        let mut page = Html::default();
+        line(&mut page, &"é".repeat(MAX_CHARACTERS + 2));
+        let text = page.finish();
+        assert!(text.ends_with("é <em>(2 characters more)</em>"), "{text}");
+    }
+}
