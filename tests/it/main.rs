@@ -4,8 +4,8 @@
 mod support;
 
 mod agent;
-mod cluster;
 mod allowlist_dir;
+mod cluster;
 mod faults;
 mod hostile;
 mod http;
