@@ -1,13 +1,14 @@
 # make run     install what is missing, build, and watch this node in the foreground (Ctrl-C ends it)
 # make test    install what the tests need, and run them all
 # make lint    formatting, clippy and documentation, warnings as errors
+# make check-image  try the image's packages and build context, without pulling an image
 # make bench   measure this machine and print a table (docs/performance.md)
 
 SHELL := /bin/bash
 export MONITOR_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 MONITOR := target/release/monitor
 
-.PHONY: build run test lint bench tools test-tools
+.PHONY: build run test lint bench check-image tools test-tools
 
 build:
 	cargo build --release --locked
@@ -25,6 +26,9 @@ lint:
 
 bench: test-tools
 	cargo bench --locked --bench bench
+
+check-image:
+	tests/tools/check-image
 
 # Debian packages; elsewhere install the same programs by hand.
 tools:

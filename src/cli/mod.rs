@@ -4,6 +4,7 @@
 mod agent;
 mod check;
 pub mod compat;
+mod manifests;
 pub mod output;
 
 use std::ffi::OsString;
@@ -71,6 +72,8 @@ enum Command {
         /// Tables that the kernel lists.
         tables: Vec<String>,
     },
+    /// Print the manifests for a cluster: monitor manifests | kubectl apply -f -
+    Manifests(manifests::ManifestsArguments),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -150,6 +153,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
     match arguments.command {
         None => agent::run(&arguments.agent, &warnings),
         Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Manifests(arguments)) => manifests::run(&arguments),
         Some(Command::LegacyEntries { family, tables }) => {
             let family = Family::from_name(&family).context("no such family")?;
             let found = entries::read(family, &tables).context("reading the legacy entries")?;

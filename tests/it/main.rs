@@ -13,5 +13,6 @@ mod layers;
 mod native;
 mod output;
 mod profiles;
+mod samples;
 mod saved;
 mod shapes;
