@@ -15,12 +15,15 @@ use super::monitor::{self, Checked, Ending};
 use super::scan::dump::chain_of;
 use crate::domain::report::Report;
 use crate::host::routes;
-use crate::k8s::client::{ConnectError, Counters};
+use crate::k8s::client::{ApiServer, ConnectError, Counters};
 use crate::telemetry::http::{Pages, Shared, serve};
 use crate::telemetry::metrics::Metrics;
 
 /// When the agent ends, what the cluster was not yet told has this long.
 const FAREWELL: Duration = Duration::from_millis(1200);
+/// The first check waits this long for evidence of the network namespace.
+const FIRST_EVIDENCE: Duration = Duration::from_secs(2);
+
 /// Everything the agent is told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -93,10 +96,11 @@ pub async fn run(
         install_routes();
     }
     let counters = {
-        let (writes, failures) = (metrics.clone(), metrics.clone());
+        let (writes, failures, shed) = (metrics.clone(), metrics.clone(), metrics.clone());
         Counters::new(
             move |operation| writes.api_write(operation),
             move |operation, reason| failures.api_failure(operation, reason),
+            move |what| shed.shed(what),
         )
     };
     let connection =
@@ -107,13 +111,10 @@ pub async fn run(
         .clone()
         .filter(|_| connection.is_sink)
         .map(|api| tokio::spawn(cluster::run(settings.cluster.clone(), api, latest, ended())));
-    let evidence = settings.cluster.needs_netns_evidence(settings.surroundings).then(|| {
-        let (found, evidence) = watch::channel(NetnsEvidence::Missing("the Node was not asked yet".into()));
-        let node = settings.cluster.node.clone();
-        let api = connection.api.clone();
-        tokio::spawn(async move { prove_netns(api, &node, local_addresses, found).await });
-        evidence
-    });
+    let evidence = match settings.cluster.needs_netns_evidence(settings.surroundings) {
+        true => Some(seek_evidence(&settings.cluster.node, connection.api.clone()).await),
+        false => None,
+    };
     let outcome = |checked: &Checked| {
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
@@ -129,6 +130,16 @@ pub async fn run(
         let _ = tokio::time::timeout(FAREWELL, told).await;
     }
     ending.map_err(AgentError::Check)
+}
+
+/// Asks the API server for evidence of the network namespace, for as long as it takes; waits for a first answer, so that
+/// the first check of a healthy agent is not unknown.
+async fn seek_evidence(node: &str, api: Option<ApiServer>) -> watch::Receiver<NetnsEvidence> {
+    let (found, mut evidence) = watch::channel(NetnsEvidence::Missing("the Node was not asked yet".into()));
+    let node = node.to_owned();
+    tokio::spawn(async move { prove_netns(api, &node, local_addresses, found).await });
+    let _ = tokio::time::timeout(FIRST_EVIDENCE, evidence.changed()).await;
+    evidence
 }
 
 /// The loop counts as alive while a check, with every dump at its deadline, may still be under way.

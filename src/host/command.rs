@@ -284,10 +284,13 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_killed_with_its_children() {
-        let error = run("sleep 1000.25 & sleep 1000.25", Duration::from_millis(200), 100).unwrap_err();
+        // a duration of this process's own: other test runs search the same /proc
+        let nap = format!("{}.25", 1_000_000 + std::process::id());
+        let error = run(&format!("sleep {nap} & sleep {nap}"), Duration::from_millis(200), 100).unwrap_err();
         assert!(matches!(error, CommandError::Timeout { .. }), "{error}");
+        let line_of_nap = format!("sleep\0{nap}\0");
         let left = std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
-            std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x001000.25\0")
+            std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line == line_of_nap.as_bytes())
         });
         assert!(!left, "a child outlived the deadline");
     }

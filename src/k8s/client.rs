@@ -108,18 +108,19 @@ type Count<T> = Arc<dyn Fn(T) + Send + Sync>;
 pub struct Counters {
     write: Count<&'static str>,
     failure: Count<(&'static str, &'static str)>,
+    shed: Count<&'static str>,
 }
 
 impl Counters {
-    /// Calls `write` with the operation of each successful write, `failure` with operation and class of each failure.
+    /// Calls `write` with the operation of each successful write, `failure` with operation and class of each failure,
+    /// `shed` with `event` for each Event that news replaced before it could be written.
     pub fn new(
         write: impl Fn(&'static str) + Send + Sync + 'static,
         failure: impl Fn(&'static str, &'static str) + Send + Sync + 'static,
+        shed: impl Fn(&'static str) + Send + Sync + 'static,
     ) -> Self {
-        Self {
-            write: Arc::new(write),
-            failure: Arc::new(move |(operation, reason)| failure(operation, reason)),
-        }
+        let failure = move |(operation, reason)| failure(operation, reason);
+        Self { write: Arc::new(write), failure: Arc::new(failure), shed: Arc::new(shed) }
     }
 }
 
@@ -191,9 +192,9 @@ impl ApiServer {
         result
     }
 
-    /// Counts an Event that news replaced before it could be written, as the failure `replaced`.
-    pub fn count_replaced_event(&self) {
-        (self.counters.failure)((Operation::CreateEvent.as_str(), "replaced"));
+    /// Counts an Event that news replaced before it could be written.
+    pub fn count_shed_event(&self) {
+        (self.counters.shed)("event");
     }
 
     pub(super) fn count(&self, failure: &Failure) {

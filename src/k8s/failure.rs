@@ -8,7 +8,8 @@ use http::{HeaderMap, StatusCode};
 
 use super::client::Operation;
 use crate::domain::backoff::Pace;
-use crate::domain::reaction::escape;
+use crate::domain::escape;
+use crate::domain::reaction::note::cut;
 
 /// A failed call says no more than this.
 const DETAIL_BYTES: usize = 300;
@@ -118,7 +119,7 @@ pub struct Failure {
     pub operation: Operation,
     /// How it failed.
     pub class: Class,
-    /// What was answered: printable ASCII of bounded length.
+    /// What was answered: printable, of bounded length.
     pub detail: String,
     /// How long the API server asks to wait.
     pub retry_after: Option<Duration>,
@@ -127,7 +128,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of this class; the detail may be untrusted.
     pub fn new(operation: Operation, class: Class, detail: &str) -> Self {
-        let detail = escape::cut(&escape::ascii(detail.as_bytes()), DETAIL_BYTES);
+        let detail = cut(&escape::line(detail.as_bytes()).text, DETAIL_BYTES);
         Self { operation, class, detail, retry_after: None }
     }
 

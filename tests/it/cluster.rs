@@ -65,10 +65,11 @@ struct Counted(Arc<Mutex<BTreeMap<String, usize>>>);
 
 impl Counted {
     fn counters(&self) -> Counters {
-        let (writes, failures) = (self.clone(), self.clone());
+        let (writes, failures, sheds) = (self.clone(), self.clone(), self.clone());
         Counters::new(
             move |operation| writes.add(format!("write {operation}")),
             move |operation, reason| failures.add(format!("failure {operation} {reason}")),
+            move |what| sheds.add(format!("shed {what}")),
         )
     }
 

@@ -174,7 +174,7 @@ async fn announce(api: ApiServer, mut writer: EventWriter, detail: Detail, mut w
                 let replaced = announcements.replaced();
                 announcements.observe(&report, detail);
                 let untold = announcements.replaced() - replaced;
-                (0..untold).for_each(|_| api.count_replaced_event());
+                (0..untold).for_each(|_| api.count_shed_event());
                 if untold > 0 {
                     log::info!(notes = announcements.replaced(); "an Event was replaced by news before it could be written");
                 }

@@ -2,7 +2,6 @@
 //! Writes nothing and asks for no time; `app::cluster` does.
 
 mod announcements;
-pub mod escape;
 pub mod label;
 pub mod note;
 #[cfg(test)]
@@ -64,7 +63,7 @@ impl EventReason {
 pub struct NodeEvent {
     /// Why it is.
     pub reason: EventReason,
-    /// What it says: printable ASCII, at most [`note::NOTE_BYTES`].
+    /// What it says: printable, at most [`note::NOTE_BYTES`].
     pub note: String,
 }
 

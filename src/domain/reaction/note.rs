@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::escape::{ascii, cut};
 use super::{EventReason, NodeEvent};
+use crate::domain::escape;
 use crate::domain::report::{Report, Verdict, Violation};
 use crate::domain::ruleset::{Problem, Reason};
 
@@ -71,14 +71,14 @@ fn unexpected(report: &Report, detail: Detail) -> String {
 
 /// `ip filter INPUT (iptables-nft): -A INPUT -j DROP`
 fn rule(violation: &Violation) -> String {
-    let chain = violation.chain.as_ref().map(|chain| format!(" {}", ascii(chain.as_bytes())));
+    let chain = violation.chain.as_ref().map(|chain| format!(" {}", escape::name(chain)));
     format!(
         "{} {}{} ({}): {}",
         violation.family,
-        ascii(violation.table.as_bytes()),
+        escape::name(&violation.table),
         chain.unwrap_or_default(),
         violation.backend,
-        ascii(&violation.line)
+        escape::line(&violation.line).text
     )
 }
 
@@ -91,7 +91,7 @@ fn problems(head: &str, problems: &[&Problem], detail: Detail) -> String {
         let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
         match detail {
             Detail::Full if !first.is_empty() => {
-                format!("{}{times}: {}", reason.as_str(), ascii(first.as_bytes()))
+                format!("{}{times}: {}", reason.as_str(), escape::line(first.as_bytes()).text)
             }
             _ => format!("{}{times}", reason.as_str()),
         }
@@ -116,4 +116,13 @@ fn listed(head: &str, items: impl Iterator<Item = String>, count: u64) -> String
         note.push_str(&format!("; and {} more", count - shown));
     }
     note
+}
+
+/// The text cut to so many bytes, between two characters, with `...` where it was cut.
+pub fn cut(text: &str, most_bytes: usize) -> String {
+    if text.len() <= most_bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most_bytes.saturating_sub(3));
+    format!("{}...", text.get(..end).unwrap_or_default())
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use proptest::prelude::*;
 
-use super::note::{Detail, NOTE_BYTES, recovery, warnings};
+use super::note::{Detail, NOTE_BYTES, cut, recovery, warnings};
 use super::*;
+use crate::domain::escape;
 use crate::domain::report::{Evidence, Report, Violation};
 use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
 
@@ -97,6 +98,13 @@ fn rule_text_cannot_do_anything_to_a_terminal() {
 }
 
 #[test]
+fn text_is_cut_between_characters() {
+    assert_eq!(cut("abcdef", 6), "abcdef");
+    assert_eq!(cut("abcdefg", 6), "abc...");
+    assert_eq!(cut("ab\u{e9}\u{e9}\u{e9}", 6), "ab...");
+}
+
+#[test]
 fn a_long_note_says_how_many_more_there_are() {
     let long = "x".repeat(5000);
     let long = long.as_str();
@@ -112,7 +120,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_note_is_short_printable_ascii(lines in prop::collection::vec(any::<String>(), 0..40), table: String) {
+    fn any_note_is_short_and_printable(lines in prop::collection::vec(any::<String>(), 0..40), table: String) {
         let mut given = report(&lines.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
         for violation in &mut given.violations {
             violation.table = table.clone();
@@ -121,9 +129,17 @@ proptest! {
         given.problems = lines.iter().map(|line| Problem::new(Reason::DumpFailed, line.clone())).collect();
         for event in warnings(&given, Detail::Full).iter().chain([&recovery(&given)]) {
             prop_assert!(event.note.len() <= NOTE_BYTES);
-            prop_assert!(event.note.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{}", event.note);
+            prop_assert!(!escape::line(event.note.as_bytes()).is_escaped, "{}", event.note);
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an Instant cannot be made in another way; which one does not matter"
+)]
+fn start() -> Instant {
+    Instant::now()
 }
 
 /// Carries out whatever is due, with an API server that always works.
@@ -137,7 +153,7 @@ struct Simulation {
 
 impl Simulation {
     fn new() -> Self {
-        let now = Instant::now();
+        let now = start();
         Self {
             start: now,
             now,
@@ -237,10 +253,10 @@ fn a_pattern_that_is_broken_on_a_compliant_node_calls_for_no_recovery() {
 
 #[test]
 fn a_warning_that_never_left_calls_for_no_recovery() {
-    let mut announcements = Announcements::new(Instant::now());
+    let mut announcements = Announcements::new(start());
     announcements.observe(&report(&["x"], &[]), Detail::Full);
     announcements.observe(&report(&[], &[]), Detail::Full);
-    assert_eq!(announcements.due(Instant::now()), None);
+    assert_eq!(announcements.due(start()), None);
     assert_eq!(announcements.replaced(), 1);
 }
 
@@ -270,7 +286,7 @@ fn the_latest_note_is_written_when_its_turn_comes() {
 
 #[test]
 fn an_event_that_was_written_anew_counts_from_one() {
-    let now = Instant::now();
+    let now = start();
     let mut announcements = Announcements::new(now);
     let given = report(&["x"], &[]);
     announcements.observe(&given, Detail::Full);

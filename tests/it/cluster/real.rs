@@ -14,23 +14,29 @@ fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
 }
 
-/// What the agent needs.
-fn shipped() -> Value {
-    json!([
-        rule("cilium.io", "ciliumnodes", &["get", "patch"]),
-        rule("events.k8s.io", "events", &["create", "patch"]),
-        rule("", "events", &["create"]),
-        rule("", "nodes", &["get"]),
-    ])
+/// What an account may do.
+enum Grants {
+    /// What these manifests of config-samples grant.
+    Manifests(&'static [&'static str]),
+    Rules(Value),
 }
 
+const SHIPPED: Grants = Grants::Manifests(&["rbac.yaml"]);
+
 /// What the older system had.
-fn older() -> Value {
-    json!([
+fn older() -> Grants {
+    Grants::Rules(json!([
         rule("cilium.io", "ciliumnodes", &["patch"]),
         rule("", "events", &["create"]),
         rule("", "nodes", &["get"]),
-    ])
+    ]))
+}
+
+fn manifests(files: &[&str]) -> String {
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config-samples");
+    let texts: Vec<_> =
+        files.iter().map(|file| std::fs::read_to_string(samples.join(file)).unwrap()).collect();
+    texts.join("\n---\n")
 }
 
 /// A node, an account of the same name with these permissions, and the agent's connection with it.
@@ -43,11 +49,14 @@ struct World {
 }
 
 impl World {
-    async fn new(name: &'static str, rules: &Value) -> Self {
+    async fn new(name: &'static str, grants: Grants) -> Self {
         let server = tokio::task::spawn_blocking(Server::shared).await.unwrap();
         let admin = server.admin();
         let uid = admin.node(name, "192.0.2.10").await;
-        let token = admin.account(name, rules).await;
+        let token = match grants {
+            Grants::Manifests(files) => admin.account_of(name, &manifests(files)).await,
+            Grants::Rules(rules) => admin.account(name, &rules).await,
+        };
         let counted = Counted::default();
         let api = ApiServer::with_config(server.config(&token), counted.counters()).unwrap();
         Self { admin, name, uid, api, counted }
@@ -94,7 +103,7 @@ fn with_events(node: &str) -> Settings {
 
 #[tokio::test]
 async fn the_label_follows_the_verdict_and_is_written_only_when_it_differs() {
-    let world = World::new("label", &shipped()).await;
+    let world = World::new("label", SHIPPED).await;
     world.admin.cilium_node(world.name).await;
     let agent = Agent::start(settings(world.name), world.api.clone());
     for (lines, problems, value) in
@@ -116,7 +125,7 @@ async fn the_label_follows_the_verdict_and_is_written_only_when_it_differs() {
 
 #[tokio::test]
 async fn a_label_that_someone_removes_comes_back_with_the_next_report() {
-    let world = World::new("removed", &shipped()).await;
+    let world = World::new("removed", SHIPPED).await;
     world.admin.cilium_node(world.name).await;
     let agent = Agent::start(settings(world.name), world.api.clone());
     agent.tell(&report(&[], &[]));
@@ -131,7 +140,7 @@ async fn a_label_that_someone_removes_comes_back_with_the_next_report() {
 
 #[tokio::test]
 async fn a_cilium_node_may_come_later() {
-    let world = World::new("later", &shipped()).await;
+    let world = World::new("later", SHIPPED).await;
     let agent = Agent::start(settings(world.name), world.api.clone());
     agent.tell(&report(&["x"], &[]));
     wait_for("a failure", async || (world.counted.of("failure get_ciliumnode not_found") > 0).then_some(()))
@@ -143,9 +152,8 @@ async fn a_cilium_node_may_come_later() {
 
 #[tokio::test]
 async fn both_objects_and_several_keys_can_be_labelled() {
-    let mut rules = shipped();
-    rules.as_array_mut().unwrap().push(rule("", "nodes", &["patch"]));
-    let world = World::new("both", &rules).await;
+    let grants = Grants::Manifests(&["rbac.yaml", "overlays/node-label/rbac.yaml"]);
+    let world = World::new("both", grants).await;
     world.admin.cilium_node(world.name).await;
     let second = "kubernetes.azure.com/user-iptables-rules";
     let labels = vec![KEY.to_owned(), second.to_owned()];
@@ -163,7 +171,7 @@ async fn both_objects_and_several_keys_can_be_labelled() {
 
 #[tokio::test]
 async fn report_only_sets_no_label() {
-    let world = World::new("reportonly", &shipped()).await;
+    let world = World::new("reportonly", SHIPPED).await;
     world.admin.cilium_node(world.name).await;
     let agent = Agent::start(Settings { report_only: true, ..with_events(world.name) }, world.api.clone());
     agent.tell(&report(&["x"], &[]));
@@ -174,7 +182,7 @@ async fn report_only_sets_no_label() {
 
 #[tokio::test]
 async fn events_tell_of_rules_and_of_recovery() {
-    let world = World::new("events", &shipped()).await;
+    let world = World::new("events", SHIPPED).await;
     world.admin.cilium_node(world.name).await;
     let agent = Agent::start(with_events(world.name), world.api.clone());
     agent.tell(&report(&["-A INPUT -j DROP"], &[]));
@@ -212,7 +220,7 @@ async fn events_tell_of_rules_and_of_recovery() {
 
 #[tokio::test]
 async fn the_older_permissions_are_enough() {
-    let world = World::new("older", &older()).await;
+    let world = World::new("older", older()).await;
     world.admin.cilium_node(world.name).await;
     let agent = Agent::start(with_events(world.name), world.api.clone());
     agent.tell(&report(&["x"], &[]));
@@ -245,7 +253,7 @@ fn moment(random: u64) -> Moment {
 
 #[tokio::test]
 async fn an_unchanged_note_is_a_series_and_an_expired_event_is_made_anew() {
-    let world = World::new("series", &shipped()).await;
+    let world = World::new("series", SHIPPED).await;
     let mut writer = EventWriter::new(world.name);
     let event = NodeEvent { reason: EventReason::IPTablesCheckIncomplete, note: "n".repeat(1024) };
     let refresh = |seen| Action::Refresh(event.clone(), seen);
@@ -267,7 +275,7 @@ async fn an_unchanged_note_is_a_series_and_an_expired_event_is_made_anew() {
 
 #[tokio::test]
 async fn without_the_older_permission_a_series_is_made_of_new_events() {
-    let world = World::new("serieless", &older()).await;
+    let world = World::new("serieless", older()).await;
     let mut writer = EventWriter::new(world.name);
     let event = NodeEvent { reason: EventReason::UnexpectedIPTablesRules, note: "x".into() };
     assert_eq!(
@@ -280,7 +288,8 @@ async fn without_the_older_permission_a_series_is_made_of_new_events() {
 
 #[tokio::test]
 async fn where_nodes_may_not_be_read_events_are_about_the_name() {
-    let world = World::new("nameless", &json!([rule("events.k8s.io", "events", &["create"])])).await;
+    let world =
+        World::new("nameless", Grants::Rules(json!([rule("events.k8s.io", "events", &["create"])]))).await;
     let mut writer = EventWriter::new(world.name);
     let event = NodeEvent { reason: EventReason::InvalidAllowlist, note: "x".into() };
     assert_eq!(writer.write(&world.api, &Action::Create(event), moment(1)).await, Ok(Written::Created));
@@ -290,7 +299,7 @@ async fn where_nodes_may_not_be_read_events_are_about_the_name() {
 
 #[tokio::test]
 async fn the_nodes_address_proves_the_network_namespace() {
-    let world = World::new("netns", &older()).await;
+    let world = World::new("netns", older()).await;
     let host = Netns::new();
     host.sh("ip link add node0 type veth peer name peer0 && ip link set peer0 up && ip link set node0 up && ip address add 192.0.2.10/24 dev node0");
     let pod = Netns::new();
@@ -320,7 +329,7 @@ async fn the_nodes_address_proves_the_network_namespace() {
 
 #[tokio::test]
 async fn evidence_is_asked_for_until_it_is_had() {
-    let world = World::new("present", &older()).await;
+    let world = World::new("present", older()).await;
     let host = Netns::new();
     host.sh("ip link add node0 type veth peer name peer0 && ip link set peer0 up && ip link set node0 up && ip address add 2001:db8::77/64 dev node0 nodad");
     let (found, mut evidence) = watch::channel(NetnsEvidence::Missing(String::new()));

@@ -184,9 +184,30 @@ impl Api {
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}],
         });
         self.call("POST", &format!("{rbac}/clusterrolebindings"), &binding).await;
+        self.token(name).await
+    }
+
+    /// A ServiceAccount with what these shipped manifests grant theirs; returns its token.
+    pub async fn account_of(&self, name: &str, manifests: &str) -> String {
+        let manifests = manifests.replace("name: iptables-monitor", &format!("name: {name}"));
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&manifests).expect("YAML");
+        for document in &documents {
+            let kind = text(document, "/kind");
+            let within = document.pointer("/metadata/namespace").and_then(Value::as_str);
+            let group = match kind.as_str() {
+                "ServiceAccount" => "/api/v1",
+                _ => "/apis/rbac.authorization.k8s.io/v1",
+            };
+            let within = within.map(|namespace| format!("/namespaces/{namespace}")).unwrap_or_default();
+            self.call("POST", &format!("{group}{within}/{}s", kind.to_lowercase()), document).await;
+        }
+        self.token(name).await
+    }
+
+    async fn token(&self, account: &str) -> String {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token");
         let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
-        let token = self.call("POST", &format!("{accounts}/{name}/token"), &request).await;
-        text(&token, "/status/token")
+        text(&self.call("POST", &path, &request).await, "/status/token")
     }
 
     /// A Node with this InternalIP; returns its UID.
