@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::allowlist::{Allowlist, PatternFile};
+use crate::domain::allowlist::{Allowlist, Pattern, PatternFile};
 use crate::domain::audit::{InForce, Ipv6, Rulebook};
 use crate::domain::profiles;
-use crate::domain::ruleset::{Problem, Reason};
+use crate::domain::ruleset::{IPTABLES_TABLES, Problem, Reason};
 use crate::host::config_dir::{self, DirError};
 
 use super::scan::dump::chain_of;
@@ -127,6 +127,7 @@ impl Slot {
             }
             problems.push(Problem::new(Reason::BrokenPattern, format!("{pattern}{remark}")));
         }
+        problems.extend(broad_patterns(&parsed));
         let is_whole = !is_missing && (broken.is_empty() || kept.is_some());
         let in_force = InForce { patterns: kept.cloned().unwrap_or_else(|| Arc::clone(&parsed)), is_whole };
         if is_whole {
@@ -147,4 +148,20 @@ impl Slot {
             }
         }
     }
+}
+
+/// The first pattern of each list that matches everything. Allowed, as its owner may mean it, but never silently.
+fn broad_patterns(list: &Allowlist) -> Vec<Problem> {
+    let tables = IPTABLES_TABLES.iter().filter_map(|table| list.matching(Some(table), b""));
+    let mut broad: Vec<_> = tables.chain(list.matching_native(b"")).collect();
+    broad.sort_by_key(|pattern| (&pattern.origin, pattern.line));
+    broad.dedup();
+    let describe = |pattern: &Pattern| {
+        let (origin, text) = (pattern.origin.escape_debug(), pattern.text.escape_debug());
+        Problem::new(
+            Reason::BroadPattern,
+            format!("{origin}:{}: matches every line, so everything is allowed: {text}", pattern.line),
+        )
+    };
+    broad.into_iter().map(describe).collect()
 }

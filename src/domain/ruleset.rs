@@ -174,6 +174,8 @@ pub enum Reason {
     InvalidAllowlist,
     /// A pattern is broken: it allows nothing.
     BrokenPattern,
+    /// A pattern matches the empty text, and so every line: it allows everything.
+    BroadPattern,
     /// The allowlist directory is missing or unreadable.
     NoAllowlist,
     /// IPv6 rules exist and no IPv6 allowlist does.
@@ -222,10 +224,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 24] = every!(
+    pub const ALL: [Self; 25] = every!(
         Reason:
         InvalidAllowlist,
         BrokenPattern,
+        BroadPattern,
         NoAllowlist,
         IPv6Unchecked,
         MixedBackends,
@@ -255,6 +258,7 @@ impl Reason {
         match self {
             Self::InvalidAllowlist => "InvalidAllowlist",
             Self::BrokenPattern => "BrokenPattern",
+            Self::BroadPattern => "BroadPattern",
             Self::NoAllowlist => "NoAllowlist",
             Self::IPv6Unchecked => "IPv6Unchecked",
             Self::MixedBackends => "MixedBackends",
@@ -282,7 +286,7 @@ impl Reason {
 
     /// Whether this alone forbids the verdict `compliant`.
     pub const fn is_decisive(self) -> bool {
-        !matches!(self, Self::MixedBackends | Self::BrokenPattern)
+        !matches!(self, Self::MixedBackends | Self::BrokenPattern | Self::BroadPattern)
     }
 }
 

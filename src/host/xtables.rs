@@ -29,6 +29,8 @@ pub struct Info {
     pub valid_hooks: u32,
     /// Offset of the first entry of each hook's chain, in bytes.
     pub hook_entry: [u32; 5],
+    /// Offset of the entry with each hook's policy, in bytes.
+    pub underflow: [u32; 5],
     /// Rules, one policy for each built-in chain, head and tail of each user chain, and the end marker.
     pub num_entries: u32,
     /// All entries, in bytes.
@@ -105,6 +107,7 @@ impl Xtables {
         Ok(Info {
             valid_hooks: word(0),
             hook_entry: [word(1), word(2), word(3), word(4), word(5)],
+            underflow: [word(6), word(7), word(8), word(9), word(10)],
             num_entries: word(11),
             size: word(12),
         })

@@ -2,6 +2,7 @@
 //! Each test works in namespaces of its own; none looks at this machine's rules.
 #![allow(clippy::indexing_slicing)] // a panic is a failed test
 
+mod entries;
 mod fuzz;
 mod kernel;
 mod listed;

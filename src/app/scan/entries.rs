@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use super::dump;
 use crate::domain::ruleset::{Family, Problem, Reason};
-use crate::domain::shapes::check_entries;
+use crate::domain::shapes::{Hooks, check_entries};
 use crate::host::command::{self, Running};
 use crate::host::xtables::Xtables;
 
@@ -40,7 +40,8 @@ fn read_table(kernel: &Xtables, family: Family, table: &str) -> io::Result<Table
     let info = kernel.info(table)?;
     let bytes = kernel.entries(table, &info)?;
     let mut found = TableEntries { table: table.to_owned(), misprints: Vec::new(), misprint_count: 0 };
-    let counted = check_entries(family, info.valid_hooks, &info.hook_entry, &bytes, |misprint| {
+    let hooks = Hooks { valid: info.valid_hooks, entry: &info.hook_entry, underflow: &info.underflow };
+    let counted = check_entries(family, hooks, &bytes, |misprint| {
         found.misprint_count += 1;
         if found.misprints.len() < TOLD {
             let place = match misprint.position {

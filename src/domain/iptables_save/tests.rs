@@ -176,8 +176,8 @@ fn undeclared_chains_and_strange_lines_are_problems_of_a_live_dump() {
 fn counters_are_removed() {
     check(
         Mode::Saved,
-        "*raw\n:A - [0:0]\n[12:3456] -A A -j DROP\nCOMMIT\n",
-        &["table raw", "chain raw A - -N A", "rule raw A 1 -A A -j DROP", "commit"],
+        "*x\n:A - [0:0]\n[12:3456] -A A -j DROP\nCOMMIT\n",
+        &["table x", "chain x A - -N A", "rule x A 1 -A A -j DROP", "commit"],
     );
 }
 
@@ -185,16 +185,32 @@ fn counters_are_removed() {
 fn restore_files_are_read_with_their_insertions() {
     check(
         Mode::Saved,
-        "*nat\r\n  :X - \n-I X 1 -j DROP\n-A X -j ACCEPT\n-D X -j DROP\n-F\nCOMMIT\n",
+        "*x\r\n  :X - \n-I X 1 -j DROP\n-A X -j ACCEPT\n-D X -j DROP\n-F\nCOMMIT\n",
         &[
-            "table nat",
-            "chain nat X - -N X",
-            "rule nat X - -I X 1 -j DROP",
-            "rule nat X 2 -A X -j ACCEPT",
+            "table x",
+            "chain x X - -N X",
+            "rule x X - -I X 1 -j DROP",
+            "rule x X 2 -A X -j ACCEPT",
             "problem NotADump",
-            "rule nat ? - -D X -j DROP",
+            "rule x ? - -D X -j DROP",
             "problem NotADump",
-            "rule nat ? - -F",
+            "rule x ? - -F",
+            "commit",
+        ],
+    );
+}
+
+#[test]
+fn a_saved_table_declares_its_chains_and_policies() {
+    check(
+        Mode::Saved,
+        "*raw\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -j DROP\nCOMMIT\n",
+        &[
+            "table raw",
+            "policy raw OUTPUT - -P OUTPUT ACCEPT",
+            "problem MalformedLine",
+            "rule raw PREROUTING 1 -A PREROUTING -j DROP",
+            "problem IncompleteDump",
             "commit",
         ],
     );

@@ -71,7 +71,8 @@ fn hook_name(family: Family, number: u32) -> Option<&'static str> {
     names.get(number as usize).copied()
 }
 
-/// Whether all text of a rule is UTF-8: nft leaves out, without a word, a comment, prefix or name that is not.
+/// Whether nft shows all text of a rule. It leaves out, without a word, a comment, prefix or name that is not UTF-8, and
+/// of an interface's name whatever stands behind the first NUL, which the kernel compares all the same.
 pub fn is_text_shown(userdata: Option<&[u8]>, expressions: &[u8]) -> bool {
     let mut is_name_loaded = false;
     userdata.is_none_or(is_comment_shown)
@@ -102,17 +103,25 @@ fn is_expression_shown(element: &[u8], is_name_loaded: &mut bool) -> bool {
     const NAMES: [u32; 7] = [6, 7, 17, 18, 26, 27, 34];
     let (Some(name), Some(data)) = (find(element, NAME), find(element, DATA)) else { return true };
     let was_name_loaded = std::mem::take(is_name_loaded);
-    let text = match name {
+    match name {
         b"meta\0" => {
             let key = find(data, 2).and_then(|key| key.try_into().ok()).map(u32::from_be_bytes);
             *is_name_loaded = key.is_some_and(|key| NAMES.contains(&key));
-            None
+            true
         }
-        b"log\0" => find(data, 2),
-        b"cmp\0" if was_name_loaded => find(data, 3).and_then(|value| find(value, 1)),
-        _ => None,
-    };
-    text.is_none_or(|text| std::str::from_utf8(text).is_ok())
+        b"log\0" => find(data, 2).is_none_or(|prefix| std::str::from_utf8(prefix).is_ok()),
+        b"cmp\0" if was_name_loaded => {
+            find(data, 3).and_then(|value| find(value, 1)).is_none_or(is_name_shown)
+        }
+        _ => true,
+    }
+}
+
+/// Whether a name is text up to the first NUL, and nothing follows that.
+fn is_name_shown(value: &[u8]) -> bool {
+    let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+    let (text, padding) = value.split_at(end);
+    std::str::from_utf8(text).is_ok() && padding.iter().all(|&byte| byte == 0)
 }
 
 fn find(within: &[u8], kind: u16) -> Option<&[u8]> {
@@ -134,7 +143,7 @@ fn parts(key_type: u32) -> impl Iterator<Item = u32> {
     first.skip_while(|part| *part == 0)
 }
 
-/// Whether every interface name in a key is UTF-8: nft leaves out elements whose name is not.
+/// Whether every interface name in a key is shown as it is: nft leaves out elements whose name is not UTF-8.
 ///
 /// *Source*: `enum datatypes` in `include/datatype.h` of nftables 1.0.6; each part is padded to four bytes.
 pub fn is_key_shown(key_type: u32, key: &[u8]) -> bool {
@@ -148,7 +157,7 @@ pub fn is_key_shown(key_type: u32, key: &[u8]) -> bool {
             _ => 4,
         };
         let value = key.get(at..(at + length).min(key.len())).unwrap_or_default();
-        if part == IFNAME && std::str::from_utf8(value).is_err() {
+        if part == IFNAME && !is_name_shown(value) {
             return false;
         }
         at += length;
@@ -165,6 +174,7 @@ mod tests {
         let name = |text: &[u8]| [text, &vec![0; 16 - text.len()]].concat();
         assert!(is_key_shown(IFNAME, &name(b"eth0")));
         assert!(!is_key_shown(IFNAME, &name(b"a\xff")));
+        assert!(!is_key_shown(IFNAME, &name(b"eth0\0\x01")));
         assert!(is_key_shown(7, &[192, 168, 0, 1]));
         // ipv4_addr . ifname
         let both = 7 << TYPE_BITS | IFNAME;

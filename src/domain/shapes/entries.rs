@@ -7,6 +7,8 @@
 //! *Source*: `struct ipt_entry`, `struct ip6t_entry` (`netfilter_ipv4/ip_tables.h`, `netfilter_ipv6/ip6_tables.h`) and
 //! `struct xt_entry_match`, `struct xt_entry_target` (`netfilter/x_tables.h`) in the layout of 64-bit kernels.
 
+use std::collections::HashSet;
+
 use super::expression::Extension;
 use super::xt::info::Info;
 use super::{Untrusted, is_chain_name, limit, xt};
@@ -14,23 +16,62 @@ use crate::domain::ruleset::Family;
 
 /// Where the fields of an entry stand, in bytes.
 struct Layout {
+    addresses: usize,
+    address_len: usize,
     interfaces: usize,
+    protocol: usize,
     flags: usize,
-    allowed_flags: u8,
     inverse: usize,
     target_offset: usize,
     head: usize,
 }
 
-const IP: Layout =
-    Layout { interfaces: 16, flags: 82, allowed_flags: 0x03, inverse: 83, target_offset: 88, head: 112 };
-const IP6: Layout =
-    Layout { interfaces: 64, flags: 131, allowed_flags: 0x07, inverse: 132, target_offset: 140, head: 168 };
+const IP: Layout = Layout {
+    addresses: 0,
+    address_len: 4,
+    interfaces: 16,
+    protocol: 80,
+    flags: 82,
+    inverse: 83,
+    target_offset: 88,
+    head: 112,
+};
+const IP6: Layout = Layout {
+    addresses: 0,
+    address_len: 16,
+    interfaces: 64,
+    protocol: 128,
+    flags: 131,
+    inverse: 132,
+    target_offset: 140,
+    head: 168,
+};
 
 /// The names of the five hooks' chains, in the order of `NF_INET_*`.
 const BUILT_IN: [&[u8]; 5] = [b"PREROUTING", b"INPUT", b"FORWARD", b"OUTPUT", b"POSTROUTING"];
 /// `XT_ERROR_TARGET`: begins a user chain with its name, and ends the table.
 const ERROR: &[u8] = b"ERROR";
+/// Verdicts of the standard target: `-NF_DROP - 1`, `-NF_ACCEPT - 1`, `-NF_QUEUE - 1`, `XT_RETURN`.
+const VERDICTS: [i32; 4] = [-1, -2, -4, RETURN];
+const RETURN: i32 = -5;
+
+/// The hooks of a table: offsets into its entries, for each hook that `valid` names by bit.
+#[derive(Clone, Copy, Debug)]
+pub struct Hooks<'a> {
+    /// Bit `1 << hook` for each hook with a chain.
+    pub valid: u32,
+    /// The first entry of each hook's chain.
+    pub entry: &'a [u32; 5],
+    /// The entry with each hook's policy.
+    pub underflow: &'a [u32; 5],
+}
+
+impl Hooks<'_> {
+    fn at(&self, offsets: &[u32; 5], offset: usize) -> Option<usize> {
+        let is_here = |(hook, at): (usize, &u32)| self.valid & (1 << hook) != 0 && *at as usize == offset;
+        offsets.iter().enumerate().position(is_here)
+    }
+}
 
 /// An entry whose text says something else, or a name that makes text ambiguous.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,55 +84,89 @@ pub struct Misprint {
     pub reason: Untrusted,
 }
 
-/// Looks through a table's entries; `hook_entry` has the offset of each hook's chain that `valid_hooks` names.
+/// Looks through a table's entries and returns their number.
 ///
-/// Returns the number of entries.
+/// The text leaves out the last entry of every chain: that of a user chain must be a plain return, that of a built-in
+/// chain the policy. A jump is printed with the name of the chain it leads into, so it must lead to a chain's beginning.
 ///
 /// # Errors
 /// [`Untrusted::Malformed`] if the entries do not follow the kernel's format.
 pub fn check_entries(
     family: Family,
-    valid_hooks: u32,
-    hook_entry: &[u32; 5],
+    hooks: Hooks<'_>,
     entries: &[u8],
     mut misprint: impl FnMut(Misprint),
 ) -> Result<u32, Untrusted> {
     let layout = if family == Family::Ip6 { &IP6 } else { &IP };
+    let starts = chain_starts(layout, entries)?;
     let mut chain: Vec<u8> = Vec::new();
     let (mut position, mut count, mut offset) = (0u32, 0u32, 0usize);
     while offset < entries.len() {
-        let rest = entries.get(offset..).unwrap_or_default();
-        let entry = Entry::parse(layout, rest).ok_or(Untrusted::Malformed)?;
-        if let Some(name) = built_in_at(offset, valid_hooks, hook_entry) {
-            chain = name.to_vec();
+        let entry = Entry::parse(layout, entries, offset).ok_or(Untrusted::Malformed)?;
+        let next = offset + entry.bytes.len();
+        if let Some(hook) = hooks.at(hooks.entry, offset) {
+            chain = BUILT_IN.get(hook).copied().unwrap_or_default().to_vec();
             position = 0;
         }
-        match entry.error_name() {
-            Some(name) => {
-                chain = name.to_vec();
-                position = 0;
-                let is_end = name == ERROR && offset + entry.bytes.len() == entries.len();
-                if !is_end && !is_chain_name(name) {
-                    misprint(Misprint { chain: chain.clone(), position: None, reason: Untrusted::Text });
-                }
+        if let Some(name) = entry.error_name() {
+            chain = name.to_vec();
+            position = 0;
+            let is_end = name == ERROR && next == entries.len();
+            if !is_end && !is_chain_name(name) {
+                misprint(Misprint { chain: chain.clone(), position: None, reason: Untrusted::Text });
             }
-            None => {
-                position += 1;
-                if let Err(reason) = entry.check(family) {
-                    misprint(Misprint { chain: chain.clone(), position: Some(position), reason });
-                }
+        } else {
+            position += 1;
+            let is_last = starts.is_boundary(next) || hooks.at(hooks.entry, next).is_some();
+            let is_policy = hooks.at(hooks.underflow, offset).is_some();
+            let is_built_in = BUILT_IN.contains(&chain.as_slice());
+            let checked = match (is_last, is_policy) {
+                (true, true) => Ok(()),
+                (true, false) if !is_built_in && entry.is_plain_return() => Ok(()),
+                (false, false) => entry.check(family, next, &starts),
+                _ => Err(Untrusted::Order),
+            };
+            if let Err(reason) = checked {
+                misprint(Misprint { chain: chain.clone(), position: Some(position), reason });
             }
         }
         count += 1;
-        offset += entry.bytes.len();
+        offset = next;
     }
     Ok(count)
 }
 
-fn built_in_at(offset: usize, valid_hooks: u32, hook_entry: &[u32; 5]) -> Option<&'static [u8]> {
-    let is_here = |(hook, at): (usize, &u32)| valid_hooks & (1 << hook) != 0 && *at as usize == offset;
-    let hook = hook_entry.iter().enumerate().position(is_here)?;
-    BUILT_IN.get(hook).copied()
+/// Where user chains stand: their heads, and the first entry behind each head.
+struct Starts {
+    heads: HashSet<usize>,
+    firsts: HashSet<usize>,
+    end: usize,
+}
+
+impl Starts {
+    /// Whether a chain ends before this offset: another's head, or the table's end, stands there.
+    fn is_boundary(&self, offset: usize) -> bool {
+        self.heads.contains(&offset) || offset >= self.end
+    }
+
+    fn is_first(&self, offset: usize) -> bool {
+        self.firsts.contains(&offset)
+    }
+}
+
+fn chain_starts(layout: &'static Layout, entries: &[u8]) -> Result<Starts, Untrusted> {
+    let mut starts = Starts { heads: HashSet::new(), firsts: HashSet::new(), end: entries.len() };
+    let mut offset = 0;
+    while offset < entries.len() {
+        let entry = Entry::parse(layout, entries, offset).ok_or(Untrusted::Malformed)?;
+        let next = offset + entry.bytes.len();
+        if entry.error_name().is_some() {
+            starts.heads.insert(offset);
+            starts.firsts.insert(next);
+        }
+        offset = next;
+    }
+    Ok(starts)
 }
 
 struct Entry<'a> {
@@ -103,7 +178,8 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn parse(layout: &'static Layout, rest: &'a [u8]) -> Option<Self> {
+    fn parse(layout: &'static Layout, entries: &'a [u8], offset: usize) -> Option<Self> {
+        let rest = entries.get(offset..)?;
         let word = |at: usize| -> Option<usize> {
             Some(u16::from_ne_bytes(rest.get(at..at + 2)?.try_into().ok()?).into())
         };
@@ -121,16 +197,20 @@ impl<'a> Entry<'a> {
         (target.name == ERROR).then_some(name)
     }
 
-    fn check(&self, family: Family) -> Result<(), Untrusted> {
-        let head = Info::new(family, self.bytes.get(..self.layout.head).unwrap_or_default());
-        let at = self.layout.interfaces;
-        if !head.interface(at, at + 32) || !head.interface(at + 16, at + 48) {
-            return Err(Untrusted::Text);
-        }
-        if !head.bits8(self.layout.flags, self.layout.allowed_flags) || !head.bits8(self.layout.inverse, 0x7f)
-        {
-            return Err(Untrusted::Value);
-        }
+    /// The verdict or jump of the standard target.
+    fn standard(&self) -> Option<i32> {
+        let (target, _) = split_extension(self.target).filter(|(target, _)| target.name.is_empty())?;
+        Some(i32::from_ne_bytes(target.info.get(..4)?.try_into().ok()?))
+    }
+
+    /// Whether this is `-j RETURN` for every packet.
+    fn is_plain_return(&self) -> bool {
+        let conditions = self.bytes.get(..self.layout.inverse + 1).unwrap_or_default();
+        self.matches.is_empty() && conditions.iter().all(|&byte| byte == 0) && self.standard() == Some(RETURN)
+    }
+
+    fn check(&self, family: Family, next: usize, starts: &Starts) -> Result<(), Untrusted> {
+        self.check_head(family)?;
         let mut rest = self.matches;
         while !rest.is_empty() {
             let (extension, tail) = split_extension(rest).ok_or(Untrusted::Malformed)?;
@@ -138,12 +218,65 @@ impl<'a> Entry<'a> {
             rest = tail;
         }
         let (target, tail) = split_extension(self.target).ok_or(Untrusted::Malformed)?;
-        match target.name {
-            _ if !tail.is_empty() => Err(Untrusted::Malformed),
-            // the standard target has no name: its info is a verdict, or the offset of a chain checked by itself
-            b"" => Ok(()),
-            _ => check(legacy_target(family, target), || xt::check_target(family, target).map(drop)),
+        if !tail.is_empty() {
+            return Err(Untrusted::Malformed);
         }
+        let is_goto = self.byte(self.layout.flags) & self.goto_flag(family) != 0;
+        match self.standard() {
+            Some(verdict) if VERDICTS.contains(&verdict) && !is_goto => Ok(()),
+            Some(to) if usize::try_from(to).is_ok_and(|to| to == next) && !is_goto => Ok(()),
+            Some(to) if usize::try_from(to).is_ok_and(|to| starts.is_first(to)) => Ok(()),
+            Some(_) => Err(Untrusted::Verdict),
+            None if is_goto => Err(Untrusted::Verdict),
+            None => check(legacy_target(family, target), || xt::check_target(family, target).map(drop)),
+        }
+    }
+
+    /// `IPT_F_GOTO`, `IP6T_F_GOTO`.
+    fn goto_flag(&self, family: Family) -> u8 {
+        if family == Family::Ip6 { 4 } else { 2 }
+    }
+
+    fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or_default()
+    }
+
+    /// Addresses, interfaces, protocol and their inversions: each bit must belong to something that is printed.
+    fn check_head(&self, family: Family) -> Result<(), Untrusted> {
+        const FRAG_OR_PROTO: u8 = 1;
+        let head = Info::new(family, self.bytes.get(..self.layout.head).unwrap_or_default());
+        let (at, is_ip6) = (self.layout.interfaces, family == Family::Ip6);
+        if !head.interface(at, at + 32) || !head.interface(at + 16, at + 48) {
+            return Err(Untrusted::Text);
+        }
+        let (flags, inverse) = (self.byte(self.layout.flags), self.byte(self.layout.inverse));
+        let has_protocol = head.u16(self.layout.protocol) != 0;
+        let has_first_flag = flags & FRAG_OR_PROTO != 0;
+        let is_set = [
+            (0x01, self.byte(at + 32) != 0),
+            (0x02, self.byte(at + 48) != 0),
+            (0x08, true),
+            (0x10, true),
+            (0x20, !is_ip6 && has_first_flag),
+            (0x40, has_protocol),
+        ];
+        let allowed = is_set.iter().filter(|(_, is_set)| *is_set).fold(0, |bits, (bit, _)| bits | bit);
+        let is_right = inverse & !allowed == 0
+            && flags & !(FRAG_OR_PROTO | self.goto_flag(family)) == 0
+            && (!is_ip6 || has_first_flag || !has_protocol)
+            && self.is_address_masked(0)
+            && self.is_address_masked(1);
+        if is_right { Ok(()) } else { Err(Untrusted::Value) }
+    }
+
+    /// Whether an address has no bit outside its mask; 0 is the source, 1 the destination.
+    fn is_address_masked(&self, which: usize) -> bool {
+        let length = self.layout.address_len;
+        let field = |index: usize| {
+            let from = self.layout.addresses + index * length;
+            self.bytes.get(from..from + length).unwrap_or_default()
+        };
+        field(which).iter().zip(field(which + 2)).all(|(value, mask)| value & !mask == 0)
     }
 }
 

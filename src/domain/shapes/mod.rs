@@ -21,7 +21,7 @@ pub use action::{ActionHash, action_of_text};
 pub use chains::{
     Chain, ChainFault, ChainShape, Hook, Policy, Table, TableFault, check_chain, check_table, is_chain_name,
 };
-pub use entries::{Misprint, check_entries};
+pub use entries::{Hooks, Misprint, check_entries};
 
 use crate::domain::ruleset::Family;
 

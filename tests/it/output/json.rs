@@ -64,7 +64,11 @@ fn the_schema_lists_what_the_types_list() {
     assert_eq!(listed("kind"), own(&Kind::ALL.map(Kind::as_str)));
     assert_eq!(listed("reason"), own(&Reason::ALL.map(Reason::as_str)));
     let indecisive = Reason::ALL.into_iter().filter(|reason| !reason.is_decisive()).map(Reason::as_str);
-    assert_eq!(indecisive.collect::<Vec<_>>(), ["BrokenPattern", "MixedBackends"], "the schema names it too");
+    assert_eq!(
+        indecisive.collect::<Vec<_>>(),
+        ["BrokenPattern", "BroadPattern", "MixedBackends"],
+        "the schema names it too"
+    );
 }
 
 #[test]
