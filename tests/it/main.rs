@@ -8,6 +8,7 @@ mod allowlist_dir;
 mod faults;
 mod hostile;
 mod http;
+mod ipset;
 mod layers;
 mod native;
 mod output;

@@ -7,7 +7,7 @@
 //! *Source*: `struct ipt_entry`, `struct ip6t_entry` (`netfilter_ipv4/ip_tables.h`, `netfilter_ipv6/ip6_tables.h`) and
 //! `struct xt_entry_match`, `struct xt_entry_target` (`netfilter/x_tables.h`) in the layout of 64-bit kernels.
 
-use super::expression::Extension;
+use super::expression::{Extension, is_ipset_extension};
 use super::xt::info::Info;
 use super::{Untrusted, is_chain_name, limit, xt};
 use crate::domain::ruleset::Family;
@@ -43,9 +43,16 @@ pub struct Misprint {
     pub reason: Untrusted,
 }
 
+/// What a look through a table's entries found beside misprints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// How many entries there are.
+    pub count: u32,
+    /// Whether one shows names of ipsets, which are not in it: each must be a [`super::is_set_name`].
+    pub has_ipset: bool,
+}
+
 /// Looks through a table's entries; `hook_entry` has the offset of each hook's chain that `valid_hooks` names.
-///
-/// Returns the number of entries.
 ///
 /// # Errors
 /// [`Untrusted::Malformed`] if the entries do not follow the kernel's format.
@@ -55,10 +62,11 @@ pub fn check_entries(
     hook_entry: &[u32; 5],
     entries: &[u8],
     mut misprint: impl FnMut(Misprint),
-) -> Result<u32, Untrusted> {
+) -> Result<Entries, Untrusted> {
     let layout = if family == Family::Ip6 { &IP6 } else { &IP };
     let mut chain: Vec<u8> = Vec::new();
-    let (mut position, mut count, mut offset) = (0u32, 0u32, 0usize);
+    let mut found = Entries::default();
+    let (mut position, mut offset) = (0u32, 0usize);
     while offset < entries.len() {
         let rest = entries.get(offset..).unwrap_or_default();
         let entry = Entry::parse(layout, rest).ok_or(Untrusted::Malformed)?;
@@ -77,15 +85,16 @@ pub fn check_entries(
             }
             None => {
                 position += 1;
+                found.has_ipset |= entry.has_ipset();
                 if let Err(reason) = entry.check(family) {
                     misprint(Misprint { chain: chain.clone(), position: Some(position), reason });
                 }
             }
         }
-        count += 1;
+        found.count += 1;
         offset += entry.bytes.len();
     }
-    Ok(count)
+    Ok(found)
 }
 
 fn built_in_at(offset: usize, valid_hooks: u32, hook_entry: &[u32; 5]) -> Option<&'static [u8]> {
@@ -119,6 +128,17 @@ impl<'a> Entry<'a> {
         let (target, _) = split_extension(self.target)?;
         let name = target.info.split(|&byte| byte == 0).next()?;
         (target.name == ERROR).then_some(name)
+    }
+
+    fn has_ipset(&self) -> bool {
+        let mut rest = self.matches;
+        while let Some((extension, tail)) = split_extension(rest) {
+            if is_ipset_extension(extension.name) {
+                return true;
+            }
+            rest = tail;
+        }
+        split_extension(self.target).is_some_and(|(target, _)| is_ipset_extension(target.name))
     }
 
     fn check(&self, family: Family) -> Result<(), Untrusted> {
