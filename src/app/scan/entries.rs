@@ -25,6 +25,7 @@ pub struct TableEntries {
     table: String,
     misprints: Vec<String>,
     misprint_count: u64,
+    has_ipset: bool,
 }
 
 /// Reads the tables; runs in the short-lived process.
@@ -39,7 +40,8 @@ pub fn read(family: Family, tables: &[String]) -> io::Result<Vec<TableEntries>> 
 fn read_table(kernel: &Xtables, family: Family, table: &str) -> io::Result<TableEntries> {
     let info = kernel.info(table)?;
     let bytes = kernel.entries(table, &info)?;
-    let mut found = TableEntries { table: table.to_owned(), misprints: Vec::new(), misprint_count: 0 };
+    let mut found =
+        TableEntries { table: table.to_owned(), misprints: Vec::new(), misprint_count: 0, has_ipset: false };
     let hooks = Hooks { valid: info.valid_hooks, entry: &info.hook_entry, underflow: &info.underflow };
     let counted = check_entries(family, hooks, &bytes, |misprint| {
         found.misprint_count += 1;
@@ -52,7 +54,7 @@ fn read_table(kernel: &Xtables, family: Family, table: &str) -> io::Result<Table
         }
     });
     match counted {
-        Ok(count) if count == info.num_entries => Ok(found),
+        Ok(seen) if seen.count == info.num_entries => Ok(TableEntries { has_ipset: seen.has_ipset, ..found }),
         Ok(_) => {
             Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel counts other entries than it gave"))
         }
@@ -98,6 +100,11 @@ impl TableEntries {
     /// The table's name.
     pub fn table(&self) -> &str {
         &self.table
+    }
+
+    /// Whether a rule shows names of ipsets.
+    pub fn has_ipset(&self) -> bool {
+        self.has_ipset
     }
 
     /// Rules and chains whose text may say something else.

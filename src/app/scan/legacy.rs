@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::dump::{self, Generator};
 use super::entries::{self, TableEntries};
-use super::{Attempt, Context};
+use super::{Attempt, Context, ipset};
 use crate::domain::audit::Audit;
 use crate::domain::iptables_save::Item;
 use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
@@ -65,7 +65,12 @@ fn read_family(context: &Context<'_>, audit: &mut Audit<'_>, family: Family, tab
     }
     attempt.dumps.push((program, started.elapsed()));
     match entries.and_then(entries::finish) {
-        Ok(read) => judge_entries(audit, family, tables, &read),
+        Ok(read) => {
+            judge_entries(audit, family, tables, &read);
+            if read.iter().any(TableEntries::has_ipset) {
+                ipset::check_names(context, audit);
+            }
+        }
         Err(problem) => audit.problem(problem),
     }
     match (before, infos(family, tables)) {

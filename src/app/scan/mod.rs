@@ -4,6 +4,7 @@
 mod completeness;
 pub mod dump;
 pub mod entries;
+mod ipset;
 mod legacy;
 mod native;
 mod nft;

@@ -5,13 +5,15 @@ use std::time::Instant;
 
 use super::completeness::{self, Uses};
 use super::dump::{self, Generator};
-use super::{Attempt, Context, native};
+use super::{Attempt, Context, ipset, native};
 use crate::domain::audit::Audit;
 use crate::domain::iptables_save::Item;
 use crate::domain::nft_json::{BaseChains, is_text_shown};
 use crate::domain::pairing::{KernelRule, KernelTable, Use};
 use crate::domain::ruleset::{Backend, Entry, Family, Problem, Reason};
-use crate::domain::shapes::{Chain, Shape, Table, TableFault, check_chain, check_table, classify, jumps};
+use crate::domain::shapes::{
+    Chain, Shape, Table, TableFault, check_chain, check_table, classify, has_ipset, jumps,
+};
 use crate::host::command::{CommandError, Running};
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
@@ -34,13 +36,14 @@ pub fn read(context: &Context<'_>, audit: &mut Audit<'_>) -> Attempt {
     }
 }
 
-fn netlink_problem(error: &NfnetlinkError) -> Problem {
+/// What a failed read over netlink is to a report.
+pub(super) fn netlink_problem(error: &NfnetlinkError) -> Problem {
     let reason = match error {
         NfnetlinkError::PermissionDenied { .. } => Reason::PermissionDenied,
         NfnetlinkError::Deadline { .. } => Reason::DumpTimeout,
         _ => Reason::KernelRead,
     };
-    Problem::new(reason, format!("reading nf_tables over netlink: {}", dump::chain_of(error)))
+    Problem::new(reason, dump::chain_of(error))
 }
 
 /// What the kernel lists, read once for all families.
@@ -63,6 +66,9 @@ fn try_read(context: &Context<'_>, audit: &mut Audit<'_>) -> Result<Attempt, Nfn
     // the programs work while this thread reads the kernel: they print only at their end
     for dump in &mut dumps {
         dump.read_kernel(&mut kernel, &inventory, audit)?;
+    }
+    if dumps.iter().any(|dump| dump.has_ipset) {
+        ipset::check_names(context, audit);
     }
     let bases = BaseChains::new(inventory.chains.iter());
     for dump in &mut dumps {
@@ -98,6 +104,8 @@ struct IptablesDump {
     started: Instant,
     running: Option<Result<Running, CommandError>>,
     tables: Vec<KernelTable>,
+    /// Whether a rule shows names of ipsets.
+    has_ipset: bool,
     /// Remarks of the tool about tables it cannot print.
     remarks: Vec<Vec<u8>>,
     generator: Option<Generator>,
@@ -119,6 +127,7 @@ impl IptablesDump {
             started: Instant::now(),
             running: Some(dump::start(program, &context.deadline())),
             tables,
+            has_ipset: false,
             remarks: Vec::new(),
             generator: None,
         })
@@ -142,6 +151,7 @@ impl IptablesDump {
                     name.as_bytes(),
                     &chain.name,
                     |handle, userdata, exprs| {
+                        self.has_ipset = self.has_ipset || has_ipset(exprs);
                         uses.seen += 1 + u64::from(jumps(exprs));
                         let standing = match classify(self.family, userdata, exprs) {
                             Shape::Iptables { action } => Ok(action),

@@ -9,7 +9,7 @@
 
 use std::collections::HashSet;
 
-use super::expression::Extension;
+use super::expression::{Extension, is_ipset_extension};
 use super::xt::info::Info;
 use super::{Untrusted, is_chain_name, limit, xt};
 use crate::domain::ruleset::Family;
@@ -84,7 +84,16 @@ pub struct Misprint {
     pub reason: Untrusted,
 }
 
-/// Looks through a table's entries and returns their number.
+/// What a look through a table's entries found beside misprints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// How many entries there are.
+    pub count: u32,
+    /// Whether one shows names of ipsets, which are not in it: each must be a [`super::is_set_name`].
+    pub has_ipset: bool,
+}
+
+/// Looks through a table's entries and says how many there are.
 ///
 /// The text leaves out the last entry of every chain: that of a user chain must be a plain return, that of a built-in
 /// chain the policy. A jump is printed with the name of the chain it leads into, so it must lead to a chain's beginning.
@@ -96,11 +105,12 @@ pub fn check_entries(
     hooks: Hooks<'_>,
     entries: &[u8],
     mut misprint: impl FnMut(Misprint),
-) -> Result<u32, Untrusted> {
+) -> Result<Entries, Untrusted> {
     let layout = if family == Family::Ip6 { &IP6 } else { &IP };
     let starts = chain_starts(layout, entries)?;
     let mut chain: Vec<u8> = Vec::new();
-    let (mut position, mut count, mut offset) = (0u32, 0u32, 0usize);
+    let mut found = Entries::default();
+    let (mut position, mut offset) = (0u32, 0usize);
     while offset < entries.len() {
         let entry = Entry::parse(layout, entries, offset).ok_or(Untrusted::Malformed)?;
         let next = offset + entry.bytes.len();
@@ -117,6 +127,7 @@ pub fn check_entries(
             }
         } else {
             position += 1;
+            found.has_ipset |= entry.has_ipset();
             let is_last = starts.is_boundary(next) || hooks.at(hooks.entry, next).is_some();
             let is_policy = hooks.at(hooks.underflow, offset).is_some();
             let is_built_in = BUILT_IN.contains(&chain.as_slice());
@@ -130,10 +141,10 @@ pub fn check_entries(
                 misprint(Misprint { chain: chain.clone(), position: Some(position), reason });
             }
         }
-        count += 1;
+        found.count += 1;
         offset = next;
     }
-    Ok(count)
+    Ok(found)
 }
 
 /// Where user chains stand: their heads, and the first entry behind each head.
@@ -207,6 +218,17 @@ impl<'a> Entry<'a> {
     fn is_plain_return(&self) -> bool {
         let conditions = self.bytes.get(..self.layout.inverse + 1).unwrap_or_default();
         self.matches.is_empty() && conditions.iter().all(|&byte| byte == 0) && self.standard() == Some(RETURN)
+    }
+
+    fn has_ipset(&self) -> bool {
+        let mut rest = self.matches;
+        while let Some((extension, tail)) = split_extension(rest) {
+            if is_ipset_extension(extension.name) {
+                return true;
+            }
+            rest = tail;
+        }
+        split_extension(self.target).is_some_and(|(target, _)| is_ipset_extension(target.name))
     }
 
     fn check(&self, family: Family, next: usize, starts: &Starts) -> Result<(), Untrusted> {

@@ -106,6 +106,17 @@ impl<'a> Expressions<'a> {
         self.list.flatten().map(|element| u32::from(names_chain(element.value).is_some())).sum()
     }
 
+    /// Whether any expression is an x_tables match or target that names ipsets.
+    pub fn has_ipset(self) -> bool {
+        self.list.flatten().any(|element| {
+            let extension = Fields::<3>::known(element.value)
+                .ok()
+                .filter(|fields| matches!(fields.get(1), Some(b"match\0" | b"target\0")))
+                .and_then(|fields| Fields::<4>::known(fields.get(2)?).ok()?.string(1));
+            extension.is_some_and(is_ipset_extension)
+        })
+    }
+
     /// Whether any expression, decodable or not, is an x_tables match or target.
     pub fn has_xt(self) -> bool {
         self.list.flatten().any(|element| {
@@ -113,6 +124,11 @@ impl<'a> Expressions<'a> {
                 .is_ok_and(|fields| matches!(fields.get(1), Some(b"match\0" | b"target\0")))
         })
     }
+}
+
+/// Whether a match or target of this name shows the names of ipsets.
+pub(super) fn is_ipset_extension(name: &[u8]) -> bool {
+    matches!(name, b"set" | b"SET")
 }
 
 /// The chain in the verdict of an `immediate`.

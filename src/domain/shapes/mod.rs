@@ -21,7 +21,8 @@ pub use action::{ActionHash, action_of_text};
 pub use chains::{
     Chain, ChainFault, ChainShape, Hook, Policy, Table, TableFault, check_chain, check_table, is_chain_name,
 };
-pub use entries::{Hooks, Misprint, check_entries};
+pub use entries::{Entries, Hooks, Misprint, check_entries};
+pub use xt::is_set_name;
 
 use crate::domain::ruleset::Family;
 
@@ -106,6 +107,11 @@ impl Untrusted {
 /// While a transaction is under way or only checked (`nft -c`), the count may be higher for a moment.
 pub fn jumps(expressions: &[u8]) -> u32 {
     expression::Expressions::new(expressions).jumps()
+}
+
+/// Whether a rule's text shows names of ipsets, which are not in the rule: each must be a [`is_set_name`].
+pub fn has_ipset(expressions: &[u8]) -> bool {
+    expression::Expressions::new(expressions).has_ipset()
 }
 
 /// Whether iptables-nft could have written this rule: `expressions` is the value of `NFTA_RULE_EXPRESSIONS`,

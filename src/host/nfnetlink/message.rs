@@ -1,35 +1,39 @@
-//! Requests and replies of nf_tables over netlink, as bytes.
+//! Requests and replies of nf_tables and ipset over netlink, as bytes.
 //! Opens no socket.
 //!
 //! *Source*: RFC 3549 section 2.2, `include/uapi/linux/netlink.h`, `include/uapi/linux/netfilter/nfnetlink.h` and
-//! `nf_tables.h`.
+//! `nf_tables.h`, `ipset/ip_set.h`.
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 
-const NFNL_SUBSYS_NFTABLES: u16 = 10;
-/// `NFT_MSG_*`: what is asked for; the reply's number is one less.
+/// `NFNL_SUBSYS_NFTABLES`, `NFNL_SUBSYS_IPSET`, where a message's type has them.
+const NFTABLES: u16 = 10 << 8;
+const IPSET: u16 = 6 << 8;
+/// What is asked for: `NFT_MSG_*`, where the reply's number is one less, and `IPSET_CMD_LIST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(super) enum Get {
-    Table = 1,
-    Chain = 4,
-    Rule = 7,
-    Set = 10,
-    SetElement = 13,
-    Generation = 16,
-    Object = 19,
-    Flowtable = 23,
+    Table = NFTABLES | 1,
+    Chain = NFTABLES | 4,
+    Rule = NFTABLES | 7,
+    Set = NFTABLES | 10,
+    SetElement = NFTABLES | 13,
+    Generation = NFTABLES | 16,
+    Object = NFTABLES | 19,
+    Flowtable = NFTABLES | 23,
+    Ipset = IPSET | 7,
 }
 
 impl Get {
     const fn request(self) -> u16 {
-        NFNL_SUBSYS_NFTABLES << 8 | self as u16
+        self as u16
     }
 
     /// The message type of an answer.
     pub const fn reply(self) -> u16 {
         match self {
-            Self::Generation => NFNL_SUBSYS_NFTABLES << 8 | 15,
+            Self::Generation => NFTABLES | 15,
+            Self::Ipset => self.request(),
             _ => self.request() - 1,
         }
     }
@@ -62,11 +66,27 @@ impl Request {
     /// Adds a NUL-terminated string attribute. One too long for an attribute is cut, and then names nothing.
     pub fn string(&mut self, kind: u16, text: &[u8]) -> &mut Self {
         let text = text.get(..usize::from(u16::MAX) - 5).unwrap_or(text);
-        let length = u16::try_from(text.len() + 5).unwrap_or(u16::MAX);
-        self.bytes.extend_from_slice(&length.to_ne_bytes());
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.head(kind, text.len() + 1);
         self.bytes.extend_from_slice(text);
         self.bytes.push(0);
+        self.pad()
+    }
+
+    /// Adds an attribute of a few bytes.
+    pub fn value<const N: usize>(&mut self, kind: u16, value: [u8; N]) -> &mut Self {
+        self.head(kind, N);
+        self.bytes.extend_from_slice(&value);
+        self.pad()
+    }
+
+    /// The head of an attribute with a value of this many bytes.
+    fn head(&mut self, kind: u16, length: usize) {
+        let length = u16::try_from(length + 4).unwrap_or(u16::MAX);
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+    }
+
+    fn pad(&mut self) -> &mut Self {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self
     }

@@ -1,9 +1,9 @@
 //! Reads nf_tables over netlink: the generation, tables, chains, rules, sets, objects and flowtables of this
-//! network namespace. Changes nothing, and understands no rule.
+//! network namespace, and the names of its ipsets. Changes nothing, and understands no rule.
 //!
 //! Rules are read chain by chain: one dump of all rules takes time quadratic in their number.
 //!
-//! *Source*: `include/uapi/linux/netfilter/nf_tables.h`, `nfnetlink.h`; RFC 3549.
+//! *Source*: `include/uapi/linux/netfilter/nf_tables.h`, `nfnetlink.h`, `ipset/ip_set.h`; RFC 3549.
 
 mod message;
 mod parse;
@@ -199,6 +199,26 @@ impl Nfnetlink {
     pub fn objects(&mut self, family: Family, table: &[u8]) -> Result<Vec<Named>, NfnetlinkError> {
         self.request.start(Get::Object, family.nfproto()).string(1, table);
         self.collect(Get::Object, "objects", parse::named)
+    }
+
+    /// The name of every ipset; bytes, since the kernel takes any.
+    ///
+    /// Only for a node with rules that use ipsets: on another, asking makes the kernel load its ipset module.
+    ///
+    /// # Errors
+    /// See [`NfnetlinkError`].
+    pub fn ipset_names(&mut self) -> Result<Vec<Vec<u8>>, NfnetlinkError> {
+        const ATTR_PROTOCOL: u16 = 1;
+        const ATTR_FLAGS: u16 = 6;
+        const NET_BYTEORDER: u16 = 0x4000;
+        const LIST_SETNAME: u32 = 2;
+        // the oldest that the kernel still speaks, and it says the same of names as the newest
+        const PROTOCOL_MIN: u8 = 6;
+        self.request
+            .start(Get::Ipset, 0)
+            .value(ATTR_PROTOCOL, [PROTOCOL_MIN])
+            .value(ATTR_FLAGS | NET_BYTEORDER, LIST_SETNAME.to_be_bytes());
+        self.collect(Get::Ipset, "the names of ipsets", parse::ipset_name)
     }
 
     fn collect<T>(

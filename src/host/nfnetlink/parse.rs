@@ -1,8 +1,8 @@
-//! What the messages of nf_tables hold.
+//! What the messages of nf_tables and ipset hold.
 //! Reads from no socket; attributes that newer kernels add are passed over.
 //!
 //! *Source*: `enum nft_table_attributes`, `nft_chain_attributes`, `nft_hook_attributes`, `nft_rule_attributes`,
-//! `nft_set_attributes` and `nft_gen_attributes` in `include/uapi/linux/netfilter/nf_tables.h`.
+//! `nft_set_attributes` and `nft_gen_attributes` in `include/uapi/linux/netfilter/nf_tables.h`; `ipset/ip_set.h`.
 
 use super::message::NFGEN_HEADER;
 use super::{Chain, Hook, Table};
@@ -166,6 +166,12 @@ fn nested<const N: usize>(container: &[u8]) -> Result<Fields<'_, N>, &'static st
 pub(super) fn named(payload: &[u8]) -> Result<Named, &'static str> {
     let (_, fields) = open::<3>(payload)?;
     Ok(Named { name: fields.string(2).ok_or(MISSING)?.to_vec() })
+}
+
+/// `IPSET_ATTR_SETNAME`.
+pub(super) fn ipset_name(payload: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let attributes = payload.get(NFGEN_HEADER..).ok_or(MALFORMED)?;
+    Ok(Fields::<3>::known(attributes).or(Err(MALFORMED))?.string(2).ok_or(MISSING)?.to_vec())
 }
 
 /// An attribute that may be absent, but not malformed.

@@ -5,6 +5,7 @@ use iptables_monitor::domain::ruleset::Family;
 use iptables_monitor::domain::shapes::{Hooks, check_entries};
 use iptables_monitor::host::xtables::{Info, Xtables};
 
+use super::kernel::namespace;
 use super::listed::listed;
 use crate::support::{Netns, lossy};
 
@@ -27,14 +28,14 @@ fn misprints(family: Family, info: &Info, bytes: &[u8]) -> Vec<String> {
         found.push(format!("{chain} {}: {}", misprint.position.unwrap_or(0), misprint.reason));
     });
     match count {
-        Ok(count) => assert_eq!(count, info.num_entries),
+        Ok(found) => assert_eq!(found.count, info.num_entries),
         Err(error) => found.push(error.to_string()),
     }
     found
 }
 
 fn listed_rules_are_trusted(family: Family) {
-    let netns = Netns::new();
+    let netns = namespace(family);
     let tool = if family == Family::Ip6 { "ip6tables" } else { "iptables" };
     // iptables-legacy itself prints nothing of these conditions, which never match
     let hidden = ["! -i +", "! -o +", "-p tcp -m tcp ! --dport 0:65535"];
@@ -131,6 +132,6 @@ fn entries_cut_anywhere_are_malformed() {
     for length in 1..bytes.len() {
         let hooks = Hooks { valid: info.valid_hooks, entry: &info.hook_entry, underflow: &info.underflow };
         let count = check_entries(Family::Ip, hooks, &bytes[..length], |_| {});
-        assert_ne!(count, Ok(info.num_entries), "{length}");
+        assert_ne!(count.map(|found| found.count), Ok(info.num_entries), "{length}");
     }
 }

@@ -70,6 +70,24 @@ pub fn restore(netns: &Netns, family: Family, text: &[u8]) -> Result<(), String>
     if output.status.success() { Ok(()) } else { Err(lossy(&output)) }
 }
 
+/// What rules of the tests name: the number of each ipset, which is all that a rule holds, is its place here.
+const OBJECTS: &str = "
+ipset create first hash:ip family $FAMILY timeout 0 counters skbinfo
+ipset create second hash:ip,port,ip family $FAMILY timeout 0 counters skbinfo
+ipset create list list:set timeout 0 counters skbinfo
+ipset create cali40s:FwWFZt5wPdmIYB_Wmq4cNLE hash:net family $FAMILY
+for name in a ct_state_invalid_dropped_pkts localhost_nps_accepted_pkts 0123456789012345678901234567890; do
+  nfacct add $name
+done";
+
+/// A namespace with the ipsets and nfacct objects that rules name.
+pub fn namespace(family: Family) -> Netns {
+    let netns = Netns::new();
+    let set_family = if family == Family::Ip { "inet" } else { "inet6" };
+    netns.sh(&format!("FAMILY={set_family}{OBJECTS}"));
+    netns
+}
+
 /// The `-A` lines of a saved text for one chain.
 pub fn lines_of<'a>(text: &'a [u8], chain: &[u8]) -> Vec<&'a [u8]> {
     let start = [b"-A ", chain].concat();
@@ -127,7 +145,7 @@ pub fn misprinted(
 
 /// Adds the rules, reads them back and prints them; none if the tool dies of it.
 fn printed(family: Family, table: &str, rules: &[Vec<u8>]) -> Option<Vec<Probe>> {
-    let netns = Netns::new();
+    let netns = namespace(family);
     let mut chains = format!("*{table}\n:user - [0:0]\n:trusted - [0:0]\n");
     for index in 0..rules.len() {
         chains.push_str(&format!(":r{index} - [0:0]\n"));
@@ -159,7 +177,7 @@ fn printed(family: Family, table: &str, rules: &[Vec<u8>]) -> Option<Vec<Probe>>
 
 /// The expressions that each printed line makes in another namespace.
 fn reload(family: Family, table: &str, probes: &[Probe]) -> Vec<Result<Vec<u8>, String>> {
-    let netns = Netns::new();
+    let netns = namespace(family);
     let mut script = format!("*{table}\n:user - [0:0]\n:trusted - [0:0]\n").into_bytes();
     for probe in probes {
         script.extend_from_slice(format!(":{} - [0:0]\n", probe.chain).as_bytes());
@@ -195,7 +213,7 @@ fn reload(family: Family, table: &str, probes: &[Probe]) -> Vec<Result<Vec<u8>, 
 
 /// Adds every rule to a chain of its own and returns, as the kernel lists them, those that load and are trusted.
 pub fn trusted(family: Family, table: &str, rules: impl Iterator<Item = Vec<u8>>) -> (usize, Vec<Vec<u8>>) {
-    let netns = Netns::new();
+    let netns = namespace(family);
     restore(
         &netns,
         family,

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use iptables_monitor::domain::ruleset::Family;
 use iptables_monitor::domain::shapes::{Shape, action_of_text};
 
-use super::kernel::{Kept, lines_of, read, restore, save};
+use super::kernel::{Kept, lines_of, namespace, read, restore, save};
 use crate::support::Netns;
 
 const RULES: &str = include_str!("../../data/iptables_rules.txt");
@@ -53,7 +53,7 @@ fn script(rules: &[&Listed]) -> String {
 
 /// A namespace with every listed rule that loads.
 pub fn loaded(family: Family) -> (Netns, Vec<Kept>) {
-    let netns = Netns::new();
+    let netns = namespace(family);
     let rules = listed(family);
     let rules: Vec<_> = rules.iter().filter(|rule| rule.loads).collect();
     restore(&netns, family, script(&rules).as_bytes()).expect("every rule of the list loads");
@@ -101,7 +101,7 @@ fn listed_ip6_rules_are_trusted() {
 #[test]
 fn rules_listed_as_not_loading_do_not_load() {
     for family in [Family::Ip, Family::Ip6] {
-        let netns = Netns::new();
+        let netns = namespace(family);
         let rules = listed(family);
         let absent: Vec<_> = rules.iter().filter(|rule| !rule.loads).collect();
         assert!(!absent.is_empty());

@@ -2,7 +2,7 @@
 //! Looks at no other part of the rule.
 
 use super::info::Info;
-use super::ports;
+use super::{ports, sets};
 use crate::domain::shapes::limit;
 
 /// Whether the text shows all of this match's values; none if the match is not listed.
@@ -55,6 +55,8 @@ pub(super) fn shown(name: &[u8], revision: u32, info: &Info<'_>) -> Option<bool>
             info.ends(3) && info.u8(0) <= info.u8(1) && info.u8(2) <= 1 && !(is_full && info.u8(2) == 1)
         }
         (b"multiport", 1) => ports::multiport(info),
+        // revision 1 differs in its alignment on 32-bit machines only
+        (b"nfacct", 0 | 1) => info.ends(40) && info.word(0, 32) && info.zero(32, 40),
         (b"osf", 0) => osf(info),
         (b"owner", 1) => owner(info),
         (b"physdev", 0) => physdev(info),
@@ -66,6 +68,7 @@ pub(super) fn shown(name: &[u8], revision: u32, info: &Info<'_>) -> Option<bool>
         (b"rpfilter", 0) => info.ends(1) && info.bits8(0, 0xf),
         (b"rt", 0) if !is_ip => routing(info),
         (b"sctp", 0) => ports::sctp(info),
+        (b"set", 4) => sets::set_match(info),
         (b"socket", 3) => info.ends(1) && info.bits8(0, 7),
         (b"srh", 1) if !is_ip => segment_routing(info),
         (b"statistic", 0) => statistic(info),

@@ -12,6 +12,7 @@
 pub(super) mod info;
 mod matches;
 mod ports;
+mod sets;
 mod targets;
 
 use super::Untrusted;
@@ -19,6 +20,7 @@ use super::action::ActionHash;
 use super::expression::Extension;
 use crate::domain::ruleset::Family;
 use info::Info;
+pub use sets::is_set_name;
 
 /// The bytes that `XT_ALIGN` rounds an info to.
 const ALIGN: usize = 8;

@@ -2,6 +2,7 @@
 //! Looks at no other part of the rule.
 
 use super::info::Info;
+use super::sets;
 
 /// Whether the text shows all of this target's values; none if the target is not listed.
 pub(super) fn shown(name: &[u8], revision: u32, info: &Info<'_>) -> Option<bool> {
@@ -39,6 +40,7 @@ pub(super) fn shown(name: &[u8], revision: u32, info: &Info<'_>) -> Option<bool>
             let unused: &[u32] = if is_ip { &[4] } else { &[2, 5] };
             info.ends(4) && info.u32(0) <= 8 && !unused.contains(&info.u32(0))
         }
+        (b"SET", 3) => sets::set_target(info),
         (b"SNAT", revision) if revision == u32::from(!is_ip) => nat(info, 0x1f),
         (b"SYNPROXY", 0) => synproxy(info),
         (b"TCPMSS", 0) => info.ends(2) && info.u16(0) != 0,
