@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod day;
+mod dropin;
 mod fake;
 mod faults;
 mod real;

@@ -25,11 +25,16 @@ const SHIPPED: Grants = Grants::Manifests(&["rbac.yaml"]);
 
 /// What the older system had.
 fn older() -> Grants {
-    Grants::Rules(json!([
+    Grants::Rules(older_rules())
+}
+
+/// The same, as the rules of a role.
+pub fn older_rules() -> Value {
+    json!([
         rule("cilium.io", "ciliumnodes", &["patch"]),
         rule("", "events", &["create"]),
         rule("", "nodes", &["get"]),
-    ]))
+    ])
 }
 
 fn manifests(files: &[&str]) -> String {

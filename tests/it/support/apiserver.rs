@@ -67,6 +67,16 @@ impl Server {
         self.with_token(&self.read("token"))
     }
 
+    /// Where it listens, as `127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        self.read("server").trim_start_matches("https://").to_owned()
+    }
+
+    /// The file with its certificate authority.
+    pub fn certificate(&self) -> PathBuf {
+        self.dir.join("ca.crt")
+    }
+
     /// A configuration with this token.
     pub fn config(&self, token: &str) -> kube::Config {
         let mut config = kube::Config::new(self.read("server").parse().expect("an address"));

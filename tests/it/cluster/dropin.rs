@@ -1,0 +1,206 @@
+//! The whole program in the place of the older system: its flags, its environment, its permissions, a real API server.
+//! The rules are those of a namespace; a relay leads from its loopback device to the API server.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::real::older_rules;
+use super::*;
+use crate::support::apiserver::{Api, Server};
+use crate::support::{AllowlistDir, MONITOR, Netns};
+
+/// Copies both ways between each client of `listener` and `address`.
+fn relay(listener: TcpListener, address: String) {
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(&address).expect("the API server");
+            for (mut from, mut to) in [
+                (client.try_clone().expect("a socket"), server.try_clone().expect("a socket")),
+                (server, client),
+            ] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+}
+
+/// The agent inside a namespace, connected to the API server with one account.
+struct Node {
+    netns: Netns,
+    admin: Api,
+    name: &'static str,
+    files: tempfile::TempDir,
+    agent: Option<Child>,
+}
+
+impl Node {
+    async fn new(name: &'static str, rules: &Value) -> Self {
+        let server = tokio::task::spawn_blocking(Server::shared).await.unwrap();
+        let admin = server.admin();
+        admin.node(name, "192.0.2.10").await;
+        admin.cilium_node(name).await;
+        let token = admin.account(name, rules).await;
+        let netns = Netns::new();
+        let listener = netns.within(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = listener.local_addr().unwrap().port();
+        relay(listener, server.address());
+        let files = tempfile::tempdir().unwrap();
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {
+                "server": format!("https://127.0.0.1:{port}"),
+                "certificate-authority": server.certificate(),
+            }}],
+            "users": [{"name": "u", "user": {"token": token}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(files.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+        Self { netns, admin, name, files, agent: None }
+    }
+
+    fn start(&mut self, args: &[&str]) {
+        let log = std::fs::File::create(self.files.path().join("log")).unwrap();
+        let child = self
+            .netns
+            .command(MONITOR)
+            .args(args)
+            .env("NODE_NAME", self.name)
+            .env("KUBECONFIG", self.files.path().join("kubeconfig"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.agent = Some(child);
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.files.path().join("log")).unwrap()
+    }
+
+    async fn wait_for_label(&self, value: &str) {
+        let path = format!("/apis/cilium.io/v2/ciliumnodes/{}", self.name);
+        wait_for(&format!("the label is {value}"), async || {
+            let labels = self.admin.get(&path).await["metadata"]["labels"].clone();
+            (labels[KEY] == value).then_some(())
+        })
+        .await;
+    }
+
+    /// The reasons of the Events in the namespace `default`.
+    async fn reasons(&self) -> Vec<String> {
+        let path =
+            format!("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3D{}", self.name);
+        let events = self.admin.get(&path).await["items"].clone();
+        let events = events.as_array().unwrap().iter();
+        events.map(|event| event["reason"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What the agent answers on its loopback device.
+    fn get(&self, path: &str) -> String {
+        self.netns.within(|| {
+            let mut stream = TcpStream::connect("127.0.0.1:9191").unwrap();
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        })
+    }
+
+    fn stop(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&agent);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        crate::support::wait_until("the agent ends", Duration::from_secs(2), || {
+            agent.try_wait().unwrap().is_some()
+        });
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_older_systems_command_line_and_permissions_do_what_they_did() {
+    let mut node = Node::new("drop-in", &older_rules()).await;
+    let input = AllowlistDir::new(&[
+        ("global", "^-P .*\n^-N .*\n"),
+        ("filter", "-A INPUT -p udp -m udp --dport 68\n"),
+    ]);
+    node.netns.sh(
+        "iptables-nft -A INPUT -p udp --dport 68 -j ACCEPT; iptables-nft -A INPUT -p tcp --dport 22 -j DROP",
+    );
+    node.start(&["-v", "3", "-events=true", "-checkMap=true", "-input", input.path(), "-interval", "1"]);
+    node.wait_for_label("true").await;
+    let reasons =
+        wait_for("an Event", async || Some(node.reasons().await).filter(|found| !found.is_empty())).await;
+    assert_eq!(reasons, ["UnexpectedIPTablesRules"], "{}", node.log());
+
+    assert!(node.get("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(node.get("/readyz").starts_with("HTTP/1.1 200"));
+    assert!(node.get("/metrics").contains("iptables_monitor_verdict{verdict=\"violations\"} 1"));
+    assert!(node.get("/").contains("--dport 22 -j DROP"));
+    let status = node.get("/status");
+    let status: Value = serde_json::from_str(status.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!((&status["verdict"], &status["node"]), (&"violations".into(), &"drop-in".into()));
+
+    node.netns.sh("iptables-nft -D INPUT 2");
+    node.wait_for_label("false").await;
+    wait_for("the recovery", async || {
+        node.reasons().await.contains(&"IPTablesRulesCompliant".to_owned()).then_some(())
+    })
+    .await;
+    node.stop();
+}
+
+#[tokio::test]
+async fn a_gate_ends_when_the_node_is_compliant_and_the_label_says_so() {
+    let mut node = Node::new("gate", &older_rules()).await;
+    let input = AllowlistDir::new(&[("global", "^-P .*\n^-N .*\n")]);
+    node.netns.sh("iptables-nft -A INPUT -p tcp --dport 22 -j DROP");
+    node.start(&[
+        "-v",
+        "3",
+        "-events=true",
+        "-terminateOnSuccess=true",
+        "-input",
+        input.path(),
+        "-interval",
+        "1",
+    ]);
+    node.wait_for_label("true").await;
+    node.netns.sh("iptables-nft -F");
+    node.wait_for_label("false").await;
+    let mut agent = node.agent.take().unwrap();
+    crate::support::wait_until("the gate opens", Duration::from_secs(10), || {
+        agent.try_wait().unwrap().is_some()
+    });
+    assert_eq!(agent.wait().unwrap().code(), Some(0), "{}", node.log());
+}
+
+#[test]
+fn a_port_in_use_is_fatal_only_if_it_was_asked_for() {
+    let netns = Netns::new();
+    let _taken = netns.within(|| TcpListener::bind("127.0.0.1:9191").unwrap());
+    let run = |args: &[&str]| {
+        let mut command: Command = netns.command(MONITOR);
+        command.args(["--profile", "base", "--terminate-on-success"]).args(args).output().unwrap()
+    };
+    assert_eq!(run(&[]).status.code(), Some(0));
+    let output = run(&["--listen", "127.0.0.1:9191"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("listening on 127.0.0.1:9191"), "{output:?}");
+    assert_eq!(run(&["--listen", "off"]).status.code(), Some(0));
+}
