@@ -12,6 +12,9 @@
 //! saved dumps ─────────────► text ───────────────────────────────┤
 //!                                                                ▼
 //!                            violations, problems ─► Report ─► Verdict ─► text, JSON, SARIF, JUnit, exit code
+//!
+//! Report ─► watch channel (the latest wins) ─► reaction ─► label, Events (retried with backoff, never delaying a check)
+//!       └─► metrics, /status, page
 //! ```
 //!
 //! # Layers
@@ -19,10 +22,10 @@
 //! main → cli → app → { host, k8s, telemetry } → domain
 //! ```
 //! - [`domain`]: pure functions. What text says, what may be trusted, what is allowed.
-//! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Reads only.
-//! - [`k8s`]: the API server. Label, Events, the Node's address; one call at a time, nothing is decided here.
-//! - [`telemetry`]: log lines.
-//! - [`app`]: joins them. One scan, and the loop that repeats it.
+//! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Reads only, but for two routes if asked.
+//! - [`k8s`]: the API server. One label, Events, the Node's addresses; each call has a deadline and a defined failure.
+//! - [`telemetry`]: log lines, metrics, probes and the page.
+//! - [`app`]: joins them. One scan, the loop that repeats it, and what the cluster is told.
 //! - [`cli`]: arguments, and the writers of reports.
 //!
 //! # Words
@@ -32,7 +35,7 @@
 //!
 //! # Never
 //! - **Never** is a node compliant that was not fully read and understood: every error is a problem, and every problem
-//!   but two ([`domain::ruleset::Reason::is_decisive`]) makes the verdict `unknown`.
+//!   but three ([`domain::ruleset::Reason::is_decisive`]) makes the verdict `unknown`.
 //! - **Never** is the text of iptables-nft-save believed for a rule whose kernel expressions do not say the same.
 //! - **Never** does reading change the node: no lock is taken, no table created, no rule touched.
 //! - **Never** does untrusted text reach a command line, a terminal or markup unescaped.

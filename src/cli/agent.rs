@@ -221,8 +221,8 @@ fn tell(report: &Report, format: LogFormat, last: &mut Option<Told>) {
     );
     if is_news {
         let written = match format {
-            LogFormat::Text => print(report, Format::Text),
-            LogFormat::Json => print(report, Format::Json),
+            LogFormat::Text => print(report),
+            LogFormat::Json => print_line(report),
         };
         if let Err(error) = written {
             log::warn!(error:%; "the report could not be printed");
@@ -231,10 +231,18 @@ fn tell(report: &Report, format: LogFormat, last: &mut Option<Told>) {
     *last = Some(told);
 }
 
-fn print(report: &Report, format: Format) -> std::io::Result<()> {
+/// The report as one line, for whoever collects lines.
+fn print_line(report: &Report) -> std::io::Result<()> {
+    let value: serde_json::Value = serde_json::from_slice(&to_json(report))?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{value}")?;
+    out.flush()
+}
+
+fn print(report: &Report) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let color = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let options = WriteOptions { color, limit: DEFAULT_LIMIT, quiet: false };
-    output::write(report, format, &options, &mut out)?;
+    output::write(report, Format::Text, &options, &mut out)?;
     out.flush()
 }

@@ -40,7 +40,7 @@ pub(super) struct CheckArguments {
     #[arg(long, value_name = "FILE", env = "MONITOR_OUTPUT")]
     output: Option<PathBuf>,
     /// Print the verdict only.
-    #[arg(long, env = "MONITOR_QUIET")]
+    #[arg(long, env = "MONITOR_QUIET", value_parser = clap::builder::BoolishValueParser::new())]
     quiet: bool,
     /// What makes the exit code other than 0.
     #[arg(long, value_enum, env = "MONITOR_FAIL_ON", default_value = "unknown")]
@@ -92,13 +92,17 @@ fn check_files(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> any
         let (name, reader): (String, Box<dyn Read>) = if is_stdin(path) {
             ("standard input".to_owned(), Box::new(io::stdin()))
         } else {
-            let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-            (path.display().to_string().escape_default().to_string(), Box::new(file))
+            let file = File::open(path).with_context(|| format!("opening {}", shown(path)))?;
+            (shown(path), Box::new(file))
         };
         sources.push(Source { name, family, reader });
     }
     let scan = saved::files(book, limit, sources)?;
     Ok(monitor::report(scan, &arguments.read.node(), Evidence::Text, SystemTime::now()))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string().escape_debug().to_string()
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -108,7 +112,7 @@ fn is_stdin(path: &Path) -> bool {
 fn write(arguments: &CheckArguments, report: &Report, limit: usize) -> anyhow::Result<()> {
     let options = |color| WriteOptions { color, limit, quiet: arguments.quiet };
     if let Some(path) = &arguments.output {
-        let context = || format!("writing the report to {}", path.display());
+        let context = || format!("writing the report to {}", shown(path));
         let mut out = BufWriter::new(File::create(path).with_context(context)?);
         let whole = WriteOptions { quiet: false, ..options(false) };
         output::write(report, arguments.format, &whole, &mut out).with_context(context)?;

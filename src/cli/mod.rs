@@ -103,7 +103,8 @@ impl AllowlistArguments {
         Sources {
             input: self.input.clone(),
             input6: self.input6.clone(),
-            profiles: self.profile.clone(),
+            // an empty environment variable is one empty name
+            profiles: self.profile.iter().filter(|name| !name.is_empty()).cloned().collect(),
             ipv6: self.ipv6,
         }
     }
@@ -185,7 +186,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn profile(name: &str) -> Result<String, String> {
-    if profiles::names().any(|known| known == name) {
+    if name.is_empty() || profiles::names().any(|known| known == name) {
         return Ok(name.to_owned());
     }
     Err(format!("no such profile; there are: {}", profiles::names().collect::<Vec<_>>().join(", ")))

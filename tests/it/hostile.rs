@@ -131,15 +131,16 @@ fn ipv6_rules_without_an_allowlist_make_the_verdict_unknown() {
     for tool in ["ip6tables-nft", "ip6tables-legacy"] {
         let netns = Netns::new();
         netns.sh(&format!("{tool} -N EMPTY"));
-        netns.check(&["--profile", "base"]).expect("compliant", 0);
+        netns.check(&["--profile", "base", "--input6", "/nonexistent"]).expect("compliant", 0);
         netns.sh(&format!("{tool} -A INPUT -j DROP"));
-        let checked = netns.check(&["--profile", "base"]);
+        let checked = netns.check(&["--profile", "base", "--input6", "/nonexistent"]);
         checked.expect("unknown", 3);
         assert_eq!(checked.reasons(), ["IPv6Unchecked"]);
         netns.check(&["--profile", "base", "--ipv6", "true"]).expect("violations", 1);
         netns.check(&["--profile", "base", "--ipv6", "false"]).expect("compliant", 0);
     }
-    judge("ip6tables-nft -P FORWARD DROP", &["--profile", "base"]).expect("unknown", 3);
+    judge("ip6tables-nft -P FORWARD DROP", &["--profile", "base", "--input6", "/nonexistent"])
+        .expect("unknown", 3);
 }
 
 #[test]
@@ -343,5 +344,43 @@ fn verdict_maps_and_their_jumps_are_read_whole() {
         "inet t c tcp dport vmap { 80 : jump a, 81 : accept }",
     ] {
         assert!(none.lines().contains(&line), "{line} in {:#?}", none.lines());
+    }
+}
+
+#[test]
+fn writes_into_packets_are_what_they_say() {
+    let allow_all = AllowlistDir::new(&[("nftables", ".")]);
+    for (family, writes) in [
+        (
+            "ip",
+            &["ip daddr set 10.0.0.9", "ip ttl set 1", "ip dscp set 3", "ip ecn set 1", "ip id set 5"][..],
+        ),
+        (
+            "ip",
+            &["tcp dport set 80", "udp dport set 53", "tcp flags set syn", "tcp option maxseg size set 1200"],
+        ),
+        ("ip6", &["ip6 daddr set ::1", "ip6 hoplimit set 1", "ip6 dscp set 3", "tcp dport set 80"]),
+        (
+            "inet",
+            &[
+                "ip ttl set 1",
+                "ip6 hoplimit set 1",
+                "tcp dport set 80",
+                "udp sport set 80",
+                "ip saddr set 1.2.3.4",
+            ],
+        ),
+        ("bridge", &["ether saddr set 00:11:22:33:44:55", "ip ttl set 1", "ip saddr set 1.2.3.4"]),
+    ] {
+        let netns = Netns::new();
+        netns.sh(&format!(
+            "nft add table {family} t; nft add chain {family} t c '{{ type filter hook input priority 0; }}'"
+        ));
+        for write in writes {
+            netns.sh(&format!("nft add rule {family} t c {write}"));
+            let checked =
+                netns.check(&["--input", allow_all.path(), "--ipv6", "true", "--input6", allow_all.path()]);
+            assert_eq!(checked.code, 0, "{family} {write}: {:#}", checked.json);
+        }
     }
 }

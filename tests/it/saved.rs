@@ -64,7 +64,6 @@ fn a_broken_or_missing_allowlist_exits_2_with_the_report() {
     assert_eq!(checked.verdict(), "unknown");
     assert!(format!("{:#}", checked.json).contains("filter:2:"), "{:#}", checked.json);
     assert_eq!(check(&["--input", "/nonexistent/config"], DUMP).code, 2);
-    assert_eq!(check(&[], DUMP).code, 2, "the default directory does not exist here");
 }
 
 #[test]
@@ -95,7 +94,7 @@ fn forms_are_recognised_by_content() {
     assert_eq!(checked.lines(), ["inet t c drop"]);
 
     let ip6 = DUMP.replace("iptables-save", "ip6tables-save");
-    let checked = check(&["--profile", "base"], &ip6);
+    let checked = check(&["--profile", "base", "--input6", "/nonexistent"], &ip6);
     checked.expect("unknown", 3);
     assert_eq!(checked.reasons(), ["IPv6Unchecked"]);
 
@@ -134,6 +133,14 @@ fn a_pattern_that_allows_everything_is_never_silent() {
         checked.expect("compliant", 0);
         assert_eq!(checked.reasons(), ["BroadPattern"], "{pattern}");
     }
+}
+
+#[test]
+fn a_byte_order_mark_does_not_silence_a_pattern() {
+    let marked = AllowlistDir::new(&[("filter", "\u{feff}^-A INPUT\n")]);
+    let checked = check(&["--profile", "base", "--input", marked.path()], DUMP);
+    assert_eq!((checked.code, checked.verdict()), (2, "unknown"), "{:#}", checked.json);
+    assert!(format!("{:#}", checked.json).contains("byte-order mark"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::domain::audit::Audit;
 use crate::domain::nft_json;
 use crate::domain::ruleset::{Family, Problem, Reason};
+use crate::domain::shapes::{Chain, jumps};
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
 /// Counts are higher for a moment while a transaction is only tried out (`nft -c`).
@@ -23,6 +24,20 @@ pub struct Uses {
     pub said: u64,
     /// Rules, and jumps and gotos in them.
     pub seen: u64,
+}
+
+impl Uses {
+    /// Adds a chain. One that a rule made for itself (`jump { … }`) is used by being bound, too.
+    pub fn add_chain(&mut self, chain: &Chain) {
+        const BINDING: u32 = 4;
+        self.said += u64::from(chain.uses);
+        self.seen += u64::from(chain.flags & BINDING != 0);
+    }
+
+    /// Adds a rule.
+    pub fn add_rule(&mut self, expressions: &[u8]) {
+        self.seen += 1 + u64::from(jumps(expressions));
+    }
 }
 
 /// Compares the two, with the jumps of verdict maps, and looks for elements that nft does not show.

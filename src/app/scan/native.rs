@@ -13,7 +13,7 @@ use crate::domain::audit::Audit;
 use crate::domain::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::pairing::KernelTable;
 use crate::domain::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
-use crate::domain::shapes::{Chain, Table, jumps};
+use crate::domain::shapes::{Chain, Table};
 use crate::host::command;
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
@@ -42,11 +42,11 @@ pub fn read_table(
     let mut expected = declared(kernel, family, name)?;
     for chain in chains.iter().filter(of_table) {
         let mut rules = 0;
-        uses.said += u64::from(chain.uses);
+        uses.add_chain(chain);
         kernel.for_each_rule(family, &table.name, &chain.name, |_, userdata, expressions| {
             rules += 1;
-            uses.seen += 1 + u64::from(jumps(expressions));
-            if !nft_json::is_text_shown(userdata, expressions) {
+            uses.add_rule(expressions);
+            if !nft_json::is_text_shown(family, userdata, expressions) {
                 audit.problem(unshown_text(chain, rules as usize));
             }
         })?;
@@ -261,7 +261,8 @@ pub fn unshown_text(chain: &Chain, number: usize) -> Problem {
     Problem::new(
         Reason::UnrenderedRule,
         format!(
-            "rule {number} of {} {table} {name} has text that is not UTF-8, which nft does not show",
+            "rule {number} of {} {table} {name} has a part that nft does not show: text that is not UTF-8, bytes behind a \
+             name, or a write into the packet that is not what it says",
             chain.family
         ),
     )

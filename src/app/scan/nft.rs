@@ -11,9 +11,7 @@ use crate::domain::iptables_save::Item;
 use crate::domain::nft_json::{BaseChains, is_text_shown};
 use crate::domain::pairing::{KernelRule, KernelTable, Use};
 use crate::domain::ruleset::{Backend, Entry, Family, Problem, Reason};
-use crate::domain::shapes::{
-    Chain, Shape, Table, TableFault, check_chain, check_table, classify, has_ipset, jumps,
-};
+use crate::domain::shapes::{Chain, Shape, Table, TableFault, check_chain, check_table, classify, has_ipset};
 use crate::host::command::{CommandError, Running};
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
@@ -145,18 +143,18 @@ impl IptablesDump {
             let of_table = |chain: &&Chain| chain.family == self.family && chain.table == name.as_bytes();
             for chain in inventory.chains.iter().filter(of_table) {
                 let mut rules = Vec::new();
-                uses.said += u64::from(chain.uses);
+                uses.add_chain(chain);
                 kernel.for_each_rule(
                     self.family,
                     name.as_bytes(),
                     &chain.name,
                     |handle, userdata, exprs| {
                         self.has_ipset = self.has_ipset || has_ipset(exprs);
-                        uses.seen += 1 + u64::from(jumps(exprs));
+                        uses.add_rule(exprs);
                         let standing = match classify(self.family, userdata, exprs) {
                             Shape::Iptables { action } => Ok(action),
                             Shape::Untrusted { reason, .. } => {
-                                if !is_text_shown(userdata, exprs) {
+                                if !is_text_shown(self.family, userdata, exprs) {
                                     audit.problem(native::unshown_text(chain, rules.len() + 1));
                                 }
                                 Err(reason)

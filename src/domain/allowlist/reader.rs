@@ -94,6 +94,9 @@ impl Reader {
         if text.chars().all(char::is_whitespace) {
             return Err(fault("a line of only white space would allow every rule; remove it"));
         }
+        if text.starts_with('\u{feff}') {
+            return Err(fault("a byte-order mark, which no rule begins with; save the file without it"));
+        }
         self.unicode_bytes += CLASS_BYTES * (text.matches(r"\p").count() + text.matches(r"\P").count());
         let parsed = GoRegex::parse(text)
             .map_err(|error| Fault { column: error.column, reason: error.kind.to_string() })?;

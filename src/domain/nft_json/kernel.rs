@@ -73,11 +73,11 @@ fn hook_name(family: Family, number: u32) -> Option<&'static str> {
 
 /// Whether nft shows all text of a rule. It leaves out, without a word, a comment, prefix or name that is not UTF-8, and
 /// of an interface's name whatever stands behind the first NUL, which the kernel compares all the same.
-pub fn is_text_shown(userdata: Option<&[u8]>, expressions: &[u8]) -> bool {
-    let mut is_name_loaded = false;
+pub fn is_text_shown(family: Family, userdata: Option<&[u8]>, expressions: &[u8]) -> bool {
+    let mut loaded = Loaded::Other;
     userdata.is_none_or(is_comment_shown)
         && Attributes::new(expressions).all(|element| {
-            element.is_ok_and(|element| is_expression_shown(element.value, &mut is_name_loaded))
+            element.is_ok_and(|element| is_expression_shown(family, element.value, &mut loaded))
         })
 }
 
@@ -95,26 +95,71 @@ fn is_comment_shown(mut data: &[u8]) -> bool {
     data.is_empty()
 }
 
-/// Looks at one expression; `is_name_loaded` is whether the one before loaded an interface's name or kind.
-fn is_expression_shown(element: &[u8], is_name_loaded: &mut bool) -> bool {
+/// What the last load put into a register.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loaded {
+    /// The name or kind of an interface.
+    Name,
+    /// Part of the packet: base, offset and length.
+    Payload([u32; 3]),
+    Other,
+}
+
+/// Looks at one expression, and remembers what it loads.
+fn is_expression_shown(family: Family, element: &[u8], loaded: &mut Loaded) -> bool {
     const NAME: u16 = 1;
     const DATA: u16 = 2;
     // NFT_META_IIFNAME, OIFNAME, BRI_IIFNAME, BRI_OIFNAME, IIFKIND, OIFKIND, SDIFNAME
     const NAMES: [u32; 7] = [6, 7, 17, 18, 26, 27, 34];
     let (Some(name), Some(data)) = (find(element, NAME), find(element, DATA)) else { return true };
-    let was_name_loaded = std::mem::take(is_name_loaded);
     match name {
         b"meta\0" => {
-            let key = find(data, 2).and_then(|key| key.try_into().ok()).map(u32::from_be_bytes);
-            *is_name_loaded = key.is_some_and(|key| NAMES.contains(&key));
+            let is_name = number(data, 2).is_some_and(|key| NAMES.contains(&key));
+            *loaded = if is_name { Loaded::Name } else { Loaded::Other };
+            true
+        }
+        b"payload\0" => is_payload_shown(family, data, loaded),
+        b"immediate\0" => {
+            *loaded = Loaded::Other;
             true
         }
         b"log\0" => find(data, 2).is_none_or(|prefix| std::str::from_utf8(prefix).is_ok()),
-        b"cmp\0" if was_name_loaded => {
+        b"cmp\0" if *loaded == Loaded::Name => {
             find(data, 3).and_then(|value| find(value, 1)).is_none_or(is_name_shown)
         }
         _ => true,
     }
+}
+
+/// Whether a write into the packet is the one its name says: nft shows the field, and neither where a value that was
+/// loaded, changed and written back came from, nor which checksum is mended.
+///
+/// *Source*: `nft_payload_attributes`, `nft_payload_bases`, `nft_payload_csum_types`; what nft 1.0.6 writes.
+fn is_payload_shown(family: Family, data: &[u8], loaded: &mut Loaded) -> bool {
+    const SOURCE_REGISTER: u16 = 5;
+    let place = [2, 3, 4].map(|kind| number(data, kind).unwrap_or(u32::MAX));
+    let Some(_) = find(data, SOURCE_REGISTER) else {
+        *loaded = Loaded::Payload(place);
+        return true;
+    };
+    let is_same_place = !matches!(*loaded, Loaded::Payload(from) if from != place);
+    let [base, ..] = place;
+    let checksum = [6, 7].map(|kind| number(data, kind).unwrap_or(0));
+    let is_usual = match (base, checksum) {
+        // the IPv4 header's own, at byte 10
+        (1, [1, 10]) => family != Family::Ip6,
+        (1, [0, 0]) => family != Family::Ip,
+        (_, [0, 0]) => true,
+        // UDP at 6, TCP at 16, ICMP at 2
+        (2, [1, at]) => matches!(at, 2 | 6 | 16),
+        _ => false,
+    };
+    is_same_place && is_usual
+}
+
+/// A number in network order.
+fn number(within: &[u8], kind: u16) -> Option<u32> {
+    find(within, kind)?.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// Whether a name is text up to the first NUL, and nothing follows that.
