@@ -128,9 +128,8 @@ impl Slot {
             problems.push(Problem::new(Reason::BrokenPattern, format!("{pattern}{remark}")));
         }
         problems.extend(broad_patterns(&parsed));
-        let is_whole = !is_missing && (broken.is_empty() || kept.is_some());
-        let in_force = InForce { patterns: kept.cloned().unwrap_or_else(|| Arc::clone(&parsed)), is_whole };
-        if is_whole {
+        let in_force = InForce { patterns: kept.cloned().unwrap_or_else(|| Arc::clone(&parsed)), is_missing };
+        if !is_missing && in_force.patterns.broken().is_empty() {
             self.good = Some(Arc::clone(&in_force.patterns));
         }
         in_force

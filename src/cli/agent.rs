@@ -14,7 +14,7 @@ use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Sur
 use crate::app::monitor::{self, Ending};
 use crate::app::scan::Options;
 use crate::domain::audit::DEFAULT_LIMIT;
-use crate::domain::reaction::label::{DEFAULT_KEY, is_valid_key};
+use crate::domain::reaction::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::report::{Report, Verdict};
 use crate::telemetry::log::{self as logging, LogFormat};
 
@@ -101,7 +101,13 @@ impl ClusterArguments {
 }
 
 fn label_key(key: &str) -> Result<String, String> {
-    if is_valid_key(key) { Ok(key.to_owned()) } else { Err("not the key of a Kubernetes label".to_owned()) }
+    match key {
+        _ if !is_valid_key(key) => Err("not the key of a Kubernetes label".to_owned()),
+        _ if is_reserved_key(key) => {
+            Err("Kubernetes keeps this key for itself; take one of your own".to_owned())
+        }
+        _ => Ok(key.to_owned()),
+    }
 }
 
 /// Where pages are served.
@@ -110,9 +116,9 @@ struct ListenArguments {
     /// Address of the page, /status, /metrics, /healthz and /readyz, or off [default: 127.0.0.1:9191].
     #[arg(long, value_name = "ADDRESS", env = "MONITOR_LISTEN", value_parser = address_or_off)]
     listen: Option<Listen>,
-    /// Address of /metrics, /healthz and /readyz alone [default: none].
-    #[arg(long, value_name = "ADDRESS", env = "MONITOR_METRICS_LISTEN")]
-    metrics_listen: Option<SocketAddr>,
+    /// Address of /metrics, /healthz and /readyz alone, or off [default: off].
+    #[arg(long, value_name = "ADDRESS", env = "MONITOR_METRICS_LISTEN", value_parser = address_or_off)]
+    metrics_listen: Option<Listen>,
 }
 
 fn address_or_off(text: &str) -> Result<Listen, String> {
@@ -177,7 +183,10 @@ fn settings(arguments: &AgentArguments) -> agent::Settings {
         cluster: arguments.cluster.settings(&node),
         surroundings: Surroundings::of(|name| std::env::var_os(name)),
         listen: arguments.listen.listen.unwrap_or(Listen::Preferred(DEFAULT_LISTEN)),
-        metrics_listen: arguments.listen.metrics_listen,
+        metrics_listen: match arguments.listen.metrics_listen {
+            Some(Listen::Required(address)) => Some(address),
+            _ => None,
+        },
         build: (VERSION.to_owned(), option_env!("MONITOR_COMMIT").unwrap_or_default().to_owned()),
         installs_routes: arguments.older.install_routes_for_health_probe_reply,
         monitor: monitor::Settings {

@@ -15,13 +15,20 @@ const PROBLEMS_TOLD: usize = 50;
 /// Violations whose text is kept unless more are asked for.
 pub const DEFAULT_LIMIT: usize = 1000;
 
-/// An allowlist, and whether it is all that the owner wrote.
+/// An allowlist, and whether there is one.
 #[derive(Clone, Debug)]
 pub struct InForce {
     /// The patterns that could be read.
     pub patterns: Arc<Allowlist>,
-    /// False when a pattern is broken or the directory is missing: then nothing is certainly forbidden.
-    pub is_whole: bool,
+    /// The directory is missing: then nothing is certainly forbidden.
+    pub is_missing: bool,
+}
+
+impl InForce {
+    /// Whether a line of this table, or a native line, that no pattern allows is certainly not allowed.
+    fn is_whole_for(&self, table: Option<&str>) -> bool {
+        !self.is_missing && !self.patterns.lacks(table)
+    }
 }
 
 /// The allowlists of both families, and whether they can be relied on.
@@ -66,12 +73,12 @@ impl Rulebook {
 
 fn judge_iptables(list: &InForce, entry: &Entry<'_>) -> Judgement {
     let is_allowed = list.patterns.allows(Some(entry.table), entry.line);
-    Judgement::of(is_allowed, list.is_whole, entry)
+    Judgement::of(is_allowed, list.is_whole_for(Some(entry.table)), entry)
 }
 
 fn judge_native(lists: &[&InForce], entry: &Entry<'_>) -> Judgement {
     let is_allowed = lists.iter().any(|list| list.patterns.allows_native(entry.line));
-    Judgement::of(is_allowed, lists.iter().all(|list| list.is_whole), entry)
+    Judgement::of(is_allowed, lists.iter().all(|list| list.is_whole_for(None)), entry)
 }
 
 fn is_accept_policy(entry: &Entry<'_>) -> bool {
@@ -349,7 +356,7 @@ mod tests {
 
     fn book() -> Rulebook {
         let file = PatternFile { list: List::Global, origin: "global".into(), text: b"^-P \n".to_vec() };
-        let in_force = InForce { patterns: Arc::new(Allowlist::parse(&[file])), is_whole: true };
+        let in_force = InForce { patterns: Arc::new(Allowlist::parse(&[file])), is_missing: false };
         Rulebook { ipv4: in_force.clone(), ipv6: Ipv6::Checked(in_force), problems: Vec::new() }
     }
 

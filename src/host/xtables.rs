@@ -118,7 +118,9 @@ impl Xtables {
     /// # Errors
     /// `WouldBlock` when the table changed since `info`; else what getsockopt(2) says.
     pub fn entries(&self, table: &str, info: &Info) -> io::Result<Vec<u8>> {
-        let mut answer = request(table, ENTRIES_HEAD_BYTES + info.size as usize)?;
+        let mut answer = request(table, ENTRIES_HEAD_BYTES)?;
+        // filled with ones, so that the pages are there: the kernel lets nobody else ask about tables while it copies
+        answer.resize(ENTRIES_HEAD_BYTES + info.size as usize, 0xff);
         if let Some(size) = answer.get_mut(NAME_BYTES..NAME_BYTES + 4) {
             size.copy_from_slice(&info.size.to_ne_bytes());
         }

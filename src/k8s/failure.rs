@@ -125,6 +125,9 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
 }
 
+/// A faulty proxy must not silence the agent for a day.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+
 impl Failure {
     /// A failure of this class; the detail may be untrusted.
     pub fn new(operation: Operation, class: Class, detail: &str) -> Self {
@@ -151,7 +154,10 @@ impl Failure {
             Class::of(status, operation, &answer),
             &format!("{status}: {}", text.trim()),
         );
-        Self { retry_after: seconds.map(Duration::from_secs), ..failure }
+        Self {
+            retry_after: seconds.map(|seconds| Duration::from_secs(seconds).min(MAX_RETRY_AFTER)),
+            ..failure
+        }
     }
 }
 

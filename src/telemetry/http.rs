@@ -6,6 +6,7 @@
 //!
 //! *Source*: RFC 9110 (methods, status codes), RFC 9112 section 3.2 (which Host counts).
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,13 +20,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::metrics::Metrics;
 use super::page::{self, View};
 use crate::domain::report::Report;
 
-/// Connections that are served at once by one listener; the others wait in the kernel's queue.
+/// Connections that are served at once by one listener. One more ends the oldest: a probe is answered in a moment, so who
+/// is slow must not keep it waiting.
 pub const MAX_CONNECTIONS: usize = 32;
 /// Requests with longer headers are refused, in bytes.
 const MAX_REQUEST: usize = 16 * 1024;
@@ -110,14 +112,19 @@ impl Shared {
 /// Each listener has its own [`MAX_CONNECTIONS`]: clients of one cannot starve the probes of another.
 pub async fn serve(listener: TcpListener, pages: Pages, shared: Shared, shutdown: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
+    let mut oldest_first = VecDeque::new();
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => return,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+            Some(_) = connections.join_next() => oldest_first.retain(|task: &AbortHandle| !task.is_finished()),
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, pages, shared.clone()));
+                    if oldest_first.len() >= MAX_CONNECTIONS && let Some(oldest) = oldest_first.pop_front() {
+                        oldest.abort();
+                        shared.0.metrics.shed("connection");
+                    }
+                    oldest_first.push_back(connections.spawn(connection(stream, pages, shared.clone())));
                 }
                 Err(error) => {
                     log::debug!(error:%; "no connection could be accepted");

@@ -25,7 +25,15 @@ pub fn start(format: LogFormat, verbosity: u8) {
         _ => LevelFilter::Trace,
     };
     let mut builder = env_logger::Builder::new();
-    builder.filter_level(level).parse_default_env();
+    builder.filter_level(level);
+    if verbosity < 5 {
+        // each failed call has one line of ours; theirs repeat it without saying of what
+        builder.filter_module("kube_client", LevelFilter::Off);
+        for library in ["h2", "hyper", "hyper_util", "rustls", "tower"] {
+            builder.filter_module(library, LevelFilter::Warn);
+        }
+    }
+    builder.parse_default_env();
     match format {
         LogFormat::Text => builder.format_target(false).format_timestamp_secs(),
         LogFormat::Json => builder.format(json_line),

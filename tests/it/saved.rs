@@ -136,6 +136,16 @@ fn a_pattern_that_allows_everything_is_never_silent() {
 }
 
 #[test]
+fn a_broken_pattern_excuses_only_what_it_might_have_allowed() {
+    let broken = AllowlistDir::new(&[("nat", "^(\n")]);
+    let checked = check(&["--profile", "base", "--input", broken.path()], DUMP);
+    assert_eq!((checked.code, checked.verdict()), (2, "violations"), "{:#}", checked.json);
+    let global = AllowlistDir::new(&[("global", "^(\n")]);
+    let checked = check(&["--profile", "base", "--input", global.path()], DUMP);
+    assert_eq!((checked.code, checked.verdict()), (2, "unknown"), "{:#}", checked.json);
+}
+
+#[test]
 fn a_byte_order_mark_does_not_silence_a_pattern() {
     let marked = AllowlistDir::new(&[("filter", "\u{feff}^-A INPUT\n")]);
     let checked = check(&["--profile", "base", "--input", marked.path()], DUMP);

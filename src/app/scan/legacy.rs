@@ -13,6 +13,9 @@ use crate::domain::iptables_save::Item;
 use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
 use crate::host::xtables::{self, Info, Xtables};
 
+/// So many lines of a dump have shown most of the extensions that its program asks the kernel about.
+const ITEMS_BEFORE_ENTRIES: u32 = 5_000;
+
 /// What one table's text adds up to, to be compared with the kernel's number.
 #[derive(Default)]
 struct Tally {
@@ -53,12 +56,21 @@ fn read_family(context: &Context<'_>, audit: &mut Audit<'_>, family: Family, tab
     let program = if family == Family::Ip6 { "ip6tables-legacy-save" } else { "iptables-legacy-save" };
     let started = Instant::now();
     let before = infos(family, tables);
-    let entries = entries::start(context, family, tables);
     let mut attempt = Attempt::default();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    // the kernel answers one process at a time: the entries are asked for when the program asks for little more itself
+    let mut entries = None;
+    let mut items = 0u32;
     let ended = dump::start(program, &context.deadline()).and_then(|running| {
-        dump::stream(running, &mut |item| take(item, family, audit, &mut tallies, &mut attempt))
+        dump::stream(running, &mut |item| {
+            items += 1;
+            if items == ITEMS_BEFORE_ENTRIES {
+                entries = Some(entries::start(context, family, tables));
+            }
+            take(item, family, audit, &mut tallies, &mut attempt);
+        })
     });
+    let entries = entries.unwrap_or_else(|| entries::start(context, family, tables));
     match ended {
         Ok(ended) => dump::ending_problems(program, &ended, &[]).into_iter().for_each(|p| audit.problem(p)),
         Err(error) => audit.problem(dump::command_problem(&error)),

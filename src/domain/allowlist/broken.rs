@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::Pattern;
+use super::{List, Pattern};
 
 /// How much of a pattern is kept to be shown, in characters.
 const SHOWN_CHARS: usize = 200;
@@ -11,6 +11,8 @@ const SHOWN_CHARS: usize = 200;
 /// A line that is no usable pattern. `Display` is `FILE:LINE:COLUMN: reason` with everything unprintable escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenPattern {
+    /// The list that lacks it; none when every list may lack patterns.
+    pub list: Option<List>,
     /// Where its file comes from.
     pub origin: String,
     /// Its line in that file, 1-based.
@@ -24,8 +26,14 @@ pub struct BrokenPattern {
 }
 
 impl BrokenPattern {
-    pub(super) fn new(origin: &str, line: usize, column: usize, reason: &str, pattern: &str) -> Self {
+    pub(super) fn new(
+        list: Option<List>,
+        (origin, line, column): (&str, usize, usize),
+        reason: &str,
+        pattern: &str,
+    ) -> Self {
         Self {
+            list,
             origin: origin.to_owned(),
             line,
             column,
@@ -38,13 +46,13 @@ impl BrokenPattern {
     pub(super) fn of_set(pattern: &Pattern) -> Self {
         let reason =
             format!("the patterns of the list {} cannot be compiled together", pattern.list.as_str());
-        Self::new(&pattern.origin, pattern.line, 1, &reason, &pattern.text)
+        Self::new(Some(pattern.list), (&pattern.origin, pattern.line, 1), &reason, &pattern.text)
     }
 }
 
 impl fmt::Display for BrokenPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin, line, column, reason, pattern } = self;
+        let Self { list: _, origin, line, column, reason, pattern } = self;
         write!(f, "{}:{line}:{column}: {}", escaped(origin), escaped(reason))?;
         if pattern.is_empty() { Ok(()) } else { write!(f, ": {}", escaped(pattern)) }
     }

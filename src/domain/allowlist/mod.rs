@@ -148,6 +148,14 @@ impl Allowlist {
         self.patterns.is_empty()
     }
 
+    /// Whether a pattern is broken that might have allowed a line of this table, or a native line if there is none.
+    pub fn lacks(&self, table: Option<&str>) -> bool {
+        let own = table.map_or(Some(List::Nftables), List::for_table);
+        self.broken
+            .iter()
+            .any(|broken| broken.list.is_none_or(|list| list == List::Global || Some(list) == own))
+    }
+
     /// Whether these files are, byte for byte, the ones this was made from.
     pub fn is_same_source(&self, files: &[PatternFile]) -> bool {
         self.source == hash(files)

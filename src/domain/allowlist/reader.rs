@@ -43,7 +43,7 @@ impl Reader {
     fn read_file(&mut self, file: &PatternFile) {
         if file.text.len() > MAX_FILE_BYTES {
             let reason = format!("the file is larger than {MAX_FILE_BYTES} bytes; none of it is used");
-            self.broken.push(BrokenPattern::new(&file.origin, 1, 1, &reason, ""));
+            self.broken.push(BrokenPattern::new(Some(file.list), (&file.origin, 1, 1), &reason, ""));
             return;
         }
         let origin: Arc<str> = file.origin.as_str().into();
@@ -71,7 +71,9 @@ impl Reader {
             }
             Err(Fault { column, reason }) => {
                 let text = String::from_utf8_lossy(line);
-                self.broken.push(BrokenPattern::new(origin, number, column, &reason, &text));
+                // a full allowlist lacks the patterns of every file behind this line
+                let list = (!self.is_full).then_some(list);
+                self.broken.push(BrokenPattern::new(list, (origin, number, column), &reason, &text));
             }
         }
     }

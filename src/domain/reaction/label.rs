@@ -40,6 +40,16 @@ pub fn is_valid_key(key: &str) -> bool {
     }
 }
 
+/// Whether Kubernetes keeps the key for itself: the scheduler and the kubelet read such labels.
+///
+/// *Source*: Kubernetes documentation, "Labels and Selectors": the prefixes `kubernetes.io/` and `k8s.io/` are reserved.
+pub fn is_reserved_key(key: &str) -> bool {
+    let prefix = key.split_once('/').map_or("", |(prefix, _)| prefix);
+    ["kubernetes.io", "k8s.io"]
+        .iter()
+        .any(|own| prefix.strip_suffix(own).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+}
+
 fn is_valid_name(name: &str) -> bool {
     let is_edge = |character: Option<char>| character.is_some_and(|c| c.is_ascii_alphanumeric());
     name.len() <= 63
@@ -59,6 +69,16 @@ fn is_valid_prefix(prefix: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_kubernetes_itself_are_reserved() {
+        for key in ["kubernetes.io/hostname", "node-role.kubernetes.io/worker", "topology.k8s.io/zone"] {
+            assert!(is_reserved_key(key), "{key}");
+        }
+        for key in ["user-iptables-rules", "kubernetes.azure.com/user-iptables-rules", "mykubernetes.io/x"] {
+            assert!(!is_reserved_key(key), "{key}");
+        }
+    }
 
     #[test]
     fn the_three_verdicts_have_three_values() {

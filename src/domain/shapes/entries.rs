@@ -7,8 +7,6 @@
 //! *Source*: `struct ipt_entry`, `struct ip6t_entry` (`netfilter_ipv4/ip_tables.h`, `netfilter_ipv6/ip6_tables.h`) and
 //! `struct xt_entry_match`, `struct xt_entry_target` (`netfilter/x_tables.h`) in the layout of 64-bit kernels.
 
-use std::collections::HashSet;
-
 use super::expression::{Extension, is_ipset_extension};
 use super::xt::info::Info;
 use super::{Untrusted, is_chain_name, limit, xt};
@@ -147,33 +145,33 @@ pub fn check_entries(
     Ok(found)
 }
 
-/// Where user chains stand: their heads, and the first entry behind each head.
+/// Where user chains stand: their heads, and the first entry behind each head; both ascend.
 struct Starts {
-    heads: HashSet<usize>,
-    firsts: HashSet<usize>,
+    heads: Vec<usize>,
+    firsts: Vec<usize>,
     end: usize,
 }
 
 impl Starts {
     /// Whether a chain ends before this offset: another's head, or the table's end, stands there.
     fn is_boundary(&self, offset: usize) -> bool {
-        self.heads.contains(&offset) || offset >= self.end
+        offset >= self.end || self.heads.binary_search(&offset).is_ok()
     }
 
     fn is_first(&self, offset: usize) -> bool {
-        self.firsts.contains(&offset)
+        self.firsts.binary_search(&offset).is_ok()
     }
 }
 
 fn chain_starts(layout: &'static Layout, entries: &[u8]) -> Result<Starts, Untrusted> {
-    let mut starts = Starts { heads: HashSet::new(), firsts: HashSet::new(), end: entries.len() };
+    let mut starts = Starts { heads: Vec::new(), firsts: Vec::new(), end: entries.len() };
     let mut offset = 0;
     while offset < entries.len() {
         let entry = Entry::parse(layout, entries, offset).ok_or(Untrusted::Malformed)?;
         let next = offset + entry.bytes.len();
         if entry.error_name().is_some() {
-            starts.heads.insert(offset);
-            starts.firsts.insert(next);
+            starts.heads.push(offset);
+            starts.firsts.push(next);
         }
         offset = next;
     }
