@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use iptables_monitor::domain::report::Report;
 use iptables_monitor::telemetry::http::{MAX_CONNECTIONS, Pages, Shared, serve};
