@@ -85,6 +85,10 @@ fn forms_are_recognised_by_content() {
     assert_eq!(text.status.code(), Some(2));
     assert!(lossy(&text).contains("nft -j list ruleset"), "{}", lossy(&text));
 
+    let prose = run(&["--profile", "base", "--rules", "-"], b"hello\nworld\n");
+    assert_eq!(prose.status.code(), Some(2), "{}", lossy(&prose));
+    assert!(lossy(&prose).contains("is no dump"), "{}", lossy(&prose));
+
     let json = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "release_name": "x", "json_schema_version": 1}},
         {"table": {"family": "inet", "name": "t", "handle": 1}},
         {"chain": {"family": "inet", "table": "t", "name": "c", "handle": 2}},

@@ -35,6 +35,14 @@ pub enum SavedError {
         /// The file, or `standard input`.
         name: String,
     },
+    /// It has lines, and none of them begins a table.
+    #[error(
+        "{name} is no dump: no line begins a table (`*filter`); save the rules with iptables-save, not `iptables -S`"
+    )]
+    NoDump {
+        /// The file, or `standard input`.
+        name: String,
+    },
     /// It is the dump of another program.
     #[error(
         "{name} was written by {program}; this program checks iptables-save, ip6tables-save and `nft -j`"
@@ -87,8 +95,16 @@ fn file(
     if is_nft_text(head) {
         return Err(SavedError::NftText { name: name.to_owned() });
     }
-    let mut dump =
-        SavedDump { audit, tools, name, family, backend: Backend::Iptables, tables: 0, other: None };
+    let mut dump = SavedDump {
+        audit,
+        tools,
+        name,
+        family,
+        backend: Backend::Iptables,
+        tables: 0,
+        entries: 0,
+        other: None,
+    };
     let mut parser = Parser::new(Mode::Saved);
     loop {
         let piece = reader.fill_buf().map_err(read_error)?;
@@ -152,6 +168,7 @@ struct SavedDump<'a, 'b> {
     family: Family,
     backend: Backend,
     tables: u64,
+    entries: u64,
     other: Option<String>,
 }
 
@@ -163,7 +180,10 @@ impl SavedDump<'_, '_> {
                 self.tables += 1;
                 self.audit.table(self.backend, self.family, name);
             }
-            Item::Entry(entry) => self.audit.judge(self.backend, self.family, &entry, None),
+            Item::Entry(entry) => {
+                self.entries += 1;
+                self.audit.judge(self.backend, self.family, &entry, None);
+            }
             Item::Remark(remark) if is_warning(remark) => self.audit.problem(Problem::new(
                 Reason::TableUnreadable,
                 format!("{}: the dump says: {}", self.name, remark.escape_ascii()),
@@ -197,6 +217,9 @@ impl SavedDump<'_, '_> {
     fn end(self) -> Result<(), SavedError> {
         if let Some(program) = self.other {
             return Err(SavedError::OtherProgram { name: self.name.to_owned(), program });
+        }
+        if self.tables == 0 && self.entries > 0 {
+            return Err(SavedError::NoDump { name: self.name.to_owned() });
         }
         if self.tables == 0 {
             self.audit.problem(empty(self.name));
