@@ -116,8 +116,7 @@ impl Slot {
                 problems.push(Problem::new(Reason::NoAllowlist, chain_of(&error)));
             }
         }
-        let is_new = self.parsed.as_ref().is_none_or(|parsed| !parsed.is_same_source(&files));
-        let parsed = self.parse(files);
+        let (parsed, is_new) = self.parse(&files);
         let broken = parsed.broken();
         let kept = self.good.as_ref().filter(|_| !broken.is_empty());
         let remark = if kept.is_some() { "; the last good allowlist stays in force" } else { "" };
@@ -135,15 +134,15 @@ impl Slot {
         in_force
     }
 
-    /// Compiles only what changed.
-    fn parse(&mut self, files: Vec<PatternFile>) -> Arc<Allowlist> {
+    /// Compiles only what changed, and says whether something did.
+    fn parse(&mut self, files: &[PatternFile]) -> (Arc<Allowlist>, bool) {
         match &self.parsed {
-            Some(parsed) if parsed.is_same_source(&files) => Arc::clone(parsed),
+            Some(parsed) if parsed.is_same_source(files) => (Arc::clone(parsed), false),
             _ => {
-                let parsed = Arc::new(Allowlist::parse(&files));
+                let parsed = Arc::new(Allowlist::parse(files));
                 log::debug!(patterns = parsed.len(), broken = parsed.broken().len(); "allowlist loaded");
                 self.parsed = Some(Arc::clone(&parsed));
-                parsed
+                (parsed, true)
             }
         }
     }

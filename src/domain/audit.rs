@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::allowlist::{Allowlist, suggest};
+use super::escape::hex;
 use super::report::{TableSummary, Violation};
 use super::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
 
@@ -187,7 +188,7 @@ impl<'a> Audit<'a> {
 
     /// Notes that a table was read, also when it has no rules.
     pub fn table(&mut self, backend: Backend, family: Family, table: &str) {
-        self.tables.entry((backend, family, table.to_owned())).or_default();
+        self.record(backend, family, table);
     }
 
     /// Judges the entries of one table; `printed_as` is the text that misrepresents the entry, if one does.
@@ -343,10 +344,6 @@ fn tell(reason: Reason, (told, count): (Vec<Problem>, u64)) -> Vec<Problem> {
         told.push(Problem::new(reason, format!("and {more} more of this kind")));
     }
     told
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

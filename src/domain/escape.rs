@@ -102,6 +102,14 @@ fn is_shown(character: char) -> bool {
     matches!(character, ' '..='~') || is_of_shown_script && character.is_alphabetic()
 }
 
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

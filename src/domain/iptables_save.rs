@@ -23,8 +23,6 @@ use super::ruleset::{Entry, Kind, Problem, Reason};
 
 mod line;
 
-pub use line::tokens;
-
 /// A line, or several joined by newlines inside quotes, longer than this is malformed.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 

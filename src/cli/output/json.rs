@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Shown, timestamp};
+use crate::domain::escape::hex;
 use crate::domain::report::{Evidence, TableSummary, Violation};
 use crate::domain::ruleset::Problem;
 
@@ -164,12 +165,4 @@ fn lossy(bytes: &[u8]) -> String {
 
 fn hex_unless_utf8(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).is_err().then(|| hex(bytes))
-}
-
-/// Lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }

@@ -11,9 +11,9 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-use crate::domain::escape;
 use crate::domain::report::{Report, Verdict, Violation};
 use crate::domain::wording::{allowlist_file, counted, grouped, place, table_name};
+use crate::domain::{audit, escape};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -42,7 +42,7 @@ pub struct WriteOptions {
 
 impl WriteOptions {
     /// The most violations that are written with their text, unless told otherwise.
-    pub const DEFAULT_LIMIT: usize = 1_000;
+    pub const DEFAULT_LIMIT: usize = audit::DEFAULT_LIMIT;
 }
 
 impl Default for WriteOptions {

@@ -299,5 +299,5 @@ fn fingerprint(violation: &Violation) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    json::hex(&hash.finalize())
+    escape::hex(&hash.finalize())
 }

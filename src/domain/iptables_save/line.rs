@@ -93,11 +93,6 @@ pub(super) fn fault(line: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// The tokens of a rule: separated by one blank each, quoted values kept whole with their quotes.
-pub fn tokens(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    Tokens { rest: line, after: Position::Other, open: false, misplaced: false }
-}
-
 #[derive(Clone, Copy)]
 enum Position {
     /// Behind an option whose value may be quoted.
