@@ -15,6 +15,10 @@
 //!
 //! Report ─► watch channel (the latest wins) ─► reaction ─► label, Events (retried with backoff, never delaying a check)
 //!       └─► metrics, /status, page
+//!
+//! NFNLGRP_NFTABLES, legacy counters, allowlist directory ─► watch ─► Scope (what may have changed) ─► scan of just that
+//!                    └─► /proc/PID ─► Author (a hint) ─────────────────────────────► ChangeSet ─► Provenance, journal
+//! file, journal, kmsg, NFLOG ─► Batch ─► parse ─► pods ─► fold ─► Events, metrics, `monitor drops`
 //! ```
 //!
 //! # Layers

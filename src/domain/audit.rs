@@ -294,6 +294,7 @@ impl<'a> Audit<'a> {
                 line: entry.line.to_vec(),
                 suggested_pattern: suggest(entry.line),
                 printed_as: printed_as.map(<[u8]>::to_vec),
+                provenance: None,
             });
         }
     }

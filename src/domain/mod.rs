@@ -4,7 +4,10 @@
 
 pub mod allowlist;
 pub mod audit;
+pub mod author;
 pub mod backoff;
+pub mod change;
+pub mod drops;
 pub mod escape;
 pub mod go_regex;
 pub mod iptables_save;

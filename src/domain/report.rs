@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use super::change::Provenance;
 use super::ruleset::{Backend, Family, Kind, Problem};
 
 /// The answer about one node.
@@ -58,6 +59,8 @@ pub struct Violation {
     pub suggested_pattern: Option<String>,
     /// Where the text of iptables-nft-save says something else than the kernel: that text.
     pub printed_as: Option<Vec<u8>>,
+    /// Since when it stands; none where nobody watched.
+    pub provenance: Option<Provenance>,
 }
 
 /// How many rules one table holds.

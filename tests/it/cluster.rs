@@ -32,6 +32,7 @@ fn report(lines: &[&str], problems: &[Reason]) -> Arc<Report> {
         line: line.as_bytes().to_vec(),
         suggested_pattern: None,
         printed_as: None,
+        provenance: None,
     };
     Arc::new(Report {
         checked_at: SystemTime::now(),

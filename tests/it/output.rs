@@ -60,6 +60,7 @@ fn violation(line: &[u8]) -> Violation {
         line: line.into(),
         suggested_pattern: None,
         printed_as: None,
+        provenance: None,
     }
 }
 
@@ -78,6 +79,7 @@ fn full() -> Report {
         backend: Backend::Nftables,
         suggested_pattern: Some(r"^ip filter INPUT ip ttl set 1 counter jump TRUSTED$".into()),
         printed_as: Some(b"-A INPUT -j TRUSTED".to_vec()),
+        provenance: None,
         ..violation(b"ip filter INPUT ip ttl set 1 counter jump TRUSTED")
     };
     let v6 = Violation {

@@ -23,6 +23,7 @@ fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {
         line: line.as_bytes().to_vec(),
         suggested_pattern: None,
         printed_as: None,
+        provenance: None,
     };
     Report {
         checked_at: SystemTime::UNIX_EPOCH,

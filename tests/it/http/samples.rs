@@ -52,6 +52,7 @@ fn violation(chain: &str, position: u32, line: &str, pattern: &str) -> Violation
         line: line.into(),
         suggested_pattern: Some(pattern.into()),
         printed_as: None,
+        provenance: None,
     }
 }
 
@@ -59,6 +60,7 @@ pub(super) fn bad() -> Report {
     let misprinted = Violation {
         backend: Backend::Nftables,
         printed_as: Some(b"-A INPUT -j TRUSTED".to_vec()),
+        provenance: None,
         ..violation(
             "INPUT",
             3,
@@ -104,6 +106,7 @@ pub(super) fn hostile() -> Report {
         Violation {
             line: b"-A INPUT -m comment --comment \"\x1b[2J\xe2\x80\xae\nCOMPLIANT \xff\" -j DROP".to_vec(),
             printed_as: Some(b"</pre><h1>Compliant</h1>".to_vec()),
+            provenance: None,
             ..violation(&"C".repeat(255), u32::MAX, "", "")
         },
         violation("X", 4, &"x".repeat(20_000), &"y".repeat(20_000)),

@@ -57,7 +57,7 @@ prop_compose! {
         suggested_pattern in proptest::option::of(hostile_text()),
         printed_as in proptest::option::of(hostile_bytes()),
     ) -> Violation {
-        Violation { backend, family, table, chain, position, kind, line, suggested_pattern, printed_as }
+        Violation { backend, family, table, chain, position, kind, line, suggested_pattern, printed_as, provenance: None }
     }
 }
 
