@@ -4,5 +4,7 @@ pub mod addresses;
 pub mod command;
 pub mod config_dir;
 pub mod nfnetlink;
+pub mod process;
 pub mod routes;
 pub mod xtables;
+pub mod xtables_lock;
