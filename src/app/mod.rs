@@ -6,3 +6,4 @@ pub mod allowlists;
 pub mod cluster;
 pub mod monitor;
 pub mod scan;
+pub mod watch;

@@ -120,8 +120,8 @@ impl Pending {
     }
 
     /// All transactions up to this one are accounted for.
-    pub const fn complete_up_to(&mut self, generation: Option<u32>) {
-        self.generation = generation;
+    pub const fn complete_up_to(&mut self, generation: u32) {
+        self.generation = Some(generation);
     }
 
     /// When it is time to look, if there is anything to look at.

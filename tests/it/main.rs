@@ -17,3 +17,4 @@ mod profiles;
 mod samples;
 mod saved;
 mod shapes;
+mod watcher;

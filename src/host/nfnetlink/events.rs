@@ -162,7 +162,7 @@ fn datagram(
     for message in Replies(bytes) {
         let message = message.or(Err(Loss::Unknown { kind: 0 }))?;
         let fact = match message.kind {
-            NLMSG_NOOP => continue,
+            NLMSG_NOOP | QUOTA_IS_USED_UP if message.port == 0 => continue,
             NLMSG_OVERRUN => return Err(Loss::Overrun),
             kind => parse(message).ok_or(Loss::Unknown { kind })?,
         };
@@ -179,6 +179,9 @@ fn datagram(
 
 /// `NLMSG_NOOP`.
 const NLMSG_NOOP: u16 = 1;
+/// `NFT_MSG_NEWOBJ`, when nobody asked for it: packets have used up a quota. That changes no rule, belongs to no
+/// transaction, and names the packet's family instead of the table's.
+const QUOTA_IS_USED_UP: u16 = NFTABLES << 8 | 18;
 
 /// No generation is 0.
 const fn next(generation: u32) -> u32 {

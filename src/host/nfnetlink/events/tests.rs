@@ -12,7 +12,7 @@ fn message(number: u16, flags: u16, nfproto: u8, attributes: &[(u16, &[u8])]) ->
     let mut bytes = u32::try_from(body.len() + 16).unwrap().to_ne_bytes().to_vec();
     bytes.extend_from_slice(&(NFTABLES << 8 | number).to_ne_bytes());
     bytes.extend_from_slice(&flags.to_ne_bytes());
-    bytes.extend_from_slice(&[0; 8]);
+    bytes.extend_from_slice(&[0, 0, 0, 0, 77, 0, 0, 0]);
     bytes.extend_from_slice(&body);
     bytes
 }
@@ -70,6 +70,14 @@ fn every_message_says_what_it_touches() {
 }
 
 #[test]
+fn a_quota_that_packets_have_used_up_is_no_change() {
+    let mut object = message(18, 0, 2, &[(1, b"t\0")]);
+    check(&object, "ip t");
+    object[12..16].fill(0);
+    assert_eq!(heard(&object, Some(3)), (Vec::new(), Ok(Some(3))));
+}
+
+#[test]
 fn generations_follow_each_other() {
     let two = [newgen(8), newgen(9)].concat();
     assert_eq!(heard(&two, Some(7)).1, Ok(Some(9)));
@@ -107,6 +115,7 @@ fn what_is_not_understood_is_lost() {
     let mut overrun = newgen(1);
     overrun[4..6].copy_from_slice(&NLMSG_OVERRUN.to_ne_bytes());
     assert!(heard(&overrun, None).1.is_err());
+    overrun[12..16].fill(0);
     overrun[4..6].copy_from_slice(&NLMSG_NOOP.to_ne_bytes());
     assert_eq!(heard(&overrun, Some(3)), (Vec::new(), Ok(Some(3))));
 }
