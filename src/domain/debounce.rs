@@ -57,6 +57,7 @@ impl Pace {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test has to begin at some moment")]
 mod tests {
     use super::*;
 

@@ -154,6 +154,7 @@ fn merge(known: &mut BTreeMap<Part, Vec<Arc<Author>>>, part: Part, author: Optio
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test has to begin at some moment")]
 mod tests {
     use super::*;
 

@@ -11,7 +11,7 @@ use crate::app::scan::dump::chain_of;
 use crate::domain::pending::Touched;
 use crate::host::nfnetlink::events::{Events, Fact, Loss};
 
-/// After this time without the end of a transaction there is none: the kernel tells of a used up quota like that.
+/// After this time without the end of a transaction there is none, whatever the kernel meant: nobody is named for it.
 const UNFINISHED: Duration = Duration::from_millis(100);
 /// A subscription that is refused is tried again.
 const RETRY: Duration = Duration::from_secs(10);

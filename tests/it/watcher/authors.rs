@@ -1,12 +1,13 @@
 //! Who made a change, as the kernel and /proc say.
 
 use std::io::Write;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use iptables_monitor::domain::author::Author;
 
 use super::{Watched, parts};
+use crate::support::lossy;
 
 /// The authors of the next change.
 fn authors(watched: &Watched) -> Vec<Author> {
@@ -113,4 +114,28 @@ fn a_name_is_what_its_owner_likes() {
     assert_eq!(authors[0].name, "nft");
     assert!(authors[0].executable.as_ref().is_some_and(|path| path.ends_with("/nft")));
     assert_eq!(authors[0].command_line.as_deref(), Some("kube-proxy\u{1b}[31m \n--config -i"));
+}
+
+/// The kernel's numbers mean nothing there, or other processes. The test runs itself in such a namespace.
+#[test]
+fn in_another_pid_namespace_only_the_name_is_known() {
+    const INSIDE: &str = "MONITOR_TEST_IS_INSIDE";
+    const TEST: &str = "watcher::authors::in_another_pid_namespace_only_the_name_is_known";
+    if std::env::var_os(INSIDE).is_none() {
+        let output = Command::new("unshare")
+            .args(["--pid", "--fork", "--mount-proc"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", TEST, "--nocapture"])
+            .env(INSIDE, "1")
+            .output()
+            .unwrap();
+        assert!(output.status.success() && lossy(&output).contains("1 passed"), "{}", lossy(&output));
+        return;
+    }
+    let watched = Watched::new();
+    let mut writer = Writer::start(&watched, "nft", &["-i"]);
+    writer.write("add table inet t\n");
+    let authors = authors(&watched);
+    assert_eq!(authors, [Author::named(authors[0].pid, b"nft")]);
+    assert_ne!(authors[0].pid, writer.0.id(), "the kernel names it by its number outside");
 }
