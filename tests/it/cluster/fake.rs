@@ -92,6 +92,9 @@ impl Fake {
 
     fn serve(&self, mut stream: TcpStream) {
         let Some((method, path, body)) = read_request(&stream) else { return };
+        if let Some(permitted) = answer_permission(&path) {
+            return send(&mut stream, permitted.0, "", &permitted.1.to_string());
+        }
         let fault = {
             let mut state = self.state.lock().unwrap();
             state.seen.push(Seen {
@@ -123,6 +126,14 @@ impl Fake {
         }
         json!({"metadata": {"labels": state.labels}})
     }
+}
+
+/// To watch is never granted, and whoever asks hears that all is; neither counts as a request.
+fn answer_permission(path: &str) -> Option<(u16, Value)> {
+    if path.contains("watch=true") {
+        return Some((403, json!({"kind": "Status", "message": "no"})));
+    }
+    path.ends_with("/selfsubjectaccessreviews").then(|| (201, json!({"status": {"allowed": true}})))
 }
 
 fn read_request(stream: &TcpStream) -> Option<(String, String, Value)> {

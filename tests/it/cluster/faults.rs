@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_millis(300);
 fn connect(address: &str, counted: &Counted) -> ApiServer {
     let mut config = kube::Config::new(address.parse().unwrap());
     config.default_retry = false;
-    ApiServer::new(kube::Client::try_from(config).unwrap(), DEADLINE, counted.counters())
+    ApiServer::new(kube::Client::try_from(config).unwrap(), DEADLINE, counted.observer())
 }
 
 fn status(code: u16) -> Fault {
@@ -37,6 +37,7 @@ async fn recovers(faults: Vec<Fault>, expected: &[(&str, usize)]) -> Fake {
     let mut wanted: BTreeMap<String, usize> =
         expected.iter().map(|(what, count)| ((*what).into(), *count)).collect();
     wanted.insert("write patch_ciliumnode".into(), 1);
+    wanted.insert("failure watch_ciliumnode forbidden".into(), 1);
     assert_eq!(counted.all(), wanted, "{faults:?}");
     fake
 }
@@ -186,7 +187,7 @@ async fn an_api_server_that_hangs_does_not_hold_up_the_end() {
     let api = ApiServer::new(
         kube::Client::try_from(kube::Config::new(fake.address.parse().unwrap())).unwrap(),
         Duration::from_secs(10),
-        Counted::default().counters(),
+        Counted::default().observer(),
     );
     let agent = Agent::start(Settings { events: true, ..settings("n") }, api);
     agent.tell(&report(&["x"], &[]));
