@@ -38,6 +38,8 @@ struct State {
     always: Vec<(&'static str, Fault)>,
     labels: BTreeMap<String, Value>,
     node: Value,
+    /// Nobody may ask what is granted.
+    is_mute: bool,
     seen: Vec<Seen>,
 }
 
@@ -82,6 +84,12 @@ impl Fake {
         self
     }
 
+    /// Nobody may ask what is granted.
+    pub fn mute(self) -> Self {
+        self.state.lock().unwrap().is_mute = true;
+        self
+    }
+
     pub fn label(&self) -> Option<Value> {
         self.state.lock().unwrap().labels.get(super::KEY).cloned()
     }
@@ -92,8 +100,8 @@ impl Fake {
 
     fn serve(&self, mut stream: TcpStream) {
         let Some((method, path, body)) = read_request(&stream) else { return };
-        if let Some(permitted) = answer_permission(&path) {
-            return send(&mut stream, permitted.0, "", &permitted.1.to_string());
+        if let Some((status, answer)) = self.answer_permission(&path) {
+            return send(&mut stream, status, "", &answer.to_string());
         }
         let fault = {
             let mut state = self.state.lock().unwrap();
@@ -116,6 +124,17 @@ impl Fake {
         }
     }
 
+    /// To watch is never granted, and whoever asks hears that all is, or nothing; neither counts as a request.
+    fn answer_permission(&self, path: &str) -> Option<(u16, Value)> {
+        let no = (403, json!({"kind": "Status", "message": "no"}));
+        if path.contains("watch=true") {
+            return Some(no);
+        }
+        let answer =
+            if self.state.lock().unwrap().is_mute { no } else { (201, json!({"status": {"allowed": true}})) };
+        path.ends_with("/selfsubjectaccessreviews").then_some(answer)
+    }
+
     fn answer(&self, method: &str, path: &str, body: &Value) -> Value {
         let mut state = self.state.lock().unwrap();
         if method == "GET" && path.contains("/nodes/") {
@@ -126,14 +145,6 @@ impl Fake {
         }
         json!({"metadata": {"labels": state.labels}})
     }
-}
-
-/// To watch is never granted, and whoever asks hears that all is; neither counts as a request.
-fn answer_permission(path: &str) -> Option<(u16, Value)> {
-    if path.contains("watch=true") {
-        return Some((403, json!({"kind": "Status", "message": "no"})));
-    }
-    path.ends_with("/selfsubjectaccessreviews").then(|| (201, json!({"status": {"allowed": true}})))
 }
 
 fn read_request(stream: &TcpStream) -> Option<(String, String, Value)> {

@@ -124,6 +124,19 @@ async fn many_reports_do_not_shorten_the_pause() {
     agent.stop().await;
 }
 
+#[tokio::test]
+async fn an_api_server_that_does_not_say_what_it_grants_is_missing_nothing() {
+    let counted = Counted::default();
+    let fake = Fake::new(&[]).mute();
+    let agent = Agent::start(settings("n"), connect(&fake.address, &counted));
+    agent.tell(&report(&[], &[]));
+    wait_for("the label", async || fake.label()).await;
+    let refused = "failure review_access forbidden";
+    wait_for(refused, async || (counted.of(refused) == 1).then_some(())).await;
+    agent.stop().await;
+    assert!(counted.permissions.lock().unwrap().is_empty());
+}
+
 fn creations(fake: &Fake) -> Vec<super::fake::Seen> {
     fake.seen().into_iter().filter(|seen| seen.method == "POST").collect()
 }
