@@ -24,7 +24,9 @@ pub(super) async fn announce(
     let mut announcements = Announcements::new(Instant::now().into_std());
     let mut health = Health::new("writing Events");
     let mut retry = None;
+    let mut counted = 0;
     loop {
+        counted = count_replaced(api, &announcements, counted);
         let due = announcements.next_due(Instant::now().into_std()).map(Instant::from_std);
         let wake = tokio::select! {
             biased;
@@ -36,15 +38,7 @@ pub(super) async fn announce(
         };
         let is_last = matches!(wake, Wake::Stop(_));
         match wake {
-            Wake::Report(report) => {
-                let replaced = announcements.replaced();
-                announcements.observe(&report, detail);
-                let untold = announcements.replaced() - replaced;
-                (0..untold).for_each(|_| api.tell(Notice::ShedEvent));
-                if untold > 0 {
-                    log::info!(notes = announcements.replaced(); "an Event was replaced by news before it could be written");
-                }
-            }
+            Wake::Report(report) => announcements.observe(&report, detail),
             Wake::Timer | Wake::Stop(_) => retry = None,
         }
         if retry.is_none() {
@@ -54,6 +48,16 @@ pub(super) async fn announce(
             return;
         }
     }
+}
+
+/// Counts what was replaced since so much was, and returns how much is now.
+fn count_replaced(api: &ApiServer, announcements: &Announcements, counted: u64) -> u64 {
+    let replaced = announcements.replaced();
+    (counted..replaced).for_each(|_| api.tell(Notice::ShedEvent));
+    if replaced > counted {
+        log::info!(notes = replaced; "an Event was replaced by news before it could be written");
+    }
+    replaced
 }
 
 /// Writes all that is due; at a failure, says when to go on.

@@ -102,15 +102,16 @@ impl<'a> LabelLoop<'a> {
     async fn act(&mut self) -> Result<Option<Instant>, Failure> {
         loop {
             let now = Instant::now().into_std();
-            match self.keeper.next(now) {
-                Step::Look => {
-                    if let Step::Write(patch) = self.look().await? {
-                        self.write(&patch).await?;
-                    }
-                }
+            let step = match self.keeper.next(now) {
+                Step::Look => self.look().await?,
+                step => step,
+            };
+            match step {
                 Step::Write(patch) => self.write(&patch).await?,
                 Step::Calm => log::info!("{}: nobody overwrites the label any more", self.health.what()),
                 Step::Rest(until) => return Ok(until.map(Instant::from_std)),
+                // it was done just now
+                Step::Look => return Ok(None),
             }
         }
     }

@@ -94,6 +94,11 @@ impl Fake {
         self.state.lock().unwrap().labels.get(super::KEY).cloned()
     }
 
+    /// Somebody else removes the label.
+    pub fn overwrite(&self) {
+        self.state.lock().unwrap().labels.clear();
+    }
+
     pub fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
     }

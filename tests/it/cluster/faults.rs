@@ -125,6 +125,36 @@ async fn many_reports_do_not_shorten_the_pause() {
 }
 
 #[tokio::test]
+async fn a_fight_without_a_watch_costs_no_more_than_a_look_for_each_report() {
+    const REPORTS: usize = 30;
+    let counted = Counted::default();
+    let fake = Fake::new(&[]);
+    let events = Settings { events: true, ..settings("n") };
+    let agent = Agent::start(events, connect(&fake.address, &counted));
+    for _ in 0..12 {
+        fake.overwrite();
+        agent.tell(&report(&[], &[]));
+        wait_for("the label", async || fake.label()).await;
+    }
+    fake.overwrite();
+    for _ in 12..REPORTS {
+        agent.tell(&report(&[], &[]));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(fake.label(), None);
+    // the next restore is due a while after the fight began
+    wait_for("the label", async || fake.label()).await;
+    agent.stop().await;
+    let of = |method: &str, path: &str| {
+        fake.seen().iter().filter(|seen| seen.method == method && seen.path.contains(path)).count()
+    };
+    assert!((12..=REPORTS + 2).contains(&of("GET", "ciliumnodes")), "{}", of("GET", "ciliumnodes"));
+    assert_eq!((of("PATCH", "ciliumnodes"), counted.of("restored ciliumnode")), (13, 12));
+    let notes: Vec<_> = creations(&fake).iter().map(|seen| seen.body["reason"].clone()).collect();
+    assert_eq!(notes, ["LabelContested"]);
+}
+
+#[tokio::test]
 async fn an_api_server_that_does_not_say_what_it_grants_is_missing_nothing() {
     let counted = Counted::default();
     let fake = Fake::new(&[]).mute();
