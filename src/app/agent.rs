@@ -15,7 +15,7 @@ use super::monitor::{self, Checked, Ending};
 use super::scan::dump::chain_of;
 use crate::domain::report::Report;
 use crate::host::routes;
-use crate::k8s::client::{ApiServer, ConnectError, Counters};
+use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};
 use crate::telemetry::http::{Pages, Shared, serve};
 use crate::telemetry::metrics::Metrics;
 
@@ -86,31 +86,26 @@ pub async fn run(
 ) -> Result<Ending, AgentError> {
     let metrics = Metrics::new(&settings.build.0, &settings.build.1);
     let shared = Shared::new(metrics.clone(), settings.build.0.clone(), alive_within(&settings.monitor));
-    let (stop, stopped) = watch::channel(false);
-    let ended = || {
-        let mut stopped = stopped.clone();
-        async move { drop(stopped.wait_for(|is_stopped| *is_stopped).await) }
+    let (stop, stopped) = watch::channel(None);
+    let ended = || ended(stopped.clone());
+    let closed = || {
+        let ending = ended();
+        async {
+            let _ = ending.await;
+        }
     };
-    listen(&settings, &shared, ended).await?;
+    listen(&settings, &shared, closed).await?;
     if settings.installs_routes {
         install_routes();
     }
-    let counters = {
-        let (writes, failures, shed) = (metrics.clone(), metrics.clone(), metrics.clone());
-        Counters::new(
-            move |operation| writes.api_write(operation),
-            move |operation, reason| failures.api_failure(operation, reason),
-            move |what| shed.shed(what),
-        )
-    };
-    let connection =
-        connect(&settings.cluster, settings.surroundings, counters).await.map_err(AgentError::Connect)?;
+    let connection = connect(&settings.cluster, settings.surroundings, observer(metrics.clone()))
+        .await
+        .map_err(AgentError::Connect)?;
     let (reports, latest) = watch::channel(None);
-    let told = connection
-        .api
-        .clone()
-        .filter(|_| connection.is_sink)
-        .map(|api| tokio::spawn(cluster::run(settings.cluster.clone(), api, latest, ended())));
+    let told = connection.api.clone().filter(|_| connection.is_sink).map(|api| {
+        let (settings, surroundings) = (settings.cluster.clone(), settings.surroundings);
+        tokio::spawn(cluster::run(settings, surroundings, api, latest, ended()))
+    });
     let evidence = match settings.cluster.needs_netns_evidence(settings.surroundings) {
         true => Some(seek_evidence(&settings.cluster.node, connection.api.clone()).await),
         false => None,
@@ -125,11 +120,29 @@ pub async fn run(
         reports.send_replace(Some(report));
     };
     let ending = monitor::run(settings.monitor, evidence, outcome).await;
-    stop.send_replace(true);
+    stop.send_replace(Some(*ending.as_ref().unwrap_or(&Ending::Stopped)));
     if let Some(told) = told {
         let _ = tokio::time::timeout(FAREWELL, told).await;
     }
     ending.map_err(AgentError::Check)
+}
+
+/// How the loop of checks ended, once it has.
+async fn ended(mut ending: watch::Receiver<Option<Ending>>) -> Ending {
+    ending.wait_for(Option::is_some).await.map_or(None, |ending| *ending).unwrap_or(Ending::Stopped)
+}
+
+/// Counts what happens to calls of the API server.
+fn observer(metrics: Metrics) -> Observer {
+    Arc::new(move |notice| match notice {
+        Notice::Write(operation) => metrics.api_write(operation.as_str()),
+        Notice::Failure(operation, class) => metrics.api_failure(operation.as_str(), class.as_str()),
+        Notice::ShedEvent => metrics.shed("event"),
+        Notice::Restored(object) => metrics.label_restored(object.as_str()),
+        Notice::Permission(operation, is_granted) => {
+            metrics.permission(operation.verb(), operation.resource(), is_granted);
+        }
+    })
 }
 
 /// Asks the API server for evidence of the network namespace, for as long as it takes; waits for a first answer, so that

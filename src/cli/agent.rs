@@ -71,6 +71,12 @@ struct ClusterArguments {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
     )]
     report_only: bool,
+    /// When a signal ends the agent, let the label say unknown: nobody keeps it then.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_UNKNOWN_ON_EXIT", default_value = "false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    unknown_on_exit: bool,
     /// Write Events about the Node.
     #[arg(
         long, value_name = "BOOL", env = "MONITOR_EVENTS", default_value = "false",
@@ -93,6 +99,7 @@ impl ClusterArguments {
             labels: self.label.clone(),
             label_target: self.label_target,
             report_only: self.report_only,
+            unknown_on_exit: self.unknown_on_exit,
             events: self.events,
             events_detail: self.events_detail,
             netns_check: self.netns_check,

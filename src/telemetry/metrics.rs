@@ -50,6 +50,8 @@ struct Inner {
     checks: IntCounter,
     api_writes: IntCounterVec,
     api_failures: IntCounterVec,
+    permission: IntGaugeVec,
+    label_restores: IntCounterVec,
     shed: IntCounterVec,
 }
 
@@ -106,6 +108,18 @@ impl Metrics {
                 "Calls to the API server that failed.",
                 &["operation", "reason"],
             ),
+            permission: gauges(
+                on,
+                "permission",
+                "1 for what RBAC grants of what this agent needs, 0 for what it does not.",
+                &["verb", "resource"],
+            ),
+            label_restores: counters(
+                on,
+                "label_restores_total",
+                "Times that the label was restored after somebody else changed or removed it.",
+                &["object"],
+            ),
             shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
             names: Mutex::default(),
             registry,
@@ -157,6 +171,16 @@ impl Metrics {
     /// Counts a call to the API server that failed.
     pub fn api_failure(&self, operation: &'static str, reason: &'static str) {
         self.0.api_failures.with_label_values(&[operation, reason]).inc();
+    }
+
+    /// Notes whether RBAC grants something that is needed.
+    pub fn permission(&self, verb: &'static str, resource: &'static str, is_granted: bool) {
+        self.0.permission.with_label_values(&[verb, resource]).set(is_granted.into());
+    }
+
+    /// Counts a label that was restored, by the kind of its object.
+    pub fn label_restored(&self, object: &'static str) {
+        self.0.label_restores.with_label_values(&[object]).inc();
     }
 
     /// Counts something that was left out to stay within a limit.

@@ -2,6 +2,9 @@
 //! Writes nothing and asks for no time; `app::cluster` does.
 
 mod announcements;
+pub mod contest;
+pub mod freshness;
+pub mod keeper;
 pub mod label;
 pub mod note;
 #[cfg(test)]
@@ -20,15 +23,18 @@ pub enum EventReason {
     InvalidAllowlist,
     /// A node that was not compliant is.
     IPTablesRulesCompliant,
+    /// Somebody else keeps overwriting the label.
+    LabelContested,
 }
 
 impl EventReason {
     /// Every reason, in the order in which they are announced.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::UnexpectedIPTablesRules,
         Self::IPTablesCheckIncomplete,
         Self::InvalidAllowlist,
         Self::IPTablesRulesCompliant,
+        Self::LabelContested,
     ];
 
     /// The Event's `reason`.
@@ -38,6 +44,7 @@ impl EventReason {
             Self::IPTablesCheckIncomplete => "IPTablesCheckIncomplete",
             Self::InvalidAllowlist => "InvalidAllowlist",
             Self::IPTablesRulesCompliant => "IPTablesRulesCompliant",
+            Self::LabelContested => "LabelContested",
         }
     }
 
@@ -49,10 +56,16 @@ impl EventReason {
         }
     }
 
+    /// Whether it tells of a moment: such an Event is written once, and not refreshed while nothing changes.
+    pub const fn is_momentary(self) -> bool {
+        matches!(self, Self::IPTablesRulesCompliant | Self::LabelContested)
+    }
+
     /// The Event's `action`: what was being done.
     pub const fn action(self) -> &'static str {
         match self {
             Self::InvalidAllowlist => "ReadAllowlist",
+            Self::LabelContested => "RestoreLabel",
             _ => "CheckIPTablesRules",
         }
     }
