@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::domain::audit::{Audit, Outcome, Rulebook};
+use crate::domain::audit::{Audit, Outcome, Reading, Rulebook, TextBudget, conclude};
 use crate::domain::ruleset::{Problem, Reason};
 use crate::host::command::Deadline;
 use dump::Generator;
@@ -85,33 +85,43 @@ impl Attempt {
 /// Reads and judges the node this process runs on. Takes no lock and changes nothing.
 pub fn node(book: &Rulebook, options: &Options) -> Scan {
     let context = Context { options };
+    let budget = TextBudget::new(0);
+    let mut unread = Audit::new(book, options.limit, &budget);
     let (nft, legacy) = std::thread::scope(|scope| {
-        let legacy = scope.spawn(|| until_whole(&context, book, legacy::read));
-        (until_whole(&context, book, nft::read), legacy.join())
+        let legacy = scope.spawn(|| until_whole(&context, book, &budget, legacy::read));
+        (until_whole(&context, book, &budget, nft::read), legacy.join())
     });
-    let (mut audit, mut attempt) = nft;
-    match legacy {
-        Ok((found, other)) => {
-            audit.merge(found);
+    let (nft, mut attempt) = nft;
+    let legacy = legacy.map_or_else(
+        |_| {
+            let what = "reading the legacy tables panicked: a bug";
+            unread.problem(Problem::new(Reason::DumpFailed, what));
+            Reading::default()
+        },
+        |(found, other)| {
             attempt.merge(other);
-        }
-        Err(_) => {
-            audit.problem(Problem::new(Reason::DumpFailed, "reading the legacy tables panicked: a bug"))
-        }
-    }
-    legacy::find_unread(&mut audit);
-    Scan { outcome: audit.finish(), tools: attempt.tools, is_torn: attempt.torn, dumps: attempt.dumps }
+            found
+        },
+    );
+    legacy::find_unread(&mut unread);
+    let outcome = conclude(book, options.limit, &[nft, legacy, unread.seal()]);
+    Scan { outcome, tools: attempt.tools, is_torn: attempt.torn, dumps: attempt.dumps }
 }
 
 type Reader = for<'a, 'b, 'c> fn(&'a Context<'b>, &'a mut Audit<'c>) -> Attempt;
 
 /// Repeats a read that the rules changed under, a few times.
-fn until_whole<'a>(context: &Context<'_>, book: &'a Rulebook, read: Reader) -> (Audit<'a>, Attempt) {
+fn until_whole(
+    context: &Context<'_>,
+    book: &Rulebook,
+    budget: &TextBudget,
+    read: Reader,
+) -> (Reading, Attempt) {
     let started = Instant::now();
     let mut left = ATTEMPTS;
     loop {
         left -= 1;
-        let mut audit = Audit::new(book, context.options.limit);
+        let mut audit = Audit::new(book, context.options.limit, budget);
         let attempt = read(context, &mut audit);
         let is_late = started.elapsed() >= context.options.dump_timeout || context.deadline().is_cancelled();
         if !attempt.torn || left == 0 || is_late {
@@ -122,7 +132,7 @@ fn until_whole<'a>(context: &Context<'_>, book: &'a Rulebook, read: Reader) -> (
                     "the rules changed during every read of them; only the violations shown are certain",
                 ));
             }
-            return (audit, attempt);
+            return (audit.seal(), attempt);
         }
     }
 }

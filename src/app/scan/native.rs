@@ -180,8 +180,8 @@ fn count(item: &Item, listed: &mut Counts) {
 pub fn judge(audit: &mut Audit<'_>, item: Item, printed_as: Option<&[u8]>) {
     match item {
         Item::Line(line) => judge_line(audit, &line, printed_as),
-        Item::SetElements { family, table, count, hash, .. } => {
-            audit.set_elements(family, &table, count, &hash)
+        Item::SetElements { family, table, set, count, hash } => {
+            audit.set_elements(family, &table, &set, count, &hash)
         }
         Item::Problem(problem) => audit.problem(problem),
         Item::Metainfo { .. } | Item::Table { .. } | Item::Chain { .. } => {}
