@@ -9,9 +9,11 @@ use super::allowlist::Allowlist;
 use super::escape::hex;
 use super::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
 
+mod changes;
 mod reading;
 mod record;
 
+pub use changes::{Authors, compare};
 pub use reading::{Outcome, Problems, Reading, Table, TableKey, conclude};
 pub use record::{Counts, Judgement, Line, Record, Slot, Text};
 use record::{Filling, Keep};
