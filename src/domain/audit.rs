@@ -65,6 +65,19 @@ impl Rulebook {
         family != Family::Ip6 || !matches!(self.ipv6, Ipv6::Excluded)
     }
 
+    /// Whether every line is judged as by the other: they share their allowlists.
+    pub fn judges_as(&self, other: &Self) -> bool {
+        let is_same = |one: &InForce, two: &InForce| {
+            one.is_missing == two.is_missing && Arc::ptr_eq(&one.patterns, &two.patterns)
+        };
+        let is_same_ipv6 = match (&self.ipv6, &other.ipv6) {
+            (Ipv6::Checked(one), Ipv6::Checked(two)) => is_same(one, two),
+            (Ipv6::Unchecked, Ipv6::Unchecked) | (Ipv6::Excluded, Ipv6::Excluded) => true,
+            _ => false,
+        };
+        is_same(&self.ipv4, &other.ipv4) && is_same_ipv6
+    }
+
     fn judge(&self, backend: Backend, family: Family, entry: &Entry<'_>) -> Judgement {
         match (backend, family, &self.ipv6) {
             (Backend::Nftables, Family::Ip6, Ipv6::Checked(ipv6)) => judge_native(&[ipv6, &self.ipv4], entry),
@@ -117,13 +130,14 @@ impl TextBudget {
         Self(AtomicUsize::new(bytes))
     }
 
-    fn take(&self, bytes: usize) -> bool {
+    /// Takes so much, if it is there.
+    pub fn take(&self, bytes: usize) -> bool {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
     }
 
-    /// Gives back what a reading took that is not kept.
-    pub fn give_back(&self, reading: &Reading) {
-        self.0.fetch_add(reading.taken(), Ordering::Relaxed);
+    /// Gives back what a reading took that is no longer kept.
+    pub fn give_back(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -208,6 +222,11 @@ impl<'a> Audit<'a> {
     /// Notes that something was not read or not understood.
     pub fn problem(&mut self, problem: Problem) {
         self.problems.add(problem);
+    }
+
+    /// Whether there was no problem so far.
+    pub fn is_without_problem(&self) -> bool {
+        self.problems.reasons().next().is_none()
     }
 
     /// Forgets the problems of these reasons.
