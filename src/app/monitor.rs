@@ -9,8 +9,9 @@ use tokio::sync::watch;
 
 use super::allowlists::{Keeper, Sources};
 use super::cluster::{NetnsEvidence, netns_problem};
-use super::scan::{self, Options, Scan};
+use super::scan::{Options, Reader, Scan};
 use crate::domain::audit::Rulebook;
+use crate::domain::change::Scope;
 use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
 use crate::domain::ruleset::Problem;
 
@@ -109,14 +110,18 @@ pub async fn run(
 ) -> std::io::Result<Ending> {
     let mut signals = Signals::install()?;
     let mut keeper = Keeper::new(settings.sources.clone());
+    let mut reader = Reader::new(settings.scan.clone());
     let mut last_whole = None;
     loop {
         let started = Instant::now();
         let book = keeper.reload();
-        let options = settings.scan.clone();
-        let mut reading = tokio::task::spawn_blocking(move || scan::node(&book, &options));
-        let mut scan = tokio::select! {
-            scan = &mut reading => scan?,
+        let mut reading = tokio::task::spawn_blocking(move || {
+            let scan = reader.check(&book, &Scope::Everything);
+            (reader, scan)
+        });
+        let mut scan;
+        (reader, scan) = tokio::select! {
+            read = &mut reading => read?,
             () = signals.shutdown() => {
                 settings.scan.cancelled.store(true, Ordering::Relaxed);
                 let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
@@ -198,7 +203,12 @@ impl Signals {
 
 /// Reads and judges this node once.
 pub fn check_once(book: &Rulebook, options: &Options, node: &str) -> Report {
-    report(scan::node(book, options), node, ReportEvidence::Kernel, SystemTime::now())
+    report(
+        Reader::new(options.clone()).check(book, &Scope::Everything),
+        node,
+        ReportEvidence::Kernel,
+        SystemTime::now(),
+    )
 }
 
 #[cfg(test)]

@@ -19,5 +19,6 @@ pub mod profiles;
 pub mod reaction;
 pub mod report;
 pub mod ruleset;
+pub mod shadow;
 pub mod shapes;
 pub mod wording;

@@ -9,6 +9,7 @@ mod cluster;
 mod faults;
 mod hostile;
 mod http;
+mod incremental;
 mod ipset;
 mod layers;
 mod native;
