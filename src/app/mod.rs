@@ -3,6 +3,8 @@
 
 pub mod agent;
 pub mod allowlists;
+
 pub mod cluster;
 pub mod monitor;
+pub mod reload;
 pub mod scan;

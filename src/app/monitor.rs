@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::allowlists::{Keeper, Sources};
 use super::cluster::{NetnsEvidence, netns_problem};
+use super::reload::Reload;
 use super::scan::{self, Options, Scan};
 use crate::domain::audit::Rulebook;
 use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
@@ -45,6 +46,7 @@ pub enum Ending {
 enum Wake {
     Tick,
     CheckNow,
+    Allowlists,
     Shutdown,
 }
 
@@ -109,6 +111,7 @@ pub async fn run(
 ) -> std::io::Result<Ending> {
     let mut signals = Signals::install()?;
     let mut keeper = Keeper::new(settings.sources.clone());
+    let mut reload = Reload::new(settings.sources.directories());
     let mut last_whole = None;
     loop {
         let started = Instant::now();
@@ -138,9 +141,13 @@ pub async fn run(
             return Ok(Ending::Compliant);
         }
         let pause = if is_torn { repeat_after(settings.interval) } else { settings.interval };
-        match signals.wait_until(started + pause, &mut evidence).await {
-            Wake::Tick | Wake::CheckNow => {}
-            Wake::Shutdown => return Ok(Ending::Stopped),
+        loop {
+            match signals.wait_until(started + pause, &mut evidence, &mut reload).await {
+                Wake::Tick | Wake::CheckNow => break,
+                Wake::Allowlists if keeper.reload_if_changed().is_some() => break,
+                Wake::Allowlists => log::debug!("the allowlists say what they said"),
+                Wake::Shutdown => return Ok(Ending::Stopped),
+            }
         }
     }
 }
@@ -185,12 +192,13 @@ impl Signals {
         }
     }
 
-    async fn wait_until(&mut self, moment: Instant, evidence: &mut Evidence) -> Wake {
+    async fn wait_until(&mut self, moment: Instant, evidence: &mut Evidence, reload: &mut Reload) -> Wake {
         tokio::select! {
             _ = self.terminate.recv() => Wake::Shutdown,
             _ = self.interrupt.recv() => Wake::Shutdown,
             _ = self.hangup.recv() => Wake::CheckNow,
             () = other_evidence(evidence) => Wake::CheckNow,
+            () = reload.changed() => Wake::Allowlists,
             () = tokio::time::sleep_until(moment.into()) => Wake::Tick,
         }
     }

@@ -14,6 +14,7 @@ mod layers;
 mod native;
 mod output;
 mod profiles;
+mod reload;
 mod samples;
 mod saved;
 mod shapes;
