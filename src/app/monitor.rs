@@ -1,6 +1,7 @@
 //! The agent: a check at the start, then one every interval, or at once when asked to.
 //! Tells each outcome to the caller; the allowlists are read again before every check.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::allowlists::{Keeper, Sources};
+use super::blocked::Counter;
 use super::cluster::{NetnsEvidence, netns_problem};
 use super::reload::Reload;
 use super::scan::{self, Options, Scan};
@@ -29,6 +31,8 @@ pub struct Settings {
     pub interval: Duration,
     /// How the node is read.
     pub scan: Options,
+    /// Where the counter of blocked rules is pinned; none if nobody asks for it.
+    pub blocked_map: Option<PathBuf>,
     /// End after the first compliant check.
     pub terminate_on_success: bool,
 }
@@ -64,6 +68,7 @@ pub fn report(scan: Scan, node: &str, evidence: ReportEvidence, now: SystemTime)
         violations_hash: outcome.violations_hash,
         ruleset_hash: outcome.ruleset_hash,
         problems: outcome.problems,
+        blocked: None,
     }
 }
 
@@ -112,6 +117,7 @@ pub async fn run(
     let mut signals = Signals::install()?;
     let mut keeper = Keeper::new(settings.sources.clone());
     let mut reload = Reload::new(settings.sources.directories());
+    let mut counter = settings.blocked_map.clone().map(Counter::new);
     let mut last_whole = None;
     loop {
         let started = Instant::now();
@@ -134,6 +140,7 @@ pub async fn run(
             last_whole = Some(Whole { at: started, report: report.clone() });
         }
         report.problems.extend(unproven(&mut evidence));
+        report.blocked = counter.as_mut().map(|counter| counter.read(SystemTime::now()));
         let is_done = settings.terminate_on_success && report.verdict() == Verdict::Compliant;
         let (patterns, broken) = keeper.counts();
         tell(&Checked { report, took: started.elapsed(), dumps, patterns, broken });
@@ -230,6 +237,7 @@ mod tests {
             violations_hash: String::new(),
             ruleset_hash: String::new(),
             problems: problem.map(|reason| Problem::new(reason, "")).into_iter().collect(),
+            blocked: None,
         }
     }
 

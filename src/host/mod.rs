@@ -1,7 +1,7 @@
 //! This node: processes, files, `/proc`, sockets. Reads only, but for [`routes`]; decides nothing.
 
 pub mod addresses;
-
+pub mod bpf_map;
 pub mod command;
 pub mod config_dir;
 pub mod directory_watch;

@@ -2,6 +2,7 @@
 //! Writes nothing and asks for no time; `app::cluster` does.
 
 mod announcements;
+pub mod blocked;
 pub mod label;
 pub mod note;
 #[cfg(test)]
@@ -18,16 +19,19 @@ pub enum EventReason {
     IPTablesCheckIncomplete,
     /// Patterns are broken, or there are none.
     InvalidAllowlist,
+    /// An eBPF program kept rules from being set.
+    BlockedIPTablesRule,
     /// A node that was not compliant is.
     IPTablesRulesCompliant,
 }
 
 impl EventReason {
     /// Every reason, in the order in which they are announced.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::UnexpectedIPTablesRules,
         Self::IPTablesCheckIncomplete,
         Self::InvalidAllowlist,
+        Self::BlockedIPTablesRule,
         Self::IPTablesRulesCompliant,
     ];
 
@@ -37,6 +41,7 @@ impl EventReason {
             Self::UnexpectedIPTablesRules => "UnexpectedIPTablesRules",
             Self::IPTablesCheckIncomplete => "IPTablesCheckIncomplete",
             Self::InvalidAllowlist => "InvalidAllowlist",
+            Self::BlockedIPTablesRule => "BlockedIPTablesRule",
             Self::IPTablesRulesCompliant => "IPTablesRulesCompliant",
         }
     }
