@@ -17,6 +17,7 @@ use crate::domain::report::Report;
 use crate::host::routes;
 use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};
 use crate::telemetry::http::{Pages, Shared, serve};
+use crate::telemetry::live::{Live, Watching};
 use crate::telemetry::metrics::Metrics;
 
 /// When the agent ends, what the cluster was not yet told has this long.
@@ -110,12 +111,13 @@ pub async fn run(
         true => Some(seek_evidence(&settings.cluster.node, connection.api.clone()).await),
         false => None,
     };
+    let watching = Watching { is_on: false, interval: settings.monitor.interval, detail: String::new() };
     let outcome = |checked: &Checked| {
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
         checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));
         let report = Arc::new(checked.report.clone());
-        shared.publish(Arc::clone(&report), to_json(&report));
+        shared.publish(Arc::clone(&report), Live::new(watching.clone(), []), to_json(&report));
         tell(&report);
         reports.send_replace(Some(report));
     };

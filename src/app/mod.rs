@@ -3,7 +3,9 @@
 
 pub mod agent;
 pub mod allowlists;
+pub mod blocked;
 pub mod cluster;
 pub mod monitor;
+pub mod reload;
 pub mod scan;
 pub mod watch;

@@ -1,6 +1,7 @@
 //! The agent: a check at the start, then one every interval, or at once when asked to.
 //! Tells each outcome to the caller; the allowlists are read again before every check.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,7 +9,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::allowlists::{Keeper, Sources};
+use super::blocked::Counter;
 use super::cluster::{NetnsEvidence, netns_problem};
+use super::reload::Reload;
 use super::scan::{Options, Reader, Scan};
 use crate::domain::audit::Rulebook;
 use crate::domain::change::Scope;
@@ -29,6 +32,8 @@ pub struct Settings {
     pub interval: Duration,
     /// How the node is read.
     pub scan: Options,
+    /// Where the counter of blocked rules is pinned; none if nobody asks for it.
+    pub blocked_map: Option<PathBuf>,
     /// End after the first compliant check.
     pub terminate_on_success: bool,
 }
@@ -46,6 +51,7 @@ pub enum Ending {
 enum Wake {
     Tick,
     CheckNow,
+    Allowlists,
     Shutdown,
 }
 
@@ -63,6 +69,7 @@ pub fn report(scan: Scan, node: &str, evidence: ReportEvidence, now: SystemTime)
         violations_hash: outcome.violations_hash,
         ruleset_hash: outcome.ruleset_hash,
         problems: outcome.problems,
+        blocked: None,
     }
 }
 
@@ -111,6 +118,8 @@ pub async fn run(
     let mut signals = Signals::install()?;
     let mut keeper = Keeper::new(settings.sources.clone());
     let mut reader = Reader::new(settings.scan.clone());
+    let mut reload = Reload::new(settings.sources.directories());
+    let mut counter = settings.blocked_map.clone().map(Counter::new);
     let mut last_whole = None;
     loop {
         let started = Instant::now();
@@ -136,6 +145,7 @@ pub async fn run(
             last_whole = Some(Whole { at: started, report: report.clone() });
         }
         report.problems.extend(unproven(&mut evidence));
+        report.blocked = counter.as_mut().map(|counter| counter.read(SystemTime::now()));
         let is_done = settings.terminate_on_success && report.verdict() == Verdict::Compliant;
         let (patterns, broken) = keeper.counts();
         tell(&Checked { report, took: started.elapsed(), dumps, patterns, broken });
@@ -143,9 +153,13 @@ pub async fn run(
             return Ok(Ending::Compliant);
         }
         let pause = if is_torn { repeat_after(settings.interval) } else { settings.interval };
-        match signals.wait_until(started + pause, &mut evidence).await {
-            Wake::Tick | Wake::CheckNow => {}
-            Wake::Shutdown => return Ok(Ending::Stopped),
+        loop {
+            match signals.wait_until(started + pause, &mut evidence, &mut reload).await {
+                Wake::Tick | Wake::CheckNow => break,
+                Wake::Allowlists if keeper.reload_if_changed().is_some() => break,
+                Wake::Allowlists => log::debug!("the allowlists say what they said"),
+                Wake::Shutdown => return Ok(Ending::Stopped),
+            }
         }
     }
 }
@@ -190,12 +204,13 @@ impl Signals {
         }
     }
 
-    async fn wait_until(&mut self, moment: Instant, evidence: &mut Evidence) -> Wake {
+    async fn wait_until(&mut self, moment: Instant, evidence: &mut Evidence, reload: &mut Reload) -> Wake {
         tokio::select! {
             _ = self.terminate.recv() => Wake::Shutdown,
             _ = self.interrupt.recv() => Wake::Shutdown,
             _ = self.hangup.recv() => Wake::CheckNow,
             () = other_evidence(evidence) => Wake::CheckNow,
+            () = reload.changed() => Wake::Allowlists,
             () = tokio::time::sleep_until(moment.into()) => Wake::Tick,
         }
     }
@@ -232,6 +247,7 @@ mod tests {
             violations_hash: String::new(),
             ruleset_hash: String::new(),
             problems: problem.map(|reason| Problem::new(reason, "")).into_iter().collect(),
+            blocked: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::agent::{self, Listen};
+use crate::app::blocked::DEFAULT_MAP;
 use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
 use crate::app::monitor::{self, Ending};
 use crate::app::scan::Options;
@@ -138,15 +140,15 @@ fn address_or_off(text: &str) -> Result<Listen, String> {
 /// Flags of the older system.
 #[derive(Debug, clap::Args)]
 struct OlderArguments {
-    /// Read the pinned counter of blocked rules (not built yet).
+    /// Count the rules that an eBPF program blocks: its counter is read at each check.
     #[arg(
-        long, value_name = "BOOL", env = "MONITOR_CHECK_MAP", default_value = "false", hide = true,
+        long, value_name = "BOOL", env = "MONITOR_CHECK_MAP", default_value = "false",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
     )]
     check_map: bool,
-    /// Where that counter is pinned (not built yet).
-    #[arg(long, value_name = "FILE", env = "MONITOR_MAP_PATH", hide = true)]
-    map_path: Option<std::path::PathBuf>,
+    /// Where that counter is pinned: an eBPF array whose key 0 holds a number of 64 bits.
+    #[arg(long, value_name = "FILE", env = "MONITOR_MAP_PATH", default_value = DEFAULT_MAP)]
+    map_path: PathBuf,
     /// At the start, add the routes that health probe replies of the cloud's load balancer need.
     #[arg(
         long, value_name = "BOOL", env = "MONITOR_INSTALL_ROUTES_FOR_HEALTH_PROBE_REPLY", default_value = "false",
@@ -155,21 +157,10 @@ struct OlderArguments {
     install_routes_for_health_probe_reply: bool,
 }
 
-impl OlderArguments {
-    fn warn(&self) {
-        for (flag, is_given) in [("--check-map", self.check_map), ("--map-path", self.map_path.is_some())] {
-            if is_given {
-                log::warn!("{flag} does nothing yet in this version; the check itself runs");
-            }
-        }
-    }
-}
-
 /// Runs the agent until a signal, or until the node is compliant if that was asked for.
 pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Result<Exit> {
     logging::start(arguments.log_format, arguments.verbosity);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    arguments.older.warn();
     let format = arguments.log_format;
     let mut last = None;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -206,6 +197,7 @@ fn settings(arguments: &AgentArguments) -> agent::Settings {
                 limit: DEFAULT_LIMIT,
                 cancelled: Arc::new(AtomicBool::new(false)),
             },
+            blocked_map: arguments.older.check_map.then(|| arguments.older.map_path.clone()),
             terminate_on_success: arguments.terminate_on_success,
         },
     }

@@ -1,8 +1,10 @@
 //! This node: processes, files, `/proc`, sockets. Reads only, but for [`routes`]; decides nothing.
 
 pub mod addresses;
+pub mod bpf_map;
 pub mod command;
 pub mod config_dir;
+pub mod directory_watch;
 pub mod nfnetlink;
 pub mod process;
 pub mod routes;

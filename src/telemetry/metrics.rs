@@ -13,8 +13,9 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::domain::author::Author;
 use crate::domain::escape;
-use crate::domain::report::{Report, TableSummary, Verdict};
+use crate::domain::report::{Report, TableSummary, Verdict, Violation};
 use crate::domain::ruleset::{Backend, Family, IPTABLES_TABLES, Reason};
 
 /// Every metric's name begins with this.
@@ -42,12 +43,15 @@ struct Inner {
     rules: IntGaugeVec,
     unexpected: IntGaugeVec,
     problems: IntGaugeVec,
+    attributed: IntGaugeVec,
     check_duration: Histogram,
     dump_duration: GaugeVec,
     patterns: IntGauge,
     broken_patterns: IntGauge,
     last_check: Gauge,
     checks: IntCounter,
+    blocked_rules: IntCounter,
+    blocked_read_errors: IntCounter,
     api_writes: IntCounterVec,
     api_failures: IntCounterVec,
     permission: IntGaugeVec,
@@ -77,6 +81,12 @@ impl Metrics {
                 "What was not read or not understood, as far as it is told one by one.",
                 &["reason"],
             ),
+            attributed: gauges(
+                on,
+                "attributed_rules",
+                "Unexpected rules that are listed, by what is reported of who brought them.",
+                &["how"],
+            ),
             check_duration: registered(
                 on,
                 Histogram::with_opts(
@@ -101,6 +111,17 @@ impl Metrics {
                 Gauge::new("last_check_timestamp_seconds", "When the check that stands ended, in Unix time."),
             ),
             checks: registered(on, IntCounter::new("checks_total", "Checks done.")),
+            blocked_rules: registered(
+                on,
+                IntCounter::new(
+                    "blocked_rules_total",
+                    "Rules that an eBPF program blocked since this process first read its counter.",
+                ),
+            ),
+            blocked_read_errors: registered(
+                on,
+                IntCounter::new("blocked_read_errors_total", "Checks that could not read that counter."),
+            ),
             api_writes: counters(on, "api_writes_total", "Writes to the API server.", &["operation"]),
             api_failures: counters(
                 on,
@@ -126,6 +147,7 @@ impl Metrics {
         }));
         metrics.set_verdict(Verdict::Unknown);
         metrics.set_problems(&BTreeMap::new());
+        metrics.set_attributed(&[]);
         metrics
     }
 
@@ -146,6 +168,12 @@ impl Metrics {
         }
         self.set_problems(&problems);
         self.set_verdict(report.verdict());
+        self.set_attributed(&report.violations);
+        if let Some(blocked) = &report.blocked {
+            let told = metrics.blocked_rules.get();
+            metrics.blocked_rules.inc_by(blocked.count.saturating_sub(told));
+            metrics.blocked_read_errors.inc_by(blocked.error.is_some().into());
+        }
         metrics.last_check.set(unix_seconds(report.checked_at));
         metrics.check_duration.observe(took.as_secs_f64());
         metrics.checks.inc();
@@ -209,10 +237,52 @@ impl Metrics {
         }
     }
 
+    fn set_attributed(&self, violations: &[Violation]) {
+        for how in Attribution::ALL {
+            let count = violations.iter().filter(|violation| Attribution::of(violation) == how).count();
+            self.0.attributed.with_label_values(&[how.as_str()]).set(number(count as u64));
+        }
+    }
+
     fn set_problems(&self, counts: &BTreeMap<Reason, u64>) {
         for reason in Reason::ALL {
             let count = counts.get(&reason).copied().unwrap_or_default();
             self.0.problems.with_label_values(&[reason.as_str()]).set(number(count));
+        }
+    }
+}
+
+/// What is reported of who brought a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attribution {
+    /// A process, with what it ran or who started it.
+    Process,
+    /// The name of a process that had ended.
+    Name,
+    /// Nothing.
+    None,
+}
+
+impl Attribution {
+    const ALL: [Self; 3] = [Self::Process, Self::Name, Self::None];
+
+    fn of(violation: &Violation) -> Self {
+        let authors = violation.provenance.as_ref().map_or(&[][..], |provenance| &provenance.authors);
+        let is_process = |author: &Arc<Author>| {
+            author.executable.is_some() || author.command_line.is_some() || !author.parents.is_empty()
+        };
+        match authors {
+            [] => Self::None,
+            _ if authors.iter().any(is_process) => Self::Process,
+            _ => Self::Name,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Name => "name",
+            Self::None => "none",
         }
     }
 }

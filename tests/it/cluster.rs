@@ -4,7 +4,7 @@
 
 mod day;
 mod dropin;
-mod fake;
+pub mod fake;
 mod faults;
 mod kept;
 mod real;
@@ -49,6 +49,7 @@ fn report(lines: &[&str], problems: &[Reason]) -> Arc<Report> {
         violations_hash: String::new(),
         ruleset_hash: String::new(),
         problems: problems.iter().map(|reason| Problem::new(*reason, "why")).collect(),
+        blocked: None,
     })
 }
 

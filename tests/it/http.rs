@@ -51,7 +51,7 @@ impl Server {
 
     fn publish(&self, report: Report) {
         self.metrics.check_done(&report, Duration::from_millis(70));
-        self.shared.publish(Arc::new(report), b"{\"schema\":\"check.v1\"}\n".to_vec());
+        self.shared.publish(Arc::new(report), samples::busy(), b"{\"schema\":\"check.v1\"}\n".to_vec());
     }
 
     fn connect(&self) -> TcpStream {
@@ -177,6 +177,14 @@ fn a_loop_that_stopped_is_not_healthy_and_not_compliant() {
     let patient = Server::with(samples::good());
     patient.shared.beat();
     assert_eq!((patient.get("/healthz").status, patient.get("/status").status), (200, 200));
+}
+
+#[test]
+fn a_reader_may_make_the_page_stand_still() {
+    let server = Server::with(samples::good());
+    let reloads = |path: &str| server.get(path).body.contains("http-equiv=\"refresh\"");
+    assert!(reloads("/") && reloads("/?other"));
+    assert!(!reloads("/?still"));
 }
 
 #[test]

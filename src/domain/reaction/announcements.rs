@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::blocked;
 use super::note::{self, Detail};
 use super::{EventReason, NodeEvent};
 use crate::domain::report::{Report, Verdict};
@@ -39,6 +40,7 @@ pub struct Announcements {
     told: Vec<Told>,
     /// A Warning was written, and no recovery since.
     is_troubled: bool,
+    blocked: blocked::News,
     buckets: [Bucket; EventReason::ALL.len()],
     replaced: u64,
 }
@@ -58,6 +60,7 @@ impl Announcements {
             wanted: Vec::new(),
             told: Vec::new(),
             is_troubled: false,
+            blocked: blocked::News::default(),
             buckets: EventReason::ALL.map(|_| Bucket { tokens: BURST, since: now }),
             replaced: 0,
         }
@@ -67,6 +70,7 @@ impl Announcements {
     pub fn observe(&mut self, report: &Report, detail: Detail) {
         self.verdict = report.verdict();
         let mut wanted = note::warnings(report, detail);
+        wanted.extend(report.blocked.as_ref().and_then(|blocked| self.blocked.observe(blocked)));
         if self.verdict == Verdict::Compliant && self.is_troubled {
             wanted.push(note::recovery(report));
         }
@@ -113,7 +117,11 @@ impl Announcements {
             self.bucket_mut(event.reason).take(now);
         }
         if event.reason.is_momentary() {
-            self.is_troubled &= event.reason != EventReason::IPTablesRulesCompliant;
+            match event.reason {
+                EventReason::BlockedIPTablesRule => self.blocked.written(),
+                EventReason::IPTablesRulesCompliant => self.is_troubled = false,
+                _ => {}
+            }
             self.wanted.retain(|wanted| wanted != event);
             return;
         }

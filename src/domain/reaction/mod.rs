@@ -2,6 +2,7 @@
 //! Writes nothing and asks for no time; `app::cluster` does.
 
 mod announcements;
+pub mod blocked;
 pub mod contest;
 pub mod freshness;
 pub mod keeper;
@@ -21,6 +22,8 @@ pub enum EventReason {
     IPTablesCheckIncomplete,
     /// Patterns are broken, or there are none.
     InvalidAllowlist,
+    /// An eBPF program kept rules from being set.
+    BlockedIPTablesRule,
     /// A node that was not compliant is.
     IPTablesRulesCompliant,
     /// Somebody else keeps overwriting the label.
@@ -29,10 +32,11 @@ pub enum EventReason {
 
 impl EventReason {
     /// Every reason, in the order in which they are announced.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::UnexpectedIPTablesRules,
         Self::IPTablesCheckIncomplete,
         Self::InvalidAllowlist,
+        Self::BlockedIPTablesRule,
         Self::IPTablesRulesCompliant,
         Self::LabelContested,
     ];
@@ -43,6 +47,7 @@ impl EventReason {
             Self::UnexpectedIPTablesRules => "UnexpectedIPTablesRules",
             Self::IPTablesCheckIncomplete => "IPTablesCheckIncomplete",
             Self::InvalidAllowlist => "InvalidAllowlist",
+            Self::BlockedIPTablesRule => "BlockedIPTablesRule",
             Self::IPTablesRulesCompliant => "IPTablesRulesCompliant",
             Self::LabelContested => "LabelContested",
         }
@@ -58,7 +63,7 @@ impl EventReason {
 
     /// Whether it tells of a moment: such an Event is written once, and not refreshed while nothing changes.
     pub const fn is_momentary(self) -> bool {
-        matches!(self, Self::IPTablesRulesCompliant | Self::LabelContested)
+        matches!(self, Self::BlockedIPTablesRule | Self::IPTablesRulesCompliant | Self::LabelContested)
     }
 
     /// The Event's `action`: what was being done.
