@@ -16,6 +16,7 @@ pub mod nft_json;
 pub mod pairing;
 pub mod pending;
 pub mod profiles;
+pub mod provenance;
 pub mod reaction;
 pub mod report;
 pub mod ruleset;

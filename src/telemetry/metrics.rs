@@ -56,6 +56,8 @@ struct Inner {
     api_failures: IntCounterVec,
     permission: IntGaugeVec,
     label_restores: IntCounterVec,
+    watching: IntGaugeVec,
+    heard: IntCounterVec,
     shed: IntCounterVec,
 }
 
@@ -141,6 +143,13 @@ impl Metrics {
                 "Times that the label was restored after somebody else changed or removed it.",
                 &["object"],
             ),
+            watching: gauges(
+                on,
+                "watching",
+                "1 where changes are heard of as they are made, 0 where only the interval finds them.",
+                &["half"],
+            ),
+            heard: counters(on, "watch_total", "What hearing of changes has come to.", &["what"]),
             shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
             names: Mutex::default(),
             registry,
@@ -209,6 +218,17 @@ impl Metrics {
     /// Counts a label that was restored, by the kind of its object.
     pub fn label_restored(&self, object: &'static str) {
         self.0.label_restores.with_label_values(&[object]).inc();
+    }
+
+    /// Notes whether changes of one half of netfilter are heard of.
+    pub fn watching(&self, half: &'static str, is_on: bool) {
+        self.0.watching.with_label_values(&[half]).set(is_on.into());
+    }
+
+    /// Notes how often something has happened so far while listening for changes.
+    pub fn heard(&self, what: &'static str, count: u64) {
+        let counter = self.0.heard.with_label_values(&[what]);
+        counter.inc_by(count.saturating_sub(counter.get()));
     }
 
     /// Counts something that was left out to stay within a limit.
