@@ -11,6 +11,8 @@ pub const LONGEST: Duration = Duration::from_secs(2);
 pub const LONGEST_PACED: Duration = Duration::from_secs(4);
 /// Checks may take a twentieth of a processor.
 const SHARE: u32 = 20;
+/// They may take half a second of it in advance.
+const AHEAD: Duration = Duration::from_secs(10);
 
 /// Changes that were heard of and not yet looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,21 +40,29 @@ impl Debounce {
     /// When they are to be looked at, unless more is heard of until then.
     pub fn due(&self, pace: Pace) -> Instant {
         let settled = (self.last + QUIET).min(self.first + LONGEST);
-        let paced = pace.not_before.map(|moment| moment.min(self.first + LONGEST_PACED));
+        let paced = pace.not_before().map(|moment| moment.min(self.first + LONGEST_PACED));
         paced.map_or(settled, |paced| paced.max(settled))
     }
 }
 
-/// What the last check leaves for the next: after a dear one, time to rest.
+/// What earlier checks leave for the next: after dear ones, time to rest. One dear check after calm does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
-    not_before: Option<Instant>,
+    /// When all checks so far will have taken no more than their share.
+    even: Option<Instant>,
 }
 
 impl Pace {
-    /// The pace after a check that began then and took so much processor time.
-    pub fn after(started: Instant, spent: Duration) -> Self {
-        Self { not_before: started.checked_add(spent.saturating_mul(SHARE)) }
+    /// The pace after one more check, which began then and took so much processor time.
+    #[must_use]
+    pub fn after(self, started: Instant, spent: Duration) -> Self {
+        let from = self.even.map_or(started, |even| even.max(started));
+        Self { even: from.checked_add(spent.saturating_mul(SHARE)) }
+    }
+
+    /// When the next check may begin.
+    fn not_before(self) -> Option<Instant> {
+        self.even.and_then(|even| even.checked_sub(AHEAD))
     }
 }
 
@@ -65,11 +75,12 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// Milliseconds from the first change to the check, after a check that began so long before the change.
+    /// Milliseconds from the first change to the check, after checks that began so long before it and took so long.
     #[track_caller]
-    fn check(changes: &[u64], last_check: Option<(u64, u64)>, due: u64) {
+    fn check(changes: &[u64], checks: &[(u64, u64)], due: u64) {
         let zero = Instant::now() + Duration::from_secs(3600);
-        let pace = last_check.map(|(ago, spent)| Pace::after(zero - ms(ago), ms(spent))).unwrap_or_default();
+        let pace =
+            checks.iter().fold(Pace::default(), |pace, &(ago, spent)| pace.after(zero - ms(ago), ms(spent)));
         let mut debounce = Debounce::new(zero);
         changes.iter().for_each(|&at| debounce.heard(zero + ms(at)));
         assert_eq!(debounce.due(pace) - zero, ms(due));
@@ -78,28 +89,29 @@ mod tests {
 
     #[test]
     fn waits_for_quiet_but_not_for_ever() {
-        check(&[], None, 200);
-        check(&[50, 150], None, 350);
-        check(&[150, 50], None, 350);
-        check(&[1_900], None, 2_000);
-        check(&[1_000, 9_000], None, 2_000);
+        check(&[], &[], 200);
+        check(&[50, 150], &[], 350);
+        check(&[150, 50], &[], 350);
+        check(&[1_900], &[], 2_000);
+        check(&[1_000, 9_000], &[], 2_000);
     }
 
     #[test]
-    fn the_first_change_after_calm_is_only_debounced() {
-        check(&[], Some((60_000, 1_000)), 200);
-        check(&[], Some((20_000, 1_000)), 200);
+    fn a_change_after_calm_is_only_debounced() {
+        check(&[], &[(60_000, 1_000)], 200);
+        check(&[], &[(100, 500)], 200);
+        check(&[], &[(300, 100), (100, 100)], 200);
     }
 
     #[test]
     fn checks_take_their_share_and_a_change_never_waits_long() {
-        check(&[], Some((100, 20)), 300);
-        check(&[], Some((100, 100)), 1_900);
-        check(&[500], Some((100, 100)), 1_900);
-        check(&[1_900], Some((100, 100)), 2_000);
-        check(&[], Some((0, 1_000)), 4_000);
-        check(&[], Some((3_000, 1_000)), 4_000);
-        check(&[3_999], Some((0, u64::MAX)), 4_000);
-        check(&[60_000], Some((0, 60_000)), 4_000);
+        check(&[], &[(0, 600)], 2_000);
+        check(&[500], &[(0, 600)], 2_000);
+        check(&[1_900], &[(0, 600)], 2_000);
+        check(&[], &[(4_000, 400), (2_000, 300)], 200);
+        check(&[], &[(4_000, 400), (2_000, 400)], 2_000);
+        check(&[], &[(0, 1_000)], 4_000);
+        check(&[3_999], &[(0, u64::MAX)], 4_000);
+        check(&[60_000], &[(0, 60_000)], 4_000);
     }
 }
