@@ -152,6 +152,7 @@ fn a_broken_pattern_at_the_start_is_unknown_and_on_a_reload_changes_nothing() {
     std::fs::write(format!("{}/filter", broken.path()), "^-A INPUT (-s 10\n").unwrap();
     agent.signal(Signal::HUP);
     agent.wait_for("the last good allowlist stays in force");
+    agent.wait_for("all allowed, 1 note");
     let last = agent.stdout();
     let verdicts: Vec<_> = last
         .lines()
