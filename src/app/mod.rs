@@ -8,3 +8,5 @@ pub mod cluster;
 pub mod monitor;
 pub mod reload;
 pub mod scan;
+mod wake;
+pub mod watch;

@@ -13,8 +13,9 @@ use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::agent::{self, Listen};
 use crate::app::blocked::DEFAULT_MAP;
 use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
-use crate::app::monitor::{self, Ending};
+use crate::app::monitor::{self, Checked, Ending};
 use crate::app::scan::Options;
+use crate::app::watch;
 use crate::domain::audit::DEFAULT_LIMIT;
 use crate::domain::reaction::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::report::{Report, Verdict};
@@ -29,6 +30,12 @@ pub(super) struct AgentArguments {
     /// From one check to the next; a bare number is seconds.
     #[arg(long, value_name = "DURATION", env = "MONITOR_INTERVAL", default_value = "300", value_parser = duration)]
     interval: Duration,
+    /// Whether changes are heard of and checked as they are made; the interval stays.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_WATCH", default_value = "true",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    watch: bool,
     /// Exit 0 after the first compliant check.
     #[arg(
         long, value_name = "BOOL", env = "MONITOR_TERMINATE_ON_SUCCESS", default_value = "false",
@@ -73,6 +80,12 @@ struct ClusterArguments {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
     )]
     report_only: bool,
+    /// When a signal ends the agent, let the label say unknown: nobody keeps it then.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_UNKNOWN_ON_EXIT", default_value = "false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    unknown_on_exit: bool,
     /// Write Events about the Node.
     #[arg(
         long, value_name = "BOOL", env = "MONITOR_EVENTS", default_value = "false",
@@ -95,6 +108,7 @@ impl ClusterArguments {
             labels: self.label.clone(),
             label_target: self.label_target,
             report_only: self.report_only,
+            unknown_on_exit: self.unknown_on_exit,
             events: self.events,
             events_detail: self.events_detail,
             netns_check: self.netns_check,
@@ -157,8 +171,11 @@ pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Re
     let format = arguments.log_format;
     let mut last = None;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending =
-        runtime.block_on(agent::run(settings(arguments), |report| tell(report, format, &mut last), to_json));
+    let ending = runtime.block_on(agent::run(
+        settings(arguments),
+        |checked| tell(checked, format, &mut last),
+        to_json,
+    ));
     // a thread that still reads the node ends with the process; its programs were killed
     runtime.shutdown_timeout(Duration::from_millis(500));
     match ending? {
@@ -184,6 +201,7 @@ fn settings(arguments: &AgentArguments) -> agent::Settings {
             node,
             sources: arguments.allowlists.sources(),
             interval: arguments.interval,
+            watch: watch_settings(arguments.watch && !arguments.terminate_on_success),
             scan: Options {
                 dump_timeout: arguments.read.dump_timeout,
                 nftables: arguments.read.nftables,
@@ -194,6 +212,11 @@ fn settings(arguments: &AgentArguments) -> agent::Settings {
             terminate_on_success: arguments.terminate_on_success,
         },
     }
+}
+
+/// How changes are heard of; without a path to this program the legacy tables could not be looked into.
+pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::Settings> {
+    is_wanted.then(std::env::current_exe)?.map(watch::Settings::new).ok()
 }
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9191);
@@ -210,10 +233,14 @@ fn to_json(report: &Report) -> Vec<u8> {
 /// What was told last; only news is told in full.
 type Told = (Verdict, String, usize);
 
-fn tell(report: &Report, format: LogFormat, last: &mut Option<Told>) {
+fn tell(checked: &Checked, format: LogFormat, last: &mut Option<Told>) {
+    let report = &checked.report;
     let told = (report.verdict(), report.violations_hash.clone(), report.problems.len());
     let is_news = last.as_ref() != Some(&told);
-    log::info!(
+    // under steady churn there is a check every few seconds
+    let level = if is_news || checked.is_full { log::Level::Info } else { log::Level::Debug };
+    log::log!(
+        level,
         verdict = report.verdict().as_str(),
         unexpected = report.violation_count,
         problems = report.problems.len(),

@@ -6,5 +6,7 @@ pub mod command;
 pub mod config_dir;
 pub mod directory_watch;
 pub mod nfnetlink;
+pub mod process;
 pub mod routes;
 pub mod xtables;
+pub mod xtables_lock;

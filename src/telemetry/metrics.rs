@@ -54,6 +54,10 @@ struct Inner {
     blocked_read_errors: IntCounter,
     api_writes: IntCounterVec,
     api_failures: IntCounterVec,
+    permission: IntGaugeVec,
+    label_restores: IntCounterVec,
+    watching: IntGaugeVec,
+    heard: IntCounterVec,
     shed: IntCounterVec,
 }
 
@@ -127,6 +131,25 @@ impl Metrics {
                 "Calls to the API server that failed.",
                 &["operation", "reason"],
             ),
+            permission: gauges(
+                on,
+                "permission",
+                "1 for what RBAC grants of what this agent needs, 0 for what it does not.",
+                &["verb", "resource"],
+            ),
+            label_restores: counters(
+                on,
+                "label_restores_total",
+                "Times that the label was restored after somebody else changed or removed it.",
+                &["object"],
+            ),
+            watching: gauges(
+                on,
+                "watching",
+                "1 where changes are heard of as they are made, 0 where only the interval finds them.",
+                &["half"],
+            ),
+            heard: counters(on, "watch_total", "What hearing of changes has come to.", &["what"]),
             shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
             names: Mutex::default(),
             registry,
@@ -185,6 +208,27 @@ impl Metrics {
     /// Counts a call to the API server that failed.
     pub fn api_failure(&self, operation: &'static str, reason: &'static str) {
         self.0.api_failures.with_label_values(&[operation, reason]).inc();
+    }
+
+    /// Notes whether RBAC grants something that is needed.
+    pub fn permission(&self, verb: &'static str, resource: &'static str, is_granted: bool) {
+        self.0.permission.with_label_values(&[verb, resource]).set(is_granted.into());
+    }
+
+    /// Counts a label that was restored, by the kind of its object.
+    pub fn label_restored(&self, object: &'static str) {
+        self.0.label_restores.with_label_values(&[object]).inc();
+    }
+
+    /// Notes whether changes of one half of netfilter are heard of.
+    pub fn watching(&self, half: &'static str, is_on: bool) {
+        self.0.watching.with_label_values(&[half]).set(is_on.into());
+    }
+
+    /// Notes how often something has happened so far while listening for changes.
+    pub fn heard(&self, what: &'static str, count: u64) {
+        let counter = self.0.heard.with_label_values(&[what]);
+        counter.inc_by(count.saturating_sub(counter.get()));
     }
 
     /// Counts something that was left out to stay within a limit.

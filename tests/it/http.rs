@@ -300,6 +300,8 @@ fn promtool_accepts_the_metrics() {
         server.metrics.dump_took("iptables-nft-save", Duration::from_millis(31));
         server.metrics.api_write("label");
         server.metrics.api_failure("event", "forbidden");
+        server.metrics.permission("watch", "nodes", false);
+        server.metrics.label_restored("node");
         server.metrics.shed("event");
         let page = server.get("/metrics").body;
         assert_eq!(promtool(&page), Ok(()), "{page}");
@@ -315,6 +317,8 @@ fn the_documentation_lists_every_metric() {
     let server = Server::with(samples::bad());
     server.metrics.api_write("label");
     server.metrics.api_failure("event", "forbidden");
+    server.metrics.permission("watch", "nodes", false);
+    server.metrics.label_restored("node");
     server.metrics.shed("event");
     server.metrics.dump_took("nft", Duration::ZERO);
     let page = server.get("/metrics").body;

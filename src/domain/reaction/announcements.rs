@@ -74,6 +74,9 @@ impl Announcements {
         if self.verdict == Verdict::Compliant && self.is_troubled {
             wanted.push(note::recovery(report));
         }
+        // no report takes back what others tell
+        let told = self.wanted.iter().filter(|event| event.reason == EventReason::LabelContested);
+        wanted.extend(told.cloned());
         let untold =
             self.wanted.iter().filter(|event| !self.is_told(event) && !wanted.contains(event)).count();
         self.replaced += untold as u64;
@@ -82,6 +85,14 @@ impl Announcements {
             told.seen = told.seen.saturating_add(1);
         }
         self.wanted = wanted;
+    }
+
+    /// Takes what is to be told once, whatever reports say; an earlier one of its reason is forgotten.
+    pub fn tell(&mut self, event: NodeEvent) {
+        let before = self.wanted.len();
+        self.wanted.retain(|wanted| wanted.reason != event.reason);
+        self.replaced += (before - self.wanted.len()) as u64;
+        self.wanted.push(event);
     }
 
     /// What is to be written now; the same answer until [`Announcements::written`] or a new report.
@@ -105,10 +116,11 @@ impl Announcements {
         if let Action::Create(event) = action {
             self.bucket_mut(event.reason).take(now);
         }
-        if matches!(event.reason, EventReason::IPTablesRulesCompliant | EventReason::BlockedIPTablesRule) {
+        if event.reason.is_momentary() {
             match event.reason {
                 EventReason::BlockedIPTablesRule => self.blocked.written(),
-                _ => self.is_troubled = false,
+                EventReason::IPTablesRulesCompliant => self.is_troubled = false,
+                _ => {}
             }
             self.wanted.retain(|wanted| wanted != event);
             return;

@@ -3,6 +3,9 @@
 
 mod announcements;
 pub mod blocked;
+pub mod contest;
+pub mod freshness;
+pub mod keeper;
 pub mod label;
 pub mod note;
 #[cfg(test)]
@@ -23,16 +26,19 @@ pub enum EventReason {
     BlockedIPTablesRule,
     /// A node that was not compliant is.
     IPTablesRulesCompliant,
+    /// Somebody else keeps overwriting the label.
+    LabelContested,
 }
 
 impl EventReason {
     /// Every reason, in the order in which they are announced.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::UnexpectedIPTablesRules,
         Self::IPTablesCheckIncomplete,
         Self::InvalidAllowlist,
         Self::BlockedIPTablesRule,
         Self::IPTablesRulesCompliant,
+        Self::LabelContested,
     ];
 
     /// The Event's `reason`.
@@ -43,6 +49,7 @@ impl EventReason {
             Self::InvalidAllowlist => "InvalidAllowlist",
             Self::BlockedIPTablesRule => "BlockedIPTablesRule",
             Self::IPTablesRulesCompliant => "IPTablesRulesCompliant",
+            Self::LabelContested => "LabelContested",
         }
     }
 
@@ -54,10 +61,16 @@ impl EventReason {
         }
     }
 
+    /// Whether it tells of a moment: such an Event is written once, and not refreshed while nothing changes.
+    pub const fn is_momentary(self) -> bool {
+        matches!(self, Self::BlockedIPTablesRule | Self::IPTablesRulesCompliant | Self::LabelContested)
+    }
+
     /// The Event's `action`: what was being done.
     pub const fn action(self) -> &'static str {
         match self {
             Self::InvalidAllowlist => "ReadAllowlist",
+            Self::LabelContested => "RestoreLabel",
             _ => "CheckIPTablesRules",
         }
     }

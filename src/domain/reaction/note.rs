@@ -59,6 +59,17 @@ pub fn recovery(report: &Report) -> NodeEvent {
     NodeEvent::new(EventReason::IPTablesRulesCompliant, note)
 }
 
+/// The Event that somebody else keeps overwriting labels of an object. All are names that the API server takes.
+pub fn contested(kind: &str, name: &str, keys: &[String]) -> NodeEvent {
+    let note = format!(
+        "Something else keeps overwriting the labels of {kind} {name}: {} had to be restored more than {} times within a \
+         minute. Until that ends it is restored less often, and does not tell the verdict in between",
+        keys.join(", "),
+        super::contest::PATIENCE
+    );
+    NodeEvent::new(EventReason::LabelContested, cut(&escape::line(note.as_bytes()).text, NOTE_BYTES))
+}
+
 const fn is_about_allowlists(reason: Reason) -> bool {
     matches!(reason, Reason::InvalidAllowlist | Reason::BrokenPattern | Reason::NoAllowlist)
 }

@@ -15,7 +15,7 @@ use crate::domain::escape;
 use crate::domain::report::{Evidence, Report, Violation};
 use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
 
-fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {
+pub(super) fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {
     let violation = |line: &&str| Violation {
         backend: Backend::IptablesNft,
         family: Family::Ip,
@@ -179,7 +179,7 @@ proptest! {
     clippy::disallowed_methods,
     reason = "an Instant cannot be made in another way; which one does not matter"
 )]
-fn start() -> Instant {
+pub(super) fn start() -> Instant {
     Instant::now()
 }
 
@@ -312,6 +312,23 @@ fn one_reason_that_changes_all_the_time_does_not_silence_another() {
     assert_eq!(simulation.announcements.replaced(), 94);
     simulation.check(&report(&["x"], &[]));
     assert_eq!(simulation.reasons().last(), Some(&EventReason::UnexpectedIPTablesRules));
+}
+
+#[test]
+fn a_contested_label_is_told_once_whatever_reports_say() {
+    let mut simulation = Simulation::new();
+    let contested = note::contested("CiliumNode", "n", &["k".to_owned()]);
+    simulation.announcements.tell(note::contested("Node", "n", &["k".to_owned()]));
+    simulation.announcements.tell(contested.clone());
+    assert_eq!(simulation.announcements.replaced(), 1);
+    for _ in 0..CHECKS_A_DAY {
+        simulation.check(&report(&[], &[]));
+        simulation.pass(INTERVAL);
+    }
+    assert_eq!(simulation.created, [contested], "and there is nothing to recover from");
+    assert!(simulation.refreshed.is_empty());
+    let long = note::contested("CiliumNode", &"n".repeat(253), &vec!["k".repeat(300); 20]);
+    assert!(long.note.len() <= NOTE_BYTES);
 }
 
 #[test]

@@ -197,11 +197,16 @@ fn what_others_count_is_counted() {
     clone.api_write("label");
     clone.api_write("label");
     clone.api_failure("event", "forbidden");
+    clone.permission("watch", "nodes", true);
+    clone.permission("watch", "nodes", false);
+    clone.label_restored("node");
     clone.shed("event");
     clone.allowlist(12, 1);
     clone.dump_took("nft", Duration::from_millis(250));
     check(&metrics, r#"api_writes_total{operation="label"}"#, Some(2.0));
     check(&metrics, r#"api_failures_total{operation="event",reason="forbidden"}"#, Some(1.0));
+    check(&metrics, r#"permission{resource="nodes",verb="watch"}"#, Some(0.0));
+    check(&metrics, r#"label_restores_total{object="node"}"#, Some(1.0));
     check(&metrics, r#"shed_total{what="event"}"#, Some(1.0));
     check(&metrics, "patterns", Some(12.0));
     check(&metrics, "broken_patterns", Some(1.0));
