@@ -57,11 +57,13 @@ impl Reload {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(directories: Vec<PathBuf>) -> Self {
-        let source = match told(&directories) {
-            Ok(watch) => Source::Told(watch),
-            Err(error) => compared(&directories, &error),
-        };
-        Self { directories, source, pending: None }
+        match told(&directories) {
+            Ok(watch) => Self { directories, source: Source::Told(watch), pending: None },
+            Err(error) => {
+                complain(&error);
+                Self::comparing(directories)
+            }
+        }
     }
 
     /// Without the help of the kernel: compares times and sizes.
@@ -105,7 +107,8 @@ impl Reload {
             }
         };
         taken.unwrap_or_else(|error| {
-            self.source = compared(&self.directories, &error);
+            complain(&error);
+            self.source = Source::Compared(Stamp::of(&self.directories));
             true
         })
     }
@@ -127,7 +130,6 @@ async fn take(watch: &mut AsyncFd<DirectoryWatch>) -> Result<bool, WatchError> {
     Ok(is_changed)
 }
 
-fn compared(directories: &[PathBuf], error: &WatchError) -> Source {
+fn complain(error: &WatchError) {
     log::warn!("changes of the allowlists are looked for every second: {}", chain_of(error));
-    Source::Compared(Stamp::of(directories))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use iptables_monitor::app::blocked::DEFAULT_MAP;
 use iptables_monitor::host::bpf_map::{CounterError, read_counter};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -146,8 +147,12 @@ impl<'a> Agent<'a> {
         });
         std::fs::write(config.path(), text.to_string()).unwrap();
         let printed = tempfile::NamedTempFile::new().unwrap();
-        let (out, err) = (printed.reopen().unwrap(), printed.reopen().unwrap());
-        let mut command = maps.command(MONITOR);
+        // one description: each stream writes where the other ended
+        let out = printed.reopen().unwrap();
+        let err = out.try_clone().unwrap();
+        // with root's name and the capabilities of the DaemonSet
+        let mut command = maps.command("setpriv");
+        command.args(["--bounding-set=-all,+net_admin,+net_raw", "--inh-caps=-all", "--", MONITOR]);
         command.args(["-checkMap=true", "-mapPath", &maps.pin("counter"), "-events=true", "--sink", "kube"]);
         command.args(["--profile", "base", "--interval", "200ms", "--netns-check", "off"]);
         command.env("NODE_NAME", "n").env("KUBECONFIG", config.path());
@@ -256,6 +261,19 @@ fn each_increase_is_one_event_and_nothing_else_is() {
     let told_before = told(&api);
     let agent = Agent::start(&maps, &api);
     assert_eq!((told(&api), agent.metric("blocked_rules_total")), (told_before, 0));
+}
+
+#[test]
+fn the_documented_mount_is_where_the_agent_looks() {
+    let text = include_str!("../../config-samples/README.md");
+    let (_, rest) = text.rsplit_once("```yaml\n").unwrap();
+    let (patch, _) = rest.split_once("```").unwrap();
+    let patch: serde_json::Value = serde_saphyr::from_str(patch).unwrap();
+    let pod = &patch["spec"]["template"]["spec"];
+    let (mount, volume) = (&pod["containers"][0]["volumeMounts"][0], &pod["volumes"][0]);
+    assert_eq!(mount["name"], volume["name"]);
+    let directory = Path::new(DEFAULT_MAP).parent().and_then(Path::to_str);
+    assert_eq!(mount["mountPath"].as_str(), directory);
 }
 
 #[test]

@@ -362,16 +362,18 @@ struct Agent {
 impl Agent {
     fn start(mut command: std::process::Command) -> Self {
         let printed = tempfile::NamedTempFile::new().unwrap();
-        let (out, err) = (printed.reopen().unwrap(), printed.reopen().unwrap());
+        // one description: each stream writes where the other ended
+        let out = printed.reopen().unwrap();
+        let err = out.try_clone().unwrap();
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap();
         Self { child, printed }
     }
 
     #[track_caller]
     fn wait_for(&self, text: &str, limit: Duration) {
-        wait_until(&format!("the agent prints {text:?}"), limit, || {
-            fs::read_to_string(self.printed.path()).unwrap().contains(text)
-        });
+        let printed = || fs::read_to_string(self.printed.path()).unwrap();
+        let what = format!("the agent prints {text:?} after\n{}", printed());
+        wait_until(&what, limit, || printed().contains(text));
     }
 }
 

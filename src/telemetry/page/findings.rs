@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use super::super::html::Html;
-use super::line;
+use super::{line, moment};
 use crate::domain::author::Author;
 use crate::domain::escape;
 use crate::domain::report::{Report, TableSummary, Violation};
 use crate::domain::ruleset::Problem;
-use crate::domain::wording::{allowlist_file, author, command_line, counted, entry_name, grouped, since};
+use crate::domain::wording::{allowlist_file, author, command_line, counted, entry_name, grouped};
 
 /// Violations that are shown; `/status` has more.
 const MAX_VIOLATIONS: usize = 100;
@@ -49,8 +49,9 @@ fn card(page: &mut Html, violation: &Violation, is_open: bool) {
         bytes(page, "misprint", printed_as);
     }
     if let Some(provenance) = &violation.provenance {
-        page.raw("<p class=\"label\">");
-        line(page, &since(provenance));
+        page.raw("<p class=\"label\">since ");
+        moment(page, provenance.first_seen);
+        page.raw(if provenance.is_older { " or longer: it was there at the first look" } else { "" });
         page.raw("</p>\n");
         authors(page, &provenance.authors);
     }

@@ -166,7 +166,7 @@ fn the_page_says_what_was_found() {
         "0.2.0 (commit abc)",
         "nftables inet, 4,000 set elements",
         "3 rules were blocked since 20",
-        "<p class=\"label\">since 20",
+        "<p class=\"label\">since <time datetime=\"20",
         "reported process ip6tables (pid 40871, /usr/sbin/xtables-nft-multi), started by bash (40112), sshd (40098), \
          systemd (1): <code>ip6tables -I INPUT -s fd00::/8 -p tcp --dport 22 -j ACCEPT</code>",
     ] {
