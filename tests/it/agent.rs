@@ -152,6 +152,9 @@ fn a_broken_pattern_at_the_start_is_unknown_and_on_a_reload_changes_nothing() {
     std::fs::write(format!("{}/filter", broken.path()), "^-A INPUT (-s 10\n").unwrap();
     agent.signal(Signal::HUP);
     agent.wait_for("the last good allowlist stays in force");
+    wait_until("the third verdict is told", Duration::from_secs(20), || {
+        agent.stdout().lines().filter(|line| line.starts_with("COMPLIANT")).count() == 2
+    });
     let last = agent.stdout();
     let verdicts: Vec<_> = last
         .lines()
