@@ -163,12 +163,14 @@ impl Shadow {
             return None;
         }
         let mut difference = Difference::default();
+        let mut known = 0;
         for &chain in chains {
             let held = self.tables.get(&chain.table)?.chains.get(&chain.name);
             let shape = check_chain(chain.family, &chain.table, chain);
             if matches!(shape, ChainShape::Foreign(_)) {
                 return None;
             }
+            known += usize::from(held.is_some());
             let is_same = held.is_some_and(|held| {
                 held.handle == chain.handle && held.shape == shape && held.uses == chain.uses
             });
@@ -176,7 +178,9 @@ impl Shadow {
                 difference.changed.push(chain);
             }
         }
-        difference.gone = self.gone(chains)?;
+        if known != self.held().count() {
+            difference.gone = self.gone(chains)?;
+        }
         (!self.is_renamed(&difference.changed)).then_some(difference)
     }
 

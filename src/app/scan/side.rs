@@ -135,3 +135,123 @@ impl Side {
         self.owes_everything = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::scan::Options;
+    use crate::domain::allowlist::Allowlist;
+    use crate::domain::audit::{InForce, Ipv6};
+    use crate::domain::change::RuleChange;
+    use crate::domain::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
+
+    /// Stands for the node: one table for each part that is wanted, whose name says what happens to it.
+    fn read(_: &Context<'_>, wanted: &Wanted<'_>, attempt: &mut Attempt<'_>) {
+        if let Some(kept) = wanted.kept {
+            kept.iter().for_each(|(key, unit)| attempt.keep(key.clone(), Arc::clone(unit)));
+        }
+        for part in wanted.parts {
+            let Part::NftChain { family, table, chain } = part else { continue };
+            let chain = String::from_utf8_lossy(chain);
+            attempt.is_torn |= chain.starts_with("torn");
+            let draft = attempt.draft(Key::Native(*family, table.clone()));
+            if chain.starts_with("failed") {
+                draft.audit.problem(Problem::new(Reason::DumpFailed, "as asked"));
+            }
+            let entry = Entry {
+                kind: Kind::Rule,
+                table: &String::from_utf8_lossy(table),
+                chain: Some("c"),
+                position: None,
+                line: chain.as_bytes(),
+            };
+            draft.audit.count(Backend::Nftables, *family, &entry);
+        }
+    }
+
+    struct Test {
+        side: Side,
+        book: Rulebook,
+    }
+
+    impl Test {
+        fn new() -> Self {
+            let in_force = InForce { patterns: Arc::new(Allowlist::parse(&[])), is_missing: false };
+            let book = Rulebook { ipv4: in_force, ipv6: Ipv6::Unchecked, problems: Vec::new() };
+            let mut test = Self { side: Side::new(read, Key::Inventory), book };
+            test.check(&Scope::Everything);
+            test
+        }
+
+        /// The changes that a check tells, and whether it was torn.
+        fn check(&mut self, scope: &Scope) -> (Vec<RuleChange>, bool) {
+            let options = Options {
+                dump_timeout: std::time::Duration::from_secs(60),
+                nftables: true,
+                limit: 9,
+                cancelled: Arc::default(),
+            };
+            let context = Context { options: &options, program: None };
+            self.side.owe(scope, |_| true);
+            let found = self.side.read(&context, &self.book, &TextBudget::new(999));
+            let mut told = Told::default();
+            self.side.settle(&found, &mut told);
+            (told.finish().0, found.is_torn)
+        }
+
+        fn owed(&self) -> usize {
+            self.side.owed.len()
+        }
+    }
+
+    fn chain(table: &str, chain: &str) -> Scope {
+        let part = Part::NftChain { family: Family::Ip, table: table.into(), chain: chain.into() };
+        Scope::Parts([(part, Vec::new())].into())
+    }
+
+    fn nothing() -> Scope {
+        Scope::Parts(BTreeMap::new())
+    }
+
+    #[test]
+    fn what_was_read_well_is_owed_no_longer() {
+        let mut test = Test::new();
+        assert_eq!(test.check(&chain("t", "a")).0.len(), 1);
+        assert_eq!((test.owed(), test.check(&nothing()).0.len()), (0, 0));
+        assert_eq!(test.check(&chain("t", "b")).0.len(), 2, "one line for another");
+    }
+
+    #[test]
+    fn what_was_torn_stays_owed_and_is_not_kept() {
+        let mut test = Test::new();
+        test.check(&chain("t", "a"));
+        let (changes, is_torn) = test.check(&chain("t", "torn"));
+        assert!(is_torn && changes.is_empty());
+        assert_eq!(test.owed(), 1);
+        assert!(test.check(&nothing()).1, "read again unasked");
+        let kept = test.side.kept.as_ref().unwrap();
+        assert!(kept.values().all(|unit| unit.reading.problems.reasons().next().is_none()));
+    }
+
+    #[test]
+    fn a_unit_that_failed_is_read_again_and_its_changes_are_told_later() {
+        let mut test = Test::new();
+        test.check(&chain("t", "a"));
+        assert_eq!(test.check(&chain("t", "failed")).0, []);
+        assert!(test.side.failed.contains(&Key::Native(Family::Ip, b"t".to_vec())));
+        let changes = test.check(&chain("t", "b")).0;
+        assert_eq!(changes.len(), 2, "against what was read well last: {changes:?}");
+        assert!(test.side.failed.is_empty());
+        test.check(&chain("new", "failed"));
+        assert_eq!(test.check(&chain("new", "a")).0, [], "nobody knows what was there before");
+    }
+
+    #[test]
+    fn too_many_parts_are_everything() {
+        let mut test = Test::new();
+        for number in 0..=PARTS_OWED {
+            test.side.owe(&chain("t", &number.to_string()), |_| true);
+        }
+        assert!(test.side.owes_everything && test.side.owed.is_empty());
+    }
+}

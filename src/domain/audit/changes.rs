@@ -1,6 +1,7 @@
 //! What one reading has that an earlier one of the same part has not, line by line.
 //! Does not ask whether a change is good.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -60,13 +61,28 @@ pub fn compare(before: &Reading, after: &Reading, authors: &Authors, told: &mut 
         if std::ptr::eq(before, after) {
             continue;
         }
-        let gone = before.iter().filter(|(slot, _)| !after.contains_key(*slot));
-        gone.for_each(|(slot, record)| compare_slot(key, slot, (Some(record), None), authors, told));
-        for (slot, record) in after {
-            let former = before.get(slot);
-            if former.is_none_or(|former| !Arc::ptr_eq(former, record) && former.hash() != record.hash()) {
-                compare_slot(key, slot, (former.map(|former| &**former), Some(record)), authors, told);
-            }
+        compare_table(key, before, after, authors, told);
+    }
+}
+
+/// Walks both tables, which are sorted alike, side by side.
+fn compare_table(key: &TableKey, before: &Table, after: &Table, authors: &Authors, told: &mut Told) {
+    let (mut former, mut later) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let order = match (former.peek(), later.peek()) {
+            (None, None) => return,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((one, _)), Some((other, _))) if Arc::ptr_eq(one, other) => Ordering::Equal,
+            (Some((one, _)), Some((other, _))) => one.cmp(other),
+        };
+        let one = if order.is_le() { former.next() } else { None };
+        let other = if order.is_ge() { later.next() } else { None };
+        let (one_record, other_record) = (one.map(|(_, record)| record), other.map(|(_, record)| record));
+        let is_same = one_record.zip(other_record).is_some_and(|(one, other)| one.hash() == other.hash());
+        if let Some((slot, _)) = one.or(other).filter(|_| !is_same) {
+            let records = (one_record.map(|record| &**record), other_record.map(|record| &**record));
+            compare_slot(key, slot, records, authors, told);
         }
     }
 }
@@ -192,10 +208,10 @@ mod tests {
         let changes = told(&before, &after, &parts);
         assert_eq!(
             shown(&changes),
-            [(What::Removed, "B", "3"), (What::Moved, "A", "2"), (What::Added, "C", "4")]
+            [(What::Moved, "A", "2"), (What::Removed, "B", "3"), (What::Added, "C", "4")]
         );
         let authors: Vec<_> = changes.iter().map(|change| change.authors.len()).collect();
-        assert_eq!(authors, [0, 1, 0]);
+        assert_eq!(authors, [1, 0, 0]);
         assert_eq!(told(&before, &before.clone(), &parts), []);
     }
 

@@ -1,6 +1,9 @@
 //! After every change, what was read bit by bit is what a whole read finds.
 
-use super::{Node, printed};
+use std::time::Duration;
+
+use super::{Node, parts, printed};
+use crate::support::wait_until;
 
 /// Every table and chain that the steps below use, so that no step makes a table by the way, and so many rules that it
 /// pays to print several chains alone.
@@ -161,6 +164,26 @@ fn a_chain_that_nobody_named_is_read_when_the_kernel_shows_it() {
     let mut node = Node::new(BASE);
     node.step("iptables-nft -N Y; iptables-nft -A Y -j DROP; iptables-nft -A B -j DROP", &["ip filter A"]);
     node.step("iptables-nft -P OUTPUT DROP; iptables-nft -F Y; iptables-nft -X Y", &["ip filter A"]);
+}
+
+#[test]
+fn what_was_torn_is_read_again_unasked() {
+    let mut node = Node::new(BASE);
+    let directory = tempfile::tempdir().unwrap();
+    let stop = directory.path().join("stop");
+    let script = format!("until test -e {}; do iptables-nft -A A -j DROP; done", stop.display());
+    let mut writer = node.netns.command("bash").args(["-c", &script]).spawn().unwrap();
+    wait_until("a read is torn", Duration::from_secs(60), || {
+        let scan = node.check(&parts(&["ip filter A"]));
+        if scan.is_torn {
+            assert_eq!(scan.changes, [], "they are told when they are certain");
+        }
+        scan.is_torn
+    });
+    std::fs::write(stop, "").unwrap();
+    assert!(writer.wait().unwrap().success());
+    let scan = node.step("true", &[]);
+    assert!(!scan.changes.is_empty());
 }
 
 #[test]
