@@ -10,6 +10,7 @@ pub mod change;
 pub mod drops;
 pub mod escape;
 pub mod go_regex;
+pub mod history;
 pub mod iptables_save;
 pub mod nft_json;
 pub mod pairing;
