@@ -4,5 +4,6 @@
 pub mod agent;
 pub mod allowlists;
 pub mod cluster;
+pub mod history;
 pub mod monitor;
 pub mod scan;
