@@ -19,4 +19,5 @@ pub mod reaction;
 pub mod report;
 pub mod ruleset;
 pub mod shapes;
+pub mod typed_rule;
 pub mod wording;

@@ -21,14 +21,19 @@ pub fn table_name(backend: Backend, family: Family, table: &str) -> String {
 
 /// What a violation is in its table, in words: "chain INPUT, rule 3"; none for the table itself.
 pub fn entry_name(violation: &Violation) -> Option<String> {
-    let chain = escape::name(violation.chain.as_deref()?);
-    let position = violation.position.map(|number| format!(", rule {number}")).unwrap_or_default();
-    Some(match violation.kind {
+    entry(violation.kind, violation.chain.as_deref(), violation.position)
+}
+
+/// What a line is in its table, in words: "chain INPUT, rule 3"; none for the table itself.
+pub fn entry(kind: Kind, chain: Option<&str>, position: Option<u32>) -> Option<String> {
+    let chain = escape::name(chain?);
+    let position = position.map(|number| format!(", rule {number}")).unwrap_or_default();
+    Some(match kind {
         Kind::Rule => format!("chain {chain}{position}"),
         Kind::Policy => format!("policy of chain {chain}"),
         Kind::Element => format!("element of {chain}"),
         Kind::Chain | Kind::Table | Kind::Set | Kind::Map | Kind::Flowtable | Kind::Object => {
-            format!("{} {chain}", violation.kind.as_str())
+            format!("{} {chain}", kind.as_str())
         }
     })
 }
