@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses, prove_netns};
+use super::history::Journal;
 use super::monitor::{self, Checked, Ending};
 use super::scan::dump::chain_of;
+use crate::domain::change::ChangeSet;
 use crate::domain::report::Report;
 use crate::host::routes;
 use crate::k8s::client::{ApiServer, ConnectError, Counters};
@@ -39,6 +42,10 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// Version and commit, for metrics and the page.
     pub build: (String, String),
+    /// The directory of the journal; none for no journal.
+    pub state_dir: Option<PathBuf>,
+    /// The most the journal may take on the disk, in bytes.
+    pub state_limit_bytes: u64,
     /// Whether routes for health probe replies are added at the start.
     pub installs_routes: bool,
 }
@@ -115,11 +122,21 @@ pub async fn run(
         true => Some(seek_evidence(&settings.cluster.node, connection.api.clone()).await),
         false => None,
     };
+    let journal = Journal::open(settings.state_dir, settings.state_limit_bytes);
+    let mut before = None;
     let outcome = |checked: &Checked| {
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
         checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));
         let report = Arc::new(checked.report.clone());
+        let (at, after) = (report.checked_at, report.verdict());
+        journal.record(&ChangeSet {
+            at,
+            before: before.replace(after),
+            after,
+            changes: Vec::new(),
+            untold: 0,
+        });
         shared.publish(Arc::clone(&report), to_json(&report));
         tell(&report);
         reports.send_replace(Some(report));
@@ -129,6 +146,7 @@ pub async fn run(
     if let Some(told) = told {
         let _ = tokio::time::timeout(FAREWELL, told).await;
     }
+    journal.close(FAREWELL);
     ending.map_err(AgentError::Check)
 }
 

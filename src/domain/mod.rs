@@ -20,4 +20,5 @@ pub mod report;
 pub mod ruleset;
 pub mod shapes;
 pub mod typed_rule;
+pub mod why;
 pub mod wording;

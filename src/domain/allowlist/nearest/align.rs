@@ -1,17 +1,20 @@
 //! The fewest bytes of a line that would have to be other ones for a pattern to match it.
 //! A search through the pattern's automaton for a person who waits, not for judging: there is an exact answer for that.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use regex_automata::nfa::thompson::{NFA, State};
 use regex_automata::util::primitives::StateID;
 
+/// What a byte costs that is too much, missing or another one; and what it costs where bytes that are too much begin
+/// inside a word: rules differ by whole words.
+const EDIT: u16 = 4;
+const SPLIT: u16 = 16;
 /// Beyond so many bytes a pattern is not near.
-const MAX_EDITS: u8 = 60;
-/// States times places of the largest search, which takes seven bytes for each.
-const MAX_NODES: usize = 4 << 20;
-/// A class of at least so many bytes says little about the line.
-const WIDE: u8 = 40;
+const MAX_COST: u16 = 50 * EDIT;
+/// Twice states times places of the largest search, which takes six bytes for each.
+const MAX_NODES: usize = 8 << 20;
 /// Not reached, or reached without a step before.
 const NONE: u32 = u32::MAX;
 
@@ -34,128 +37,147 @@ impl Step {
         }
     }
 
-    /// Whether pattern and line agree on this byte because the pattern means it, not because it takes any.
+    /// Whether pattern and line agree on this byte because the pattern has just this one, not because it takes many.
     pub(super) fn is_meant(&self) -> bool {
-        !self.is_edit() && self.expected.is_some_and(|(from, to)| to - from < WIDE)
+        !self.is_edit() && self.expected.is_some_and(|(from, to)| from == to)
     }
 }
 
 /// The steps of the best alignment; none if it is beyond the limits.
 pub(super) fn align(nfa: &NFA, line: &[u8]) -> Option<Vec<Step>> {
     let states = nfa.states().len();
-    let nodes = states.checked_mul(line.len() + 1).filter(|nodes| *nodes <= MAX_NODES)?;
+    let nodes = states.checked_mul(line.len() + 1)?.checked_mul(2).filter(|nodes| *nodes <= MAX_NODES)?;
     let mut search = Search {
         nfa,
         line,
         states,
-        cost: vec![u8::MAX; nodes],
+        cost: vec![u16::MAX; nodes],
         parent: vec![NONE; nodes],
-        queue: VecDeque::new(),
+        queue: BinaryHeap::new(),
     };
     for at in 0..=line.len() {
-        search.reach(at, nfa.start_anchored(), 0, NONE);
+        search.reach(Node { at, state: nfa.start_anchored(), is_gap: false }, 0, NONE);
     }
     let end = search.run()?;
     Some(search.steps(end))
+}
+
+/// A place in the line and a state of the automaton.
+#[derive(Clone, Copy)]
+struct Node {
+    at: usize,
+    state: StateID,
+    /// Whether the byte before was too much.
+    is_gap: bool,
 }
 
 struct Search<'a> {
     nfa: &'a NFA,
     line: &'a [u8],
     states: usize,
-    /// Edits up to each node; a node is a place in the line and a state.
-    cost: Vec<u8>,
+    /// The least cost of each node, and the node before it.
+    cost: Vec<u16>,
     parent: Vec<u32>,
-    queue: VecDeque<(u32, u8)>,
+    queue: BinaryHeap<Reverse<(u16, u32)>>,
 }
 
 impl Search<'_> {
     /// Goes through the nodes in the order of their costs until the pattern matches.
-    fn run(&mut self) -> Option<usize> {
-        while let Some((node, cost)) = self.queue.pop_front() {
-            let node = node as usize;
-            if self.cost.get(node) != Some(&cost) {
+    fn run(&mut self) -> Option<u32> {
+        while let Some(Reverse((cost, number))) = self.queue.pop() {
+            if self.cost.get(number as usize) != Some(&cost) {
                 continue;
             }
-            let (at, state) = (node / self.states, StateID::new(node % self.states).ok()?);
-            let nfa = self.nfa;
-            match nfa.state(state) {
-                State::Match { .. } => return Some(node),
+            let node = self.node(number)?;
+            let (nfa, line) = (self.nfa, self.line);
+            let mut go = |next: StateID| self.reach(Node { state: next, ..node }, cost, number);
+            match nfa.state(node.state) {
+                State::Match { .. } => return Some(number),
                 State::Fail => {}
-                State::Capture { next, .. } => self.reach(at, *next, cost, node as u32),
+                State::Capture { next, .. } => go(*next),
                 State::Look { look, next } => {
-                    if nfa.look_matcher().matches(*look, self.line, at) {
-                        self.reach(at, *next, cost, node as u32);
+                    if nfa.look_matcher().matches(*look, line, node.at) {
+                        go(*next);
                     }
                 }
-                // the last first: what is reached at no cost goes to the front
-                State::Union { alternates } => {
-                    alternates.iter().rev().for_each(|next| self.reach(at, *next, cost, node as u32));
-                }
-                State::BinaryUnion { alt1, alt2 } => {
-                    [alt2, alt1].into_iter().for_each(|next| self.reach(at, *next, cost, node as u32));
-                }
+                State::Union { alternates } => alternates.iter().copied().for_each(go),
+                State::BinaryUnion { alt1, alt2 } => [*alt1, *alt2].into_iter().for_each(go),
                 State::ByteRange { .. } | State::Sparse(_) | State::Dense(_) => {
-                    self.consume(at, state, cost, node as u32);
+                    self.consume(node, cost, number)
                 }
             }
         }
         None
     }
 
-    fn consume(&mut self, at: usize, state: StateID, cost: u8, node: u32) {
+    fn consume(&mut self, node: Node, cost: u16, number: u32) {
+        let Node { at, state, is_gap } = node;
         let byte = self.line.get(at).copied();
         for (from, to, next) in transitions(self.nfa.state(state)) {
-            if let Some(byte) = byte {
-                let edit = u8::from(!(from..=to).contains(&byte));
-                self.reach(at + 1, next, cost + edit, node);
+            if let Some(edit) = byte.and_then(|byte| exchange(byte, from, to)) {
+                self.reach(Node { at: at + 1, state: next, is_gap: false }, cost + edit, number);
             }
-            self.reach(at, next, cost + 1, node);
+            self.reach(Node { at, state: next, is_gap: false }, cost + EDIT, number);
         }
         if byte.is_some() {
-            self.reach(at + 1, state, cost + 1, node);
+            let is_inside =
+                at.checked_sub(1).and_then(|before| self.line.get(before)).is_some_and(|byte| *byte != b' ');
+            let open = if is_inside && !is_gap { SPLIT } else { 0 };
+            self.reach(Node { at: at + 1, state, is_gap: true }, cost + EDIT + open, number);
         }
     }
 
-    fn reach(&mut self, at: usize, state: StateID, cost: u8, parent: u32) {
-        let node = at * self.states + state.as_usize();
-        let (Some(known), Some(from)) = (self.cost.get_mut(node), self.parent.get_mut(node)) else { return };
-        if cost >= *known || cost > MAX_EDITS {
+    fn reach(&mut self, node: Node, cost: u16, parent: u32) {
+        let index = (node.at * self.states + node.state.as_usize()) * 2 + usize::from(node.is_gap);
+        let (Some(known), Some(from)) = (self.cost.get_mut(index), self.parent.get_mut(index)) else {
             return;
+        };
+        if cost < *known && cost <= MAX_COST {
+            (*known, *from) = (cost, parent);
+            self.queue.push(Reverse((cost, index as u32)));
         }
-        (*known, *from) = (cost, parent);
-        // costs in the queue differ by one at most
-        let is_cheap = self.queue.front().is_none_or(|(_, first)| cost <= *first);
-        match (is_cheap, node as u32) {
-            (true, node) => self.queue.push_front((node, cost)),
-            (false, node) => self.queue.push_back((node, cost)),
-        }
+    }
+
+    fn node(&self, number: u32) -> Option<Node> {
+        let place = number as usize / 2;
+        let state = StateID::new(place % self.states).ok()?;
+        Some(Node { at: place / self.states, state, is_gap: number % 2 == 1 })
     }
 
     /// The way to this node.
-    fn steps(&self, end: usize) -> Vec<Step> {
+    fn steps(&self, end: u32) -> Vec<Step> {
         let mut steps = Vec::new();
-        let mut node = end;
-        while let Some(&parent) = self.parent.get(node).filter(|parent| **parent != NONE) {
-            let parent = parent as usize;
-            steps.extend(self.step(parent, node));
-            node = parent;
+        let mut number = end;
+        while let Some(&parent) = self.parent.get(number as usize).filter(|parent| **parent != NONE) {
+            if let (Some(from), Some(to)) = (self.node(parent), self.node(number)) {
+                steps.extend(self.step(from, to));
+            }
+            number = parent;
         }
         steps.reverse();
         steps
     }
 
-    fn step(&self, parent: usize, node: usize) -> Option<Step> {
-        let (at, to_at) = (parent / self.states, node / self.states);
-        let (state, to_state) = (parent % self.states, node % self.states);
-        let byte = if to_at > at { self.line.get(at).copied() } else { None };
-        let taken: Vec<_> = transitions(self.nfa.state(StateID::new(state).ok()?))
-            .filter(|(.., next)| next.as_usize() == to_state)
-            .map(|(from, to, _)| (from, to))
+    fn step(&self, from: Node, to: Node) -> Option<Step> {
+        let byte = if to.at > from.at { self.line.get(from.at).copied() } else { None };
+        let taken: Vec<_> = transitions(self.nfa.state(from.state))
+            .filter(|(.., next)| *next == to.state && !to.is_gap)
+            .map(|(first, last, _)| (first, last))
             .collect();
         let fits = |range: &&(u8, u8)| byte.is_some_and(|byte| (range.0..=range.1).contains(&byte));
         let expected = taken.iter().find(fits).or(taken.first()).copied();
-        (byte.is_some() || expected.is_some()).then_some(Step { at, byte, expected })
+        (byte.is_some() || expected.is_some()).then_some(Step { at: from.at, byte, expected })
+    }
+}
+
+/// What it costs to take this byte of the line for one that the pattern has there. A blank is never taken for another
+/// byte, and a class is no better than what stands there without it: else one word would grow over its neighbours.
+fn exchange(byte: u8, from: u8, to: u8) -> Option<u16> {
+    match (from..=to).contains(&byte) {
+        true => Some(0),
+        false if byte == b' ' || (from, to) == (b' ', b' ') => None,
+        false if from == to => Some(EDIT),
+        false => Some(2 * EDIT),
     }
 }
 

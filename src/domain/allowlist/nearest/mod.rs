@@ -23,7 +23,7 @@ pub struct Explanation<'a> {
     pub allowing: Vec<&'a Pattern>,
     /// If there is none: the patterns that miss it by little, the nearest first.
     pub nearest: Vec<Nearest<'a>>,
-    /// Patterns that match the line but stand in a list that does not judge it.
+    /// If there is none: patterns that match the line but stand in a list that does not judge it.
     pub elsewhere: Vec<&'a Pattern>,
     /// The line holds a control byte: nothing may allow it.
     pub has_control_byte: bool,
@@ -77,18 +77,17 @@ impl Allowlist {
         if !has_control_byte {
             judging.iter().for_each(|list| allowing.extend(matches(&[*list], judged(*list))));
         }
+        if !allowing.is_empty() || has_control_byte {
+            return Explanation { allowing, nearest: Vec::new(), elsewhere: Vec::new(), has_control_byte };
+        }
         let others: Vec<_> = List::ALL.into_iter().filter(|list| !judging.contains(list)).collect();
-        let mut elsewhere = if has_control_byte { Vec::new() } else { matches(&others, line) };
-        if table.is_none() && !has_control_byte {
+        let mut elsewhere = matches(&others, line);
+        if table.is_none() {
             elsewhere.extend(matches(&[List::Global], line));
         }
-        elsewhere.retain(|pattern| !allowing.contains(pattern));
-        let mut nearest: Vec<_> = match allowing.is_empty() && !has_control_byte {
-            true => self.patterns.iter().filter(|pattern| judging.contains(&pattern.list)).collect(),
-            false => Vec::new(),
-        };
-        nearest.retain(|pattern: &&Pattern| !elsewhere.contains(pattern));
-        let nearest = rank(nearest.into_iter().filter_map(|pattern| near(pattern, judged(pattern.list))));
+        let mine = |pattern: &&Pattern| judging.contains(&pattern.list) && !elsewhere.contains(pattern);
+        let nearest = self.patterns.iter().filter(mine);
+        let nearest = rank(nearest.filter_map(|pattern| near(pattern, judged(pattern.list))));
         Explanation { allowing, nearest, elsewhere, has_control_byte }
     }
 }
