@@ -34,6 +34,10 @@ const STATES: [&str; 7] = ["INVALID", "NEW", "RELATED", "ESTABLISHED", "UNTRACKE
 /// Options whose value is a text.
 const TEXTS: [&str; 4] = ["--comment", "--log-prefix", "--nflog-prefix", "--string"];
 
+/// Options of matches also where they stand behind the target.
+const OF_MATCHES: [&str; 8] =
+    ["--dport", "--sport", "--dports", "--sports", "--syn", "--tcp-flags", "--icmp-type", "--icmpv6-type"];
+
 #[derive(Default)]
 struct Options {
     base: [Option<String>; 6],
@@ -42,6 +46,8 @@ struct Options {
     /// Matches that are loaded.
     loaded: Vec<String>,
     target: Vec<String>,
+    /// Whether what is not known belongs to the target.
+    is_target: bool,
     is_v6: bool,
 }
 
@@ -84,11 +90,13 @@ impl Options {
         match word.as_str() {
             "-j" | "-g" => {
                 self.target = vec![word, words.next()?];
+                self.is_target = true;
             }
             "-m" => {
                 let name = words.next()?;
                 self.loaded.push(name.clone());
                 self.matches.push(format!("-m {name}"));
+                self.is_target = false;
             }
             "-f" => self.set("-f", format!("{sign}-f")),
             "-p" => {
@@ -108,7 +116,7 @@ impl Options {
                 let name = words.next()?;
                 self.set(&word, format!("{sign}{word} {name}"));
             }
-            _ if !self.target.is_empty() => {
+            option if self.is_target && !OF_MATCHES.contains(&option) => {
                 let value = text_of(&word, words);
                 self.target.extend([word].into_iter().chain(value));
             }
@@ -125,6 +133,7 @@ impl Options {
 
     /// An option of a match; those of the protocol load it.
     fn take_match(&mut self, word: &str, sign: &str, words: &mut Peekable<impl Iterator<Item = String>>) {
+        self.is_target = false;
         let own = match word {
             "--dport" | "--sport" | "--tcp-flags" | "--syn" | "--tcp-option" => self.protocol.clone(),
             "--icmp-type" => Some("icmp".to_owned()),

@@ -15,6 +15,8 @@ use crate::domain::go_regex::GoRegex;
 
 /// Patterns that are told as near.
 const NEAREST: usize = 3;
+/// A pattern that agrees with fewer bytes of a line is not near it, however short it is.
+const AGREED: usize = 6;
 
 /// What one allowlist says about one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +109,7 @@ fn near<'a>(pattern: &'a Pattern, line: &[u8]) -> Option<(usize, Nearest<'a>)> {
     let steps = align(&nfa, line)?;
     let agreed = steps.iter().filter(|step| step.is_meant()).count();
     let edits = steps.iter().filter(|step| step.is_edit()).count();
-    (edits > 0 && agreed > edits)
+    (edits > 0 && agreed >= AGREED && agreed > edits)
         .then(|| (agreed, Nearest { pattern, edits, differences: differences(&steps) }))
 }
 
