@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses, prove_netns};
+use super::history::Journal;
 use super::monitor::{self, Checked, Ending};
 use super::scan::dump::chain_of;
 use super::watch::{Counters, Failures};
@@ -45,6 +47,10 @@ pub struct Settings {
     pub metrics_listen: Option<SocketAddr>,
     /// Version and commit, for metrics and the page.
     pub build: (String, String),
+    /// The directory of the journal; none for no journal.
+    pub state_dir: Option<PathBuf>,
+    /// The most the journal may take on the disk, in bytes.
+    pub state_limit_bytes: u64,
     /// Whether routes for health probe replies are added at the start.
     pub installs_routes: bool,
 }
@@ -118,6 +124,7 @@ pub async fn run(
     };
     let interval = settings.monitor.interval;
     let mut recent = VecDeque::new();
+    let journal = Arc::new(Journal::open(settings.state_dir, settings.state_limit_bytes));
     let outcome = |checked: &Checked| {
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
@@ -126,16 +133,20 @@ pub async fn run(
             count_heard(&metrics, *counters, failures);
         }
         remember(&mut recent, checked.changes.clone());
+        journal.record(&happened(checked));
         let report = Arc::new(checked.report.clone());
         let live = Live::new(watching(checked.heard.as_ref(), interval), recent.iter().cloned());
         shared.publish(Arc::clone(&report), live, to_json(&report));
         tell(checked);
         reports.send_replace(Some(report));
     };
-    let ending = monitor::run(settings.monitor, evidence, outcome).await;
+    let ending = monitor::run(settings.monitor, Arc::clone(&journal), evidence, outcome).await;
     stop.send_replace(Some(*ending.as_ref().unwrap_or(&Ending::Stopped)));
     if let Some(told) = told {
         let _ = tokio::time::timeout(FAREWELL, told).await;
+    }
+    if let Some(journal) = Arc::into_inner(journal) {
+        journal.close(FAREWELL);
     }
     ending.map_err(AgentError::Check)
 }
@@ -143,6 +154,13 @@ pub async fn run(
 /// How the loop of checks ended, once it has.
 async fn ended(mut ending: watch::Receiver<Option<Ending>>) -> Ending {
     ending.wait_for(Option::is_some).await.map_or(None, |ending| *ending).unwrap_or(Ending::Stopped)
+}
+
+/// What the journal is to know of a check: also that nothing has changed.
+fn happened(checked: &Checked) -> ChangeSet {
+    let (at, after) = (checked.report.checked_at, checked.report.verdict());
+    let nothing = || ChangeSet { at, before: Some(after), after, changes: Vec::new(), untold: 0 };
+    checked.changes.as_deref().cloned().unwrap_or_else(nothing)
 }
 
 fn remember(recent: &mut VecDeque<Arc<ChangeSet>>, changes: Option<Arc<ChangeSet>>) {

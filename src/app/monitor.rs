@@ -12,6 +12,7 @@ use tokio::sync::watch::Receiver;
 use super::allowlists::{Keeper, Sources};
 use super::blocked::Counter;
 use super::cluster::{NetnsEvidence, netns_problem};
+use super::history::Journal;
 use super::reload::Reload;
 use super::scan::dump::chain_of;
 use super::scan::{Options, Reader, Scan};
@@ -20,6 +21,7 @@ use super::watch::{self, Watch};
 use crate::domain::audit::Rulebook;
 use crate::domain::change::{ChangeSet, Scope};
 use crate::domain::debounce::Pace;
+use crate::domain::history::{Key, Place};
 use crate::domain::provenance::Provenances;
 use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
 use crate::domain::ruleset::Problem;
@@ -118,13 +120,14 @@ struct Whole {
 /// If the signal handlers cannot be installed, or the thread that reads the node dies.
 pub async fn run(
     settings: Settings,
+    journal: Arc<Journal>,
     mut evidence: Evidence,
     mut tell: impl FnMut(&Checked),
 ) -> std::io::Result<Ending> {
     let mut signals = Signals::install()?;
     let mut reload = Reload::new(settings.sources.directories());
     let watch = start_watch(settings.watch.clone()).await;
-    let mut checker = Checker::new(settings);
+    let mut checker = Checker::new(settings, journal);
     let mut wake = Wake::Tick;
     loop {
         let scope = scope(wake, watch.as_ref());
@@ -140,6 +143,7 @@ pub async fn run(
         if checker.is_done() {
             return Ok(Ending::Compliant);
         }
+        checker.reconcile().await?;
         wake = loop {
             let waiting = signals.wait_until(checker.next(), &mut evidence, &mut reload);
             let wake = tokio::select! {
@@ -154,9 +158,11 @@ pub async fn run(
                 other => break other,
             }
         };
-        if matches!(wake, Wake::Tick) && !checker.is_full_due() {
+        match wake {
             // a torn part is read again, and nothing else
-            wake = Wake::Heard;
+            Wake::Tick if !checker.is_full_due() => wake = Wake::Heard,
+            Wake::Allowlists => checker.journal.allowlists_changed(),
+            _ => {}
         }
     }
 }
@@ -199,6 +205,7 @@ fn scope(wake: Wake, watch: Option<&Watch>) -> Scope {
 /// Checks the node again and again, and remembers what the next check needs.
 struct Checker {
     settings: Settings,
+    journal: Arc<Journal>,
     keeper: Keeper,
     counter: Option<Counter>,
     reader: Option<Reader>,
@@ -212,8 +219,9 @@ struct Checker {
 }
 
 impl Checker {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: Settings, journal: Arc<Journal>) -> Self {
         Self {
+            journal,
             keeper: Keeper::new(settings.sources.clone()),
             counter: settings.blocked_map.clone().map(Counter::new),
             reader: None,
@@ -255,6 +263,22 @@ impl Checker {
         Ok(scan)
     }
 
+    /// Compares what is present with the journal where that may lack changes.
+    async fn reconcile(&mut self) -> std::io::Result<()> {
+        let (now, journal) = (SystemTime::now(), Arc::clone(&self.journal));
+        let is_whole = self.repeat_at.is_none();
+        if let (true, Some(verdict)) = (is_whole && journal.wants_reconcile(now), self.verdict)
+            && let Some(reader) = self.reader.take_if(|reader| reader.keeps_every_text())
+        {
+            let compare = move || {
+                journal.reconcile(now, verdict, reader.present());
+                reader
+            };
+            self.reader = Some(tokio::task::spawn_blocking(compare).await?);
+        }
+        Ok(())
+    }
+
     /// Gives a read that is under way a moment to end.
     async fn cancel(&mut self) {
         self.settings.scan.cancelled.store(true, Ordering::Relaxed);
@@ -272,7 +296,16 @@ impl Checker {
     ) -> (Report, Option<Arc<ChangeSet>>) {
         let (is_torn, now) = (scan.is_torn, SystemTime::now());
         let (changes, untold) = (std::mem::take(&mut scan.changes), scan.untold);
-        self.provenances.note(&mut scan.outcome.violations, &changes, now, |_| None);
+        let journal = Arc::clone(&self.journal);
+        self.provenances.note(&mut scan.outcome.violations, &changes, now, |line| {
+            let place = Place {
+                backend: line.backend,
+                family: line.family,
+                table: &line.table,
+                chain: line.chain.as_deref(),
+            };
+            journal.first_seen(Key::of(place, &line.line))
+        });
         let new = report(scan, &self.settings.node, ReportEvidence::Kernel, now);
         let mut report = standing(self.last_whole.as_ref(), started, self.settings.interval, is_torn, new);
         if !is_torn {

@@ -13,6 +13,7 @@ use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::agent::{self, Listen};
 use crate::app::blocked::DEFAULT_MAP;
 use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
+use crate::app::history::MIN_LIMIT_BYTES;
 use crate::app::monitor::{self, Checked, Ending};
 use crate::app::scan::Options;
 use crate::app::watch;
@@ -56,7 +57,38 @@ pub(super) struct AgentArguments {
     #[command(flatten)]
     listen: ListenArguments,
     #[command(flatten)]
+    state: StateArguments,
+    #[command(flatten)]
     older: OlderArguments,
+}
+
+/// What outlives the process.
+#[derive(Debug, clap::Args)]
+struct StateArguments {
+    /// Directory of the journal of changes, for `monitor history` and `monitor why` [default: no journal].
+    #[arg(long, value_name = "DIR", env = "MONITOR_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// The most it may take on the disk; the oldest entries go first. 16MiB at least.
+    #[arg(long, value_name = "SIZE", env = "MONITOR_STATE_LIMIT", default_value = "64MiB", value_parser = state_limit)]
+    state_limit: u64,
+}
+
+/// Bytes, or `64MiB`, `64Mi`, `1GiB`, `1Gi`.
+fn state_limit(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text.strip_prefix(digits).unwrap_or_default() {
+        "" => 1,
+        "KiB" | "Ki" => 1 << 10,
+        "MiB" | "Mi" => 1 << 20,
+        "GiB" | "Gi" => 1 << 30,
+        _ => return Err("not a size, such as 64MiB".to_owned()),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    match bytes {
+        Some(bytes @ MIN_LIMIT_BYTES..=MAX_STATE_BYTES) => Ok(bytes),
+        Some(_) => Err("it must be between 16MiB and 64GiB".to_owned()),
+        None => Err("not a size, such as 64MiB".to_owned()),
+    }
 }
 
 /// What the cluster is told.
@@ -196,6 +228,8 @@ fn settings(arguments: &AgentArguments) -> agent::Settings {
             _ => None,
         },
         build: (VERSION.to_owned(), option_env!("MONITOR_COMMIT").unwrap_or_default().to_owned()),
+        state_dir: arguments.state.state_dir.clone(),
+        state_limit_bytes: arguments.state.state_limit,
         installs_routes: arguments.older.install_routes_for_health_probe_reply,
         monitor: monitor::Settings {
             node,
@@ -219,6 +253,7 @@ pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::Settings> {
     is_wanted.then(std::env::current_exe)?.map(watch::Settings::new).ok()
 }
 
+const MAX_STATE_BYTES: u64 = 64 << 30;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9191);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -273,4 +308,23 @@ fn print(report: &Report) -> std::io::Result<()> {
     let options = WriteOptions { color, limit: DEFAULT_LIMIT, quiet: false };
     output::write(report, Format::Text, &options, &mut out)?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_has_a_size() {
+        for (text, bytes) in
+            [("64MiB", 64 << 20), ("16777216", 16 << 20), ("20000Ki", 20_000 << 10), ("1Gi", 1 << 30)]
+        {
+            assert_eq!(state_limit(text), Ok(bytes));
+        }
+        for wrong in
+            ["", "0", "15MiB", "MiB", "64 MiB", "64MB", "-64MiB", "1e9", "65GiB", "99999999999999999999"]
+        {
+            assert!(state_limit(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -11,6 +11,9 @@ const IMAGE: &str = "iptables-monitor:0.1.0";
 /// Lines of the DaemonSet that something is added behind.
 const ARGS: &str = "          args:\n";
 const POLICY: &str = "          imagePullPolicy: IfNotPresent\n";
+const ENV: &str = "                  fieldPath: spec.nodeName\n";
+const MOUNTS: &str = "              mountPath: /etc/config6\n              readOnly: true\n";
+const VOLUMES: &str = "            name: allowed-ip6tables-patterns\n";
 
 const BASE: [&str; 3] = [
     include_str!("../../config-samples/namespace.yaml"),
@@ -37,13 +40,15 @@ enum Overlay {
     ReportOnly,
     /// A port for metrics, a PodMonitor and alerts, for the Prometheus operator.
     Prometheus,
+    /// A journal on the node, for monitor history and monitor why.
+    History,
 }
 
 impl Overlay {
     fn documents(self) -> &'static [&'static str] {
         match self {
             Self::NodeLabel => &[include_str!("../../config-samples/overlays/node-label/rbac.yaml")],
-            Self::ReportOnly => &[],
+            Self::ReportOnly | Self::History => &[],
             Self::Prometheus => &[
                 include_str!("../../config-samples/overlays/prometheus/podmonitor.yaml"),
                 include_str!("../../config-samples/overlays/prometheus/prometheusrule.yaml"),
@@ -56,6 +61,17 @@ impl Overlay {
         match self {
             Self::NodeLabel => &[(ARGS, "            - --label-target=both\n")],
             Self::ReportOnly => &[(ARGS, "            - --report-only\n")],
+            Self::History => &[
+                (
+                    ENV,
+                    "            - name: MONITOR_STATE_DIR\n              value: /var/lib/iptables-monitor\n",
+                ),
+                (MOUNTS, "            - name: state\n              mountPath: /var/lib/iptables-monitor\n"),
+                (
+                    VOLUMES,
+                    "        - name: state\n          hostPath:\n            path: /var/lib/iptables-monitor\n            type: DirectoryOrCreate\n",
+                ),
+            ],
             Self::Prometheus => &[
                 (ARGS, "            - --metrics-listen=0.0.0.0:9192\n"),
                 (

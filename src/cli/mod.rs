@@ -4,8 +4,10 @@
 mod agent;
 mod check;
 pub mod compat;
+mod history;
 mod manifests;
 pub mod output;
+mod why;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -81,6 +83,10 @@ enum Command {
         /// Tables that the kernel lists.
         tables: Vec<String>,
     },
+    /// Print what changed on this node, when, and by whom.
+    History(history::HistoryArguments),
+    /// Explain why a rule is allowed or not, since when it stands, and who brought it.
+    Why(why::WhyArguments),
     /// Print the manifests for a cluster: monitor manifests | kubectl apply -f -
     Manifests(manifests::ManifestsArguments),
     /// Print a completion script for a shell.
@@ -163,6 +169,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
     match arguments.command {
         None => agent::run(&arguments.agent, &warnings),
         Some(Command::Check(check)) => check::run(&check),
+        Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Why(arguments)) => why::run(&arguments),
         Some(Command::Manifests(arguments)) => manifests::run(&arguments),
         Some(Command::LegacyEntries { family, tables }) => {
             let family = Family::from_name(&family).context("no such family")?;

@@ -32,7 +32,7 @@ pub struct InForce {
 
 impl InForce {
     /// Whether a line of this table, or a native line, that no pattern allows is certainly not allowed.
-    fn is_whole_for(&self, table: Option<&str>) -> bool {
+    pub fn is_whole_for(&self, table: Option<&str>) -> bool {
         !self.is_missing && !self.patterns.lacks(table)
     }
 }
@@ -76,6 +76,17 @@ impl Rulebook {
             _ => false,
         };
         is_same(&self.ipv4, &other.ipv4) && is_same_ipv6
+    }
+
+    /// The allowlists that may allow a line; none for IPv6 where nobody said what is allowed.
+    pub fn judging(&self, backend: Backend, family: Family) -> Vec<&InForce> {
+        match (backend, family, &self.ipv6) {
+            (Backend::Nftables, Family::Ip6, Ipv6::Checked(ipv6)) => vec![ipv6, &self.ipv4],
+            (_, Family::Ip6, Ipv6::Checked(ipv6)) => vec![ipv6],
+            (Backend::Nftables, ..) => vec![&self.ipv4],
+            (_, Family::Ip6, _) => Vec::new(),
+            _ => vec![&self.ipv4],
+        }
     }
 
     fn judge(&self, backend: Backend, family: Family, entry: &Entry<'_>) -> Judgement {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Each layer: which others it may name, and external crates that only it may name.
 const LAYERS: [(&str, &[&str], &[&str]); 6] = [
     ("domain", &["domain"], &["regex", "regex_automata", "regex_syntax", "memchr"]),
-    ("host", &["host", "domain"], &["aya", "netlink_sys", "netlink_packet_core", "libc"]),
+    ("host", &["host", "domain"], &["aya", "netlink_sys", "netlink_packet_core", "libc", "rusqlite"]),
     ("k8s", &["k8s", "domain"], &["kube", "k8s_openapi", "rustls"]),
     ("telemetry", &["telemetry", "domain"], &["env_logger", "prometheus", "hyper", "hyper_util"]),
     ("app", &["app", "domain", "host", "k8s", "telemetry"], &["tokio"]),

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::support::{MONITOR, lossy};
 
-const OVERLAYS: [&str; 3] = ["node-label", "report-only", "prometheus"];
+const OVERLAYS: [&str; 4] = ["node-label", "report-only", "prometheus", "history"];
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config-samples")
@@ -143,7 +143,7 @@ fn overlays_add_up_and_count_once() {
         "--overlay",
         "node-label,report-only",
         "--overlay",
-        "prometheus,report-only",
+        "prometheus,report-only,history",
     ]));
     let mut arguments = arguments(&daemonset(&all));
     for overlay in OVERLAYS {
@@ -202,7 +202,10 @@ fn the_documents_name_flags_that_there_are() {
                     Command::new(MONITOR).args(arguments).arg("--help").output().expect("the program");
                 !lossy(&output).contains("unexpected argument")
             };
-            assert!(["", "check", "manifests"].iter().any(|subcommand| is_known(subcommand)), "{flag}");
+            assert!(
+                ["", "check", "history", "manifests", "why"].iter().any(|subcommand| is_known(subcommand)),
+                "{flag}"
+            );
         }
     }
 }
@@ -244,10 +247,27 @@ fn the_pod_may_do_no_more_than_it_needs() {
         for power in ["hostPID", "hostIPC", "initContainers"] {
             assert!(pod.get(power).is_none(), "{power}");
         }
-        for volume in pod["volumes"].as_array().expect("volumes") {
-            assert!(volume.get("configMap").is_some(), "{volume}");
+        let volumes = pod["volumes"].as_array().expect("volumes").iter();
+        let writable: Vec<_> = volumes.filter(|volume| volume.get("configMap").is_none()).collect();
+        let state = serde_json::json!({"path": "/var/lib/iptables-monitor", "type": "DirectoryOrCreate"});
+        match overlay {
+            Some("history") => {
+                assert!(writable.len() == 1 && writable[0]["hostPath"] == state, "{writable:?}")
+            }
+            _ => assert!(writable.is_empty(), "{writable:?}"),
         }
     }
+}
+
+#[test]
+fn the_journal_is_where_the_agent_writes_it() {
+    let daemonset = daemonset(&kustomized(Some("history")));
+    let container = &daemonset["spec"]["template"]["spec"]["containers"][0];
+    let env = container["env"].as_array().expect("env");
+    let directory = env.iter().find(|env| env["name"] == "MONITOR_STATE_DIR").expect("the directory");
+    let mounts = container["volumeMounts"].as_array().expect("mounts");
+    let mount = mounts.iter().find(|mount| mount["mountPath"] == directory["value"]).expect("a mount");
+    assert!(mount.get("readOnly").is_none() && mount["name"] == "state", "{mount}");
 }
 
 #[test]

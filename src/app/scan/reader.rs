@@ -10,8 +10,9 @@ use rustix::time::{ClockId, clock_gettime};
 use super::side::Side;
 use super::unit::{Attempt, Found, Key, Unit};
 use super::{Context, Options, Scan, legacy, nft};
-use crate::domain::audit::{Audit, Reading, Rulebook, TextBudget, conclude};
+use crate::domain::audit::{Audit, Judgement, Line, Reading, Rulebook, Text, TextBudget, conclude};
 use crate::domain::change::{Part, Scope, Told};
+use crate::domain::history::{Place, Present};
 use crate::domain::ruleset::{Family, Problem, Reason};
 
 /// Text of allowed rules that is kept, so that a removed one can be told: that of 200,000 rules. Of further ones only
@@ -76,6 +77,33 @@ impl Reader {
         let dumps: Duration = scan.dumps.iter().map(|(_, took)| *took).sum();
         scan.cost = processor_time().saturating_sub(started) + legacy_cost + dumps;
         scan
+    }
+
+    /// Every line that is kept, with its text.
+    pub fn present(&self) -> impl Iterator<Item = Present<'_>> {
+        self.lines().filter_map(|(place, line)| match line.text {
+            Text::Kept(text) => {
+                let is_allowed = line.judgement == Judgement::Allowed;
+                Some(Present { place, kind: line.kind, line: text, is_allowed })
+            }
+            Text::Digest(_) => None,
+        })
+    }
+
+    /// Whether the text of every line is kept.
+    pub fn keeps_every_text(&self) -> bool {
+        self.lines().all(|(_, line)| matches!(line.text, Text::Kept(_)))
+    }
+
+    /// Every line that is kept, and where it stands.
+    pub fn lines(&self) -> impl Iterator<Item = (Place<'_>, Line<'_>)> {
+        let tables = self.nft.units().chain(self.legacy.units()).flat_map(|unit| unit.reading.tables());
+        tables.flat_map(|((backend, family, table), slots)| {
+            slots.iter().flat_map(move |(slot, record)| {
+                let place = Place { backend: *backend, family: *family, table, chain: slot.name() };
+                record.lines().map(move |line| (place, line))
+            })
+        })
     }
 
     /// Forgets what was read: the next check reads everything, and tells no change.

@@ -61,6 +61,11 @@ impl Side {
         }
     }
 
+    /// Every unit as it was read well last.
+    pub fn units(&self) -> impl Iterator<Item = &super::unit::Unit> {
+        self.kept.iter().flat_map(BTreeMap::values).map(|unit| &**unit)
+    }
+
     /// Bytes of text that stay kept whatever is read next.
     pub fn taken(&self) -> usize {
         let kept = self.kept.iter().filter(|_| !self.owes_everything).flat_map(BTreeMap::values);

@@ -27,8 +27,20 @@ pub(super) fn render(shown: &Shown) -> serde_json::Result<String> {
 ///
 /// # Errors
 /// When the value cannot be serialised.
-pub(super) fn ascii(value: &impl Serialize) -> serde_json::Result<String> {
-    let json = serde_json::to_string_pretty(value)?;
+pub(crate) fn ascii(value: &impl Serialize) -> serde_json::Result<String> {
+    Ok(only_ascii(&serde_json::to_string_pretty(value)?))
+}
+
+/// As [`ascii`], but in one line.
+///
+/// # Errors
+/// When the value cannot be serialised.
+pub(crate) fn ascii_line(value: &impl Serialize) -> serde_json::Result<String> {
+    Ok(only_ascii(&serde_json::to_string(value)?))
+}
+
+/// JSON with a newline at its end.
+fn only_ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + 1);
     for character in json.chars() {
         match character {
@@ -41,7 +53,7 @@ pub(super) fn ascii(value: &impl Serialize) -> serde_json::Result<String> {
         }
     }
     out.push('\n');
-    Ok(out)
+    out
 }
 
 #[derive(Serialize)]
@@ -192,10 +204,10 @@ pub(super) const fn evidence(evidence: Evidence) -> &'static str {
     }
 }
 
-fn lossy(bytes: &[u8]) -> String {
+pub(crate) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn hex_unless_utf8(bytes: &[u8]) -> Option<String> {
+pub(crate) fn hex_unless_utf8(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).is_err().then(|| hex(bytes))
 }

@@ -1,7 +1,7 @@
 //! Writes a check's report down: for people, for programs, for code scanning and for test runners.
 //! Decides nothing: the verdict is the report's, and no format may look cleaner than it is.
 
-mod json;
+pub(crate) mod json;
 mod junit;
 mod sarif;
 mod text;
@@ -113,7 +113,7 @@ impl<'a> Shown<'a> {
 }
 
 /// The moment in UTC, cut to what RFC 3339 can hold.
-fn timestamp(time: SystemTime) -> Timestamp {
+pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
     if time < SystemTime::UNIX_EPOCH {
         return Timestamp::UNIX_EPOCH;
     }

@@ -5,6 +5,7 @@
 //! an ordinary character, blanks are significant, an empty line is nothing. For example `^-A KUBE-[A-Z]+ .*-j ACCEPT$`.
 
 mod broken;
+pub mod nearest;
 mod program;
 mod reader;
 mod suggest;

@@ -47,7 +47,7 @@ pub(super) fn exact_line(pattern: &GoRegex) -> Option<Box<[u8]>> {
     (!text.contains(char::REPLACEMENT_CHARACTER)).then(|| literal.0.clone())
 }
 
-fn compile(trees: &[Hir], limit: usize) -> Option<NFA> {
+pub(super) fn compile(trees: &[Hir], limit: usize) -> Option<NFA> {
     let config = NFA::config().utf8(false).which_captures(WhichCaptures::None).nfa_size_limit(Some(limit));
     Compiler::new().configure(config).build_many_from_hir(trees).ok()
 }
@@ -102,11 +102,16 @@ impl PatternSet {
 
     /// The number of the first pattern that matches.
     pub(super) fn first_match(&self, patterns: &[Pattern], text: &Text<'_>) -> Option<usize> {
-        let by_regex = self
-            .program(patterns, text)
-            .and_then(|(program, bytes)| program.first_match(bytes))
-            .and_then(|index| self.ids.get(index).copied());
-        self.is_exact(text).into_iter().chain(by_regex).min()
+        self.matches(patterns, text).first().copied()
+    }
+
+    /// The numbers of all patterns that match, in order; of equal whole lines only the first.
+    pub(super) fn matches(&self, patterns: &[Pattern], text: &Text<'_>) -> Vec<usize> {
+        let by_regex = self.program(patterns, text).map(|(program, bytes)| program.matches(bytes));
+        let by_regex = by_regex.into_iter().flatten().filter_map(|index| self.ids.get(index).copied());
+        let mut found: Vec<_> = self.is_exact(text).into_iter().chain(by_regex).collect();
+        found.sort_unstable();
+        found
     }
 
     fn is_exact(&self, text: &Text<'_>) -> Option<usize> {
@@ -186,15 +191,15 @@ impl Program {
         }
     }
 
-    /// The place of the first pattern that matches among those it was built from.
-    fn first_match(&self, text: &[u8]) -> Option<usize> {
+    /// The places of the patterns that match among those it was built from.
+    fn matches(&self, text: &[u8]) -> Vec<usize> {
         let mut caches = self.caches.get();
         let input = Input::new(text);
         let mut found = Found::new(self.dfa.pattern_len());
         if self.dfa.try_which_overlapping_matches(&mut caches.dfa, &input, &mut found).is_err() {
             self.vm.which_overlapping_matches(caches.vm(&self.vm), &input, &mut found);
         }
-        found.iter().next().map(|id| id.as_usize())
+        found.iter().map(|id| id.as_usize()).collect()
     }
 }
 
@@ -224,7 +229,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(roomy.is_match(&line), tight.is_match(&line));
-            assert_eq!(roomy.first_match(&line), tight.first_match(&line));
+            assert_eq!(roomy.matches(&line), tight.matches(&line));
             matches += usize::from(roomy.is_match(&line));
         }
         assert!((1..2_000).contains(&matches), "{matches}");

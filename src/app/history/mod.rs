@@ -1,0 +1,352 @@
+//! The journal of changes: written by a thread of its own, so that no check waits for a disk, and read by whoever asks.
+//! Best effort: what it cannot write is counted and said once, and never stops a check.
+
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::domain::change::{ChangeSet, Provenance, What};
+use crate::domain::history::budget::Budget;
+use crate::domain::history::{self, Change, Digested, Happening, Key, Moment, Place, Present, Watch};
+use crate::domain::report::Verdict;
+use crate::host::journal_store::Reader;
+pub use crate::host::journal_store::{MIN_LIMIT_BYTES, Remembered, StoreError};
+
+/// The limit of the journal's size unless told otherwise, in bytes.
+pub const DEFAULT_LIMIT_BYTES: u64 = 64 << 20;
+/// Changes of allowed rules that are told one by one: so many at once, and then so many a second.
+const BURST: u32 = 500;
+const PER_SECOND: f64 = 1.0;
+/// Messages that wait for the disk.
+const QUEUE: usize = 16;
+/// Lines of one message, and their bytes.
+const CHUNK_LINES: usize = 250;
+const CHUNK_BYTES: usize = 64 << 10;
+/// Changes that are kept for the page.
+const RECENT: usize = 100;
+/// How long the start waits for an earlier process's journal.
+const OPENING: Duration = Duration::from_secs(5);
+/// How long a comparison may wait for the disk in all.
+const COMPARING: Duration = Duration::from_secs(20);
+/// An unchanged node is noted at most this often,
+const ALIVE: Duration = Duration::from_secs(60);
+/// and compared as a whole after changes that were only counted at most this often.
+const CATCH_UP: Duration = Duration::from_secs(300);
+/// Moments that a reader takes at a time.
+const PAGE: u32 = 50;
+
+/// A change with its time, for the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// When the check ended that found it.
+    pub at: SystemTime,
+    /// How it was noticed.
+    pub watch: Watch,
+    /// The change.
+    pub change: Change,
+}
+
+/// What the journal has done since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Changes that were written.
+    pub written: u64,
+    /// Changes, or lines of a comparison, that were not written: the queue or the disk was full, or broken.
+    pub shed: u64,
+    /// Old entries that were dropped to stay within the limit.
+    pub forgotten: u64,
+    /// Failed attempts to open or to write.
+    pub failures: u64,
+    /// Damaged files that were set aside.
+    pub set_aside: u64,
+    /// Whether the file is open; if not, the log says why.
+    pub is_open: bool,
+    /// The size of the database, in bytes; 0 while it is not open.
+    pub bytes: u64,
+}
+
+/// The journal.
+#[derive(Debug)]
+pub struct Journal {
+    shared: Arc<Shared>,
+    writer: Option<Writer>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    messages: SyncSender<Message>,
+    /// Ends when the thread does.
+    ended: Mutex<Receiver<()>>,
+}
+
+/// What the threads share.
+#[derive(Debug, Default)]
+struct Shared {
+    counts: Mutex<Counts>,
+    known: Mutex<HashMap<Key, Provenance>>,
+    recent: Mutex<VecDeque<Arc<Recorded>>>,
+    pace: Mutex<Pace>,
+}
+
+/// What was written when.
+#[derive(Debug)]
+struct Pace {
+    budget: Budget,
+    alive_at: Option<SystemTime>,
+    /// Whether the journal may lack changes.
+    is_stale: bool,
+    compared_at: Option<SystemTime>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let budget = Budget::new(BURST, PER_SECOND);
+        Self { budget, alive_at: None, is_stale: true, compared_at: None }
+    }
+}
+
+#[derive(Debug)]
+enum Message {
+    Moment(Box<Digested>),
+    Alive(SystemTime, Verdict),
+    Begin(SystemTime, Verdict),
+    Present(Vec<(Key, Change)>),
+    End,
+}
+
+impl Journal {
+    /// Opens the journal in this directory; without one, only the last changes are kept, in memory. Waits a few seconds
+    /// at most, and never fails: what is wrong is logged, counted and tried again later.
+    pub fn open(directory: Option<PathBuf>, limit_bytes: u64) -> Self {
+        let shared = Arc::new(Shared::default());
+        let Some(directory) = directory else { return Self { shared, writer: None } };
+        let (messages, received) = mpsc::sync_channel(QUEUE);
+        let (opened, is_open) = mpsc::channel();
+        let (running, ended) = mpsc::channel();
+        let disk = writer::Disk::new(directory, limit_bytes, Arc::clone(&shared));
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
+            disk.run(&received, opened);
+            drop(running);
+        });
+        match thread {
+            Ok(_) => {
+                let _ = is_open.recv_timeout(OPENING);
+                Self { shared, writer: Some(Writer { messages, ended: Mutex::new(ended) }) }
+            }
+            Err(error) => {
+                log::warn!(error:%; "no journal: its thread cannot be started");
+                Self { shared, writer: None }
+            }
+        }
+    }
+
+    /// Remembers what a check found. To be called after every check, also of one that found nothing; never waits.
+    pub fn record(&self, set: &ChangeSet) {
+        let mut pace = lock(&self.shared.pace);
+        let digested = history::digest(set, &mut pace.budget);
+        let Some(digested) = digested else {
+            let is_due =
+                pace.alive_at.is_none_or(|at| set.at.duration_since(at).is_ok_and(|since| since >= ALIVE));
+            if is_due {
+                pace.alive_at = Some(set.at);
+                drop(pace);
+                self.send(Message::Alive(set.at, set.after), 0);
+            }
+            return;
+        };
+        pace.alive_at = Some(set.at);
+        pace.is_stale |= digested.moment.untold > 0;
+        drop(pace);
+        self.shared.remember(&digested.moment);
+        let count = digested.moment.changes.len() as u64;
+        self.send(Message::Moment(Box::new(digested)), count);
+    }
+
+    /// Whether everything that is present should be compared with the journal: at the start, and when changes were only
+    /// counted or lost.
+    pub fn wants_reconcile(&self, now: SystemTime) -> bool {
+        let is_open = self.counts().is_open;
+        let pace = lock(&self.shared.pace);
+        let is_due =
+            pace.compared_at.is_none_or(|at| now.duration_since(at).is_ok_and(|since| since >= CATCH_UP));
+        is_open && pace.is_stale && is_due
+    }
+
+    /// Notes that the allowlists changed: rules that stayed may be judged otherwise.
+    pub fn allowlists_changed(&self) {
+        lock(&self.shared.pace).is_stale = true;
+    }
+
+    /// Compares everything that is present with the journal: what differs was changed while nobody watched, or was only
+    /// counted. **Only for a whole read**: what `present` leaves out counts as gone. May wait for the disk, for seconds
+    /// in the worst case, so it is not for an async thread.
+    pub fn reconcile<'a>(
+        &self,
+        at: SystemTime,
+        verdict: Verdict,
+        present: impl Iterator<Item = Present<'a>>,
+    ) {
+        let Some(writer) = &self.writer else { return };
+        {
+            let mut pace = lock(&self.shared.pace);
+            pace.compared_at = Some(at);
+            pace.alive_at = Some(at);
+            pace.is_stale = false;
+        }
+        let end = Instant::now() + COMPARING;
+        let mut is_well = writer.wait_and_send(Message::Begin(at, verdict), end);
+        let mut chunks = Chunks { present };
+        while is_well && let Some(chunk) = chunks.next() {
+            is_well = writer.wait_and_send(Message::Present(chunk), end);
+        }
+        if !is_well || !writer.wait_and_send(Message::End, end) {
+            log::warn!(
+                "the journal was not compared with the rules: the disk is too slow; it is tried again later"
+            );
+            self.shared.shed(chunks.present.count() as u64);
+        }
+    }
+
+    /// Since when a rule stands that is not allowed, and who brought it, as an earlier process has seen it.
+    pub fn first_seen(&self, key: Key) -> Option<Provenance> {
+        lock(&self.shared.known).get(&key).cloned()
+    }
+
+    /// The last changes, the newest first.
+    pub fn recent(&self, count: usize) -> Vec<Arc<Recorded>> {
+        lock(&self.shared.recent).iter().rev().take(count).cloned().collect()
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> Counts {
+        *lock(&self.shared.counts)
+    }
+
+    /// Writes what still waits, and closes the file. Returns whether that was done in time.
+    pub fn close(self, within: Duration) -> bool {
+        let Some(Writer { messages, ended }) = self.writer else { return true };
+        drop(messages);
+        let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        matches!(ended.recv_timeout(within), Err(mpsc::RecvTimeoutError::Disconnected))
+    }
+
+    fn send(&self, message: Message, count: u64) {
+        let Some(writer) = &self.writer else { return };
+        if writer.messages.try_send(message).is_err() {
+            self.shared.shed(count);
+        }
+    }
+}
+
+impl Writer {
+    /// Waits for room in the queue until then.
+    fn wait_and_send(&self, mut message: Message, end: Instant) -> bool {
+        loop {
+            message = match self.messages.try_send(message) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(message)) if Instant::now() < end => message,
+                Err(_) => return false,
+            };
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Shared {
+    fn shed(&self, count: u64) {
+        lock(&self.counts).shed += count;
+        lock(&self.pace).is_stale = true;
+    }
+
+    /// Keeps the last changes for the page.
+    fn remember(&self, moment: &Moment) {
+        let mut recent = lock(&self.recent);
+        // the newest last, and among those of one moment the most important last
+        for change in moment.changes.iter().take(RECENT).rev() {
+            let Moment { at, watch, .. } = *moment;
+            recent.push_back(Arc::new(Recorded { at, watch, change: change.clone() }));
+        }
+        let excess = recent.len().saturating_sub(RECENT);
+        recent.drain(..excess);
+    }
+}
+
+/// Lines as messages.
+struct Chunks<I> {
+    present: I,
+}
+
+impl<'a, I: Iterator<Item = Present<'a>>> Iterator for Chunks<I> {
+    type Item = Vec<(Key, Change)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut chunk = Vec::new();
+        let mut bytes = 0;
+        while chunk.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+            let Some(present) = self.present.next() else { break };
+            let (line, is_cut) = history::kept(present.line);
+            bytes += line.len();
+            let Place { backend, family, table, chain } = present.place;
+            let change = Change {
+                happening: Happening::Changed(What::Added),
+                backend,
+                family,
+                table: table.to_owned(),
+                chain: chain.map(str::to_owned),
+                kind: present.kind,
+                position: None,
+                line: Some(line.to_vec()),
+                is_cut,
+                is_allowed: present.is_allowed,
+                authors: Vec::new(),
+            };
+            chunk.push((Key::of(present.place, present.line), change));
+        }
+        (!chunk.is_empty()).then_some(chunk)
+    }
+}
+
+/// A thread that panicked has left nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hands over every moment since then, in order, until `each` says that it is enough.
+///
+/// # Errors
+/// If there is no journal in the directory or it cannot be read.
+pub fn read(
+    directory: &Path,
+    since: SystemTime,
+    mut each: impl FnMut(&Moment) -> bool,
+) -> Result<(), StoreError> {
+    let reader = Reader::open(directory)?;
+    let mut last = 0;
+    loop {
+        let page = reader.moments(since, last, PAGE)?;
+        let Some((id, _)) = page.last() else { return Ok(()) };
+        last = *id;
+        if !page.iter().all(|(_, moment)| each(moment)) {
+            return Ok(());
+        }
+    }
+}
+
+/// What the journal knows of one line, with up to `count` changes.
+///
+/// # Errors
+/// If there is no journal in the directory or it cannot be read.
+pub fn remembered(
+    directory: &Path,
+    place: Place<'_>,
+    line: &[u8],
+    count: u32,
+) -> Result<Option<Remembered>, StoreError> {
+    Reader::open(directory)?.rule(Key::of(place, line), count)
+}

@@ -1,0 +1,163 @@
+//! The journal as JSON, one object a line, schema `history.v1`.
+//! The wire structs are private: a change here is a change of `docs/schema/history.v1.json`.
+
+use serde::Serialize;
+
+use crate::cli::output::json::{ascii_line, hex_unless_utf8, lossy};
+use crate::cli::output::timestamp;
+use crate::domain::author::Author;
+use crate::domain::history::{Change, Moment, Watch};
+use crate::domain::report::Verdict;
+
+/// The moment's check and then each of its changes.
+///
+/// # Errors
+/// Never for a moment; serde's signature has one.
+pub(super) fn render(moment: &Moment) -> serde_json::Result<String> {
+    let check = Line::Check { moment: WireMoment::new(moment), untold_changes: moment.untold };
+    let mut out = ascii_line(&check)?;
+    for change in &moment.changes {
+        out.push_str(&ascii_line(&Line::Change {
+            moment: WireMoment::new(moment),
+            change: WireChange::new(change),
+        })?);
+    }
+    Ok(out)
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Line<'a> {
+    Check {
+        #[serde(flatten)]
+        moment: WireMoment,
+        untold_changes: u64,
+    },
+    Change {
+        #[serde(flatten)]
+        moment: WireMoment,
+        #[serde(flatten)]
+        change: WireChange<'a>,
+    },
+}
+
+#[derive(Serialize)]
+struct WireMoment {
+    schema: &'static str,
+    time: String,
+    noticed: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_watched_since: Option<String>,
+    verdict_before: Option<&'static str>,
+    verdict_after: &'static str,
+}
+
+impl WireMoment {
+    fn new(moment: &Moment) -> Self {
+        let (noticed, since) = match moment.watch {
+            Watch::Watched => ("watched", None),
+            Watch::Resumed { since } => ("resumed", since),
+            Watch::CaughtUp => ("compared", None),
+        };
+        Self {
+            schema: "history.v1",
+            time: format!("{:.3}", timestamp(moment.at)),
+            noticed,
+            not_watched_since: since.map(|since| format!("{:.3}", timestamp(since))),
+            verdict_before: moment.before.map(Verdict::as_str),
+            verdict_after: moment.after.as_str(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WireChange<'a> {
+    change: &'static str,
+    allowed: bool,
+    backend: &'static str,
+    family: &'static str,
+    table: &'a str,
+    chain: Option<&'a str>,
+    kind: &'static str,
+    position: Option<u32>,
+    line: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line_hex: Option<String>,
+    line_truncated: bool,
+    reported_processes: Vec<WireAuthor<'a>>,
+}
+
+impl<'a> WireChange<'a> {
+    fn new(change: &'a Change) -> Self {
+        Self {
+            change: change.happening.as_str(),
+            allowed: change.is_allowed,
+            backend: change.backend.as_str(),
+            family: change.family.as_str(),
+            table: &change.table,
+            chain: change.chain.as_deref(),
+            kind: change.kind.as_str(),
+            position: change.position,
+            line: change.line.as_deref().map(lossy),
+            line_hex: change.line.as_deref().and_then(hex_unless_utf8),
+            line_truncated: change.is_cut,
+            reported_processes: change.authors.iter().map(|author| WireAuthor::new(author)).collect(),
+        }
+    }
+}
+
+/// The process that is said to have done it.
+#[derive(Serialize)]
+pub(crate) struct WireAuthor<'a> {
+    pid: u32,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executable: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_line: Option<&'a str>,
+    parents: Vec<WireAncestor<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<WirePod<'a>>,
+}
+
+#[derive(Serialize)]
+struct WireAncestor<'a> {
+    pid: u32,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_line: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct WirePod<'a> {
+    uid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+impl<'a> WireAuthor<'a> {
+    pub(crate) fn new(author: &'a Author) -> Self {
+        let parents = author.parents.iter().map(|parent| WireAncestor {
+            pid: parent.pid,
+            name: &parent.name,
+            command_line: parent.command_line.as_deref(),
+        });
+        Self {
+            pid: author.pid,
+            name: &author.name,
+            executable: author.executable.as_deref(),
+            command_line: author.command_line.as_deref(),
+            parents: parents.collect(),
+            container: author.container.as_deref(),
+            pod: author.pod.as_ref().map(|pod| WirePod {
+                uid: &pod.uid,
+                namespace: pod.name.as_ref().map(|(namespace, _)| namespace.as_str()),
+                name: pod.name.as_ref().map(|(_, name)| name.as_str()),
+            }),
+        }
+    }
+}

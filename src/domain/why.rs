@@ -1,0 +1,269 @@
+//! Why one rule is allowed or not, for a person who asks about it.
+//! Judges by the same allowlists as a check, but only this one line; reads no kernel and no journal.
+
+use super::allowlist::nearest::{Explanation, Nearest, judging};
+use super::allowlist::{List, Pattern};
+use super::audit::Rulebook;
+use super::history::Place;
+use super::ruleset::{Backend, Family};
+use super::typed_rule;
+
+/// What iptables takes for the table that is not named.
+const DEFAULT_TABLE: &str = "filter";
+
+/// A rule, as a report shows it or as it was typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Its text.
+    pub rule: String,
+    /// Its iptables table, if it was said.
+    pub table: Option<String>,
+    /// Its family, if it was said.
+    pub family: Option<Family>,
+}
+
+/// The answer about one line. All its text is untrusted: escape it when shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// The line that was judged.
+    pub line: String,
+    /// What was asked is not how iptables prints it; `line` is.
+    pub is_rewritten: bool,
+    /// Blanks at the ends of the line that was judged, which count.
+    pub has_outer_blanks: bool,
+    /// Its iptables table; none for a native line.
+    pub table: Option<String>,
+    /// Nobody said which table: it is the one that iptables takes then.
+    pub is_table_assumed: bool,
+    /// Its family.
+    pub family: Family,
+    /// The answer.
+    pub judgement: Judgement,
+    /// The lists that judge it.
+    pub lists: Vec<List>,
+    /// Every pattern that allows it.
+    pub allowing: Vec<&'a Pattern>,
+    /// If there is none, those that come nearest.
+    pub nearest: Vec<Nearest<'a>>,
+    /// Patterns that match it but may not judge it.
+    pub elsewhere: Vec<&'a Pattern>,
+    /// Nothing may allow it: it holds a control byte.
+    pub has_control_byte: bool,
+}
+
+/// Whether a rule is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// A pattern allows it.
+    Allowed,
+    /// No pattern does.
+    Unexpected,
+    /// A pattern that might is broken, or the allowlist is missing.
+    Undecided,
+}
+
+impl Judgement {
+    /// The name used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Unexpected => "unexpected",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// Answers by these allowlists.
+pub fn answer<'a>(book: &'a Rulebook, question: &Question) -> Answer<'a> {
+    let asked = question.rule.as_str();
+    let typed = typed_rule::read(asked);
+    let is_iptables = typed.is_some() || asked.trim_start().starts_with('-');
+    let named = question.table.clone().or_else(|| typed.as_ref().and_then(|typed| typed.table.clone()));
+    let is_table_assumed = is_iptables && named.is_none();
+    let table = is_iptables.then(|| named.unwrap_or_else(|| DEFAULT_TABLE.to_owned()));
+    let family = question.family.or_else(|| match &typed {
+        Some(typed) => typed.family,
+        None => native_place(asked).map(|place| place.family),
+    });
+    let about = |line: &str, is_rewritten| {
+        let place = (table.as_deref(), family.unwrap_or(Family::Ip));
+        Answer { is_rewritten, is_table_assumed, ..judge(book, place, line) }
+    };
+    let rewritten = typed.map(|typed| typed.line).filter(|line| line != asked);
+    // a line of a report begins so, and is judged as it is before anything is guessed
+    let may_be_printed = ["-A ", "-P ", "-N "].iter().any(|start| asked.starts_with(start));
+    match rewritten {
+        Some(line) if !may_be_printed => about(&line, true),
+        Some(line) => Some(about(asked, false))
+            .filter(|answer| answer.judgement == Judgement::Allowed)
+            .unwrap_or_else(|| about(&line, true)),
+        None => about(asked, false),
+    }
+}
+
+fn judge<'a>(book: &'a Rulebook, (table, family): (Option<&str>, Family), line: &str) -> Answer<'a> {
+    let backend = if table.is_some() { Backend::IptablesNft } else { Backend::Nftables };
+    let judges = book.judging(backend, family);
+    let mut all = Explanation {
+        allowing: Vec::new(),
+        nearest: Vec::new(),
+        elsewhere: Vec::new(),
+        has_control_byte: false,
+    };
+    for list in &judges {
+        let one = list.patterns.explain(table, line.as_bytes());
+        all.allowing.extend(one.allowing);
+        all.nearest.extend(one.nearest);
+        all.elsewhere.extend(one.elsewhere);
+        all.has_control_byte |= one.has_control_byte;
+    }
+    let is_whole = !judges.is_empty() && judges.iter().all(|list| list.is_whole_for(table));
+    let judgement = match (all.allowing.is_empty(), is_whole || all.has_control_byte) {
+        (false, _) => Judgement::Allowed,
+        (true, true) => Judgement::Unexpected,
+        (true, false) => Judgement::Undecided,
+    };
+    Answer {
+        line: line.to_owned(),
+        is_rewritten: false,
+        has_outer_blanks: line.trim() != line,
+        table: table.map(str::to_owned),
+        is_table_assumed: false,
+        family,
+        judgement,
+        lists: judging(table),
+        allowing: all.allowing,
+        nearest: all.nearest,
+        elsewhere: all.elsewhere,
+        has_control_byte: all.has_control_byte,
+    }
+}
+
+impl Answer<'_> {
+    /// Where the journal may know the line.
+    pub fn places(&self) -> Vec<Place<'_>> {
+        let Some(table) = self.table.as_deref() else {
+            return native_place(&self.line).into_iter().collect();
+        };
+        let chain = self.line.split(' ').nth(1);
+        let place = |backend| Place { backend, family: self.family, table, chain };
+        [Backend::IptablesNft, Backend::IptablesLegacy].map(place).into()
+    }
+}
+
+/// The place that a native line names: `inet shop input …`, `chain inet shop input …`, `table inet shop …`.
+fn native_place(line: &str) -> Option<Place<'_>> {
+    let mut words = line.split(' ').peekable();
+    let declared = words.next_if(|word| Family::from_name(word).is_none());
+    let family = Family::from_name(words.next()?)?;
+    let table = words.next()?;
+    let chain = words.next().filter(|_| declared != Some("table"));
+    Some(Place { backend: Backend::Nftables, family, table, chain })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::allowlist::{Allowlist, PatternFile};
+    use crate::domain::audit::{InForce, Ipv6};
+
+    fn list(files: &[(List, &str)]) -> InForce {
+        let file = |(list, text): &(List, &str)| PatternFile {
+            list: *list,
+            origin: list.as_str().to_owned(),
+            text: text.as_bytes().to_vec(),
+        };
+        let files: Vec<_> = files.iter().map(file).collect();
+        InForce { patterns: Arc::new(Allowlist::parse(&files)), is_missing: false }
+    }
+
+    fn book(files: &[(List, &str)]) -> Rulebook {
+        Rulebook {
+            ipv4: list(files),
+            ipv6: Ipv6::Checked(list(&[(List::Filter, "^-A V6 ")])),
+            problems: Vec::new(),
+        }
+    }
+
+    fn ask(rule: &str) -> Question {
+        Question { rule: rule.to_owned(), ..Question::default() }
+    }
+
+    #[test]
+    fn a_printed_line_is_judged_as_it_is() {
+        let book = book(&[(List::Filter, "^-A INPUT -p tcp --dport 22$")]);
+        let found = answer(&book, &ask("-A INPUT -p tcp --dport 22"));
+        assert_eq!(
+            (found.judgement, found.is_rewritten, found.is_table_assumed),
+            (Judgement::Allowed, false, true)
+        );
+    }
+
+    #[test]
+    fn a_typed_rule_is_judged_as_it_would_be_printed() {
+        let book = book(&[(List::Nat, "^-A PREROUTING -p tcp -m tcp --dport 22 -j ACCEPT$\n-j LOG")]);
+        let found = answer(&book, &ask("iptables -t nat -A PREROUTING --protocol tcp --dport 22 -j ACCEPT"));
+        assert_eq!(
+            (found.judgement, found.is_rewritten, found.is_table_assumed),
+            (Judgement::Allowed, true, false)
+        );
+        let found = answer(&book, &ask("iptables -t filter -I INPUT -j LOG"));
+        assert_eq!(
+            (found.judgement, found.line.as_str(), found.elsewhere.len()),
+            (Judgement::Unexpected, "-A INPUT -j LOG", 1)
+        );
+    }
+
+    #[test]
+    fn the_family_chooses_the_allowlist() {
+        let book = book(&[(List::Filter, "^-A V4 ")]);
+        let judged = |question: &Question| answer(&book, question).judgement;
+        assert_eq!(judged(&ask("ip6tables -A V6 -j LOG")), Judgement::Allowed);
+        assert_eq!(judged(&ask("-A V6 -j LOG")), Judgement::Unexpected);
+        assert_eq!(
+            judged(&Question { family: Some(Family::Ip6), ..ask("-A V6 -j LOG") }),
+            Judgement::Allowed
+        );
+        let unchecked = Rulebook { ipv6: Ipv6::Unchecked, ..book };
+        assert_eq!(answer(&unchecked, &ask("ip6tables -A V6 -j LOG")).judgement, Judgement::Undecided);
+    }
+
+    #[test]
+    fn a_broken_or_missing_allowlist_leaves_it_open() {
+        let broken = book(&[(List::Filter, "(")]);
+        assert_eq!(answer(&broken, &ask("-A A -j B")).judgement, Judgement::Undecided);
+        assert_eq!(
+            answer(&broken, &Question { table: Some("nat".into()), ..ask("-A A -j B") }).judgement,
+            Judgement::Unexpected
+        );
+        let mut missing = book(&[]);
+        missing.ipv4.is_missing = true;
+        assert_eq!(answer(&missing, &ask("-A A -j B")).judgement, Judgement::Undecided);
+        assert_eq!(
+            answer(&missing, &ask("-A A\t-j B\n-A C")).judgement,
+            Judgement::Undecided,
+            "white space is typed"
+        );
+        assert_eq!(answer(&missing, &ask("inet t c \u{1}")).judgement, Judgement::Unexpected);
+    }
+
+    #[test]
+    fn native_lines_say_where_they_stand() {
+        let book = book(&[(List::Nftables, "^inet shop ")]);
+        let found = answer(&book, &ask("inet shop input tcp dport 22 accept"));
+        assert_eq!((found.judgement, &found.table, found.family), (Judgement::Allowed, &None, Family::Inet));
+        let place = |line| {
+            answer(&book, &ask(line))
+                .places()
+                .first()
+                .map(|place| (place.table.to_owned(), place.chain.map(str::to_owned)))
+        };
+        let named = |table: &str, chain: Option<&str>| Some((table.to_owned(), chain.map(str::to_owned)));
+        assert_eq!(place("inet shop input tcp dport 22 accept"), named("shop", Some("input")));
+        assert_eq!(place("chain inet shop input"), named("shop", Some("input")));
+        assert_eq!(place("table inet shop flags dormant"), named("shop", None));
+        assert_eq!(place("nonsense"), None);
+    }
+}

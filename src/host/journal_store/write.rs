@@ -1,0 +1,222 @@
+//! Writing moments and what they do to rules, and reading what a new process has to know.
+//! One transaction a moment: after a kill, all of it is there or nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+
+use super::{Store, StoreError, millis, read, time, wire};
+use crate::domain::author::Author;
+use crate::domain::change::{Provenance, What};
+use crate::domain::history::rule::Life;
+use crate::domain::history::{Change, Digested, Happening, Key, Moment, Watch};
+use crate::domain::report::Verdict;
+
+/// The most rules that are not allowed of which a new process is told since when they stand.
+const MAX_KNOWN: i64 = 10_000;
+/// What follows `SELECT` where a life is read with [`life`].
+pub(super) const LIFE: &str = "first_seen, since, is_older, gone_at, copies, is_allowed";
+
+/// What an earlier process has left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Since when the rules stand that are not allowed, and who brought them.
+    pub provenances: HashMap<Key, Provenance>,
+    /// The last moments, the newest last.
+    pub recent: Vec<Moment>,
+}
+
+impl Store {
+    /// What an earlier process has left behind, with no more than `moments` moments.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn known(&self, moments: u32) -> Result<Known, StoreError> {
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT {LIFE}, key, (SELECT authors.json FROM changes JOIN authors ON authors.id = authors_id
+                WHERE rule_id = rules.id AND happening = ?1 ORDER BY changes.id DESC LIMIT 1)
+             FROM rules WHERE NOT is_allowed AND copies > 0 LIMIT ?2"
+        ))?;
+        let added = Happening::Changed(What::Added).as_str();
+        let rows = statement.query_map(params![added, MAX_KNOWN], |row| {
+            let Life { since, is_older, .. } = life(row)?;
+            let json: Option<String> = row.get(7)?;
+            let authors = json.as_deref().map_or(Ok(Vec::new()), wire::authors_from_json)?;
+            Ok((Key(row.get(6)?), Provenance { first_seen: since, is_older, authors }))
+        })?;
+        let provenances = rows.collect::<rusqlite::Result<_>>()?;
+        Ok(Known { provenances, recent: read::last_moments(&self.connection, moments)? })
+    }
+
+    /// Writes a moment and what it does to its rules.
+    ///
+    /// # Errors
+    /// If it cannot be written; then nothing of it is.
+    pub fn append(&mut self, digested: &Digested) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let Digested { moment, keys } = digested;
+        watched(&transaction, moment.at, moment.after)?;
+        let mut writer = Writer::begin(&transaction, moment)?;
+        for (change, key) in moment.changes.iter().zip(keys) {
+            let Happening::Changed(what) = change.happening else { continue };
+            let found = find(&transaction, *key)?;
+            let life = Life::after(found.map(|(_, life)| life), what, moment.at, change.is_allowed);
+            let rule = match found {
+                Some((rule, _)) => update(&transaction, rule, &life).map(|()| rule)?,
+                None => insert(&transaction, *key, &life, change, change.line.as_deref())?,
+            };
+            writer.change(rule, change)?;
+        }
+        transaction.commit()?;
+        self.measure()
+    }
+
+    /// Notes that the node was looked at and nothing changed.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn alive(&mut self, at: SystemTime, verdict: Verdict) -> Result<(), StoreError> {
+        watched(&self.connection, at, verdict)
+    }
+}
+
+pub(super) fn watched(connection: &Connection, at: SystemTime, verdict: Verdict) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE state SET watched_until = ?1, verdict = ?2")?
+        .execute(params![millis(at), verdict.as_str()])?;
+    Ok(())
+}
+
+/// Writes the changes of one moment; changes of the same authors share them.
+pub(super) struct Writer<'t> {
+    transaction: &'t Transaction<'t>,
+    moment: i64,
+    authors: Vec<(Vec<Arc<Author>>, i64)>,
+}
+
+impl<'t> Writer<'t> {
+    pub(super) fn begin(transaction: &'t Transaction<'t>, moment: &Moment) -> Result<Self, StoreError> {
+        let since = if let Watch::Resumed { since } = moment.watch { since } else { None };
+        transaction
+            .prepare_cached(
+                "INSERT INTO moments (at, watch, not_watched_since, verdict_before, verdict_after, untold)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                millis(moment.at),
+                wire::watch_name(moment.watch),
+                since.map(millis),
+                moment.before.map(Verdict::as_str),
+                moment.after.as_str(),
+                i64::try_from(moment.untold).unwrap_or(i64::MAX),
+            ])?;
+        Ok(Self::resume(transaction, transaction.last_insert_rowid()))
+    }
+
+    /// Goes on with a moment that an earlier transaction began.
+    pub(super) const fn resume(transaction: &'t Transaction<'t>, moment: i64) -> Self {
+        Self { transaction, moment, authors: Vec::new() }
+    }
+
+    pub(super) const fn moment(&self) -> i64 {
+        self.moment
+    }
+
+    pub(super) fn change(&mut self, rule: i64, change: &Change) -> Result<(), StoreError> {
+        let authors = self.authors(&change.authors)?;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO changes (moment_id, rule_id, happening, position, is_allowed, authors_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                self.moment,
+                rule,
+                change.happening.as_str(),
+                change.position,
+                change.is_allowed,
+                authors,
+            ])?;
+        Ok(())
+    }
+
+    fn authors(&mut self, authors: &[Arc<Author>]) -> Result<Option<i64>, StoreError> {
+        if let Some((_, id)) = self.authors.iter().rev().find(|(known, _)| known == authors) {
+            return Ok(Some(*id));
+        }
+        let Some(json) = wire::authors_to_json(authors)? else { return Ok(None) };
+        self.transaction.prepare_cached("INSERT INTO authors (json) VALUES (?1)")?.execute([json])?;
+        let id = self.transaction.last_insert_rowid();
+        self.authors.push((authors.to_vec(), id));
+        Ok(Some(id))
+    }
+}
+
+/// The rule with this key.
+pub(super) fn find(connection: &Connection, key: Key) -> Result<Option<(i64, Life)>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {LIFE}, id FROM rules WHERE key = ?1"))?;
+    Ok(statement.query_row([key.0], |row| Ok((row.get(6)?, life(row)?))).optional()?)
+}
+
+/// The life in the first columns of a row.
+pub(super) fn life(row: &Row<'_>) -> rusqlite::Result<Life> {
+    Ok(Life {
+        first_seen: time(row.get(0)?),
+        since: time(row.get(1)?),
+        is_older: row.get(2)?,
+        gone_at: row.get::<_, Option<i64>>(3)?.map(time),
+        copies: row.get(4)?,
+        is_allowed: row.get(5)?,
+    })
+}
+
+pub(super) fn update(connection: &Connection, rule: i64, life: &Life) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE rules SET since = ?2, is_older = ?3, gone_at = ?4, copies = ?5, is_allowed = ?6 WHERE id = ?1",
+        )?
+        .execute(params![
+            rule,
+            millis(life.since),
+            life.is_older,
+            life.gone_at.map(millis),
+            life.copies,
+            life.is_allowed,
+        ])?;
+    Ok(())
+}
+
+/// Adds a rule, with its text or without.
+pub(super) fn insert(
+    connection: &Connection,
+    key: Key,
+    life: &Life,
+    of: &Change,
+    line: Option<&[u8]>,
+) -> Result<i64, StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO rules (key, first_seen, since, is_older, gone_at, copies, is_allowed,
+                backend, family, table_name, chain, kind, line, is_cut)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(params![
+            key.0,
+            millis(life.first_seen),
+            millis(life.since),
+            life.is_older,
+            life.gone_at.map(millis),
+            life.copies,
+            life.is_allowed,
+            of.backend.as_str(),
+            of.family.as_str(),
+            of.table,
+            of.chain,
+            of.kind.as_str(),
+            line,
+            of.is_cut,
+        ])?;
+    Ok(connection.last_insert_rowid())
+}

@@ -1,0 +1,87 @@
+//! The journal: what is remembered, what survives, and what `monitor history` prints of it.
+//! What is in it is recorded through the library, but where the agent itself is the subject.
+
+mod agent;
+mod cli;
+mod kill;
+mod size;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use iptables_monitor::app::history::{self, Journal, MIN_LIMIT_BYTES};
+use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
+use iptables_monitor::domain::change::{ChangeSet, RuleChange, What};
+use iptables_monitor::domain::history::{Moment, Place, Present};
+use iptables_monitor::domain::report::Verdict;
+use iptables_monitor::domain::ruleset::{Backend, Family, Kind};
+
+/// Some time ago, so many seconds later.
+pub fn at(second: u64) -> SystemTime {
+    SystemTime::now() - Duration::from_secs(7 * 86_400) + Duration::from_secs(second)
+}
+
+pub fn change(what: What, line: &str, is_allowed: bool) -> RuleChange {
+    RuleChange {
+        what,
+        backend: Backend::IptablesNft,
+        family: Family::Ip,
+        table: "filter".into(),
+        chain: Some("INPUT".into()),
+        kind: Kind::Rule,
+        position: Some(1),
+        line: line.as_bytes().to_vec(),
+        is_allowed,
+        authors: Vec::new(),
+    }
+}
+
+pub fn set(at: SystemTime, changes: Vec<RuleChange>) -> ChangeSet {
+    let (before, after) = (Some(Verdict::Compliant), Verdict::Violations);
+    ChangeSet { at, before, after, changes, untold: 0 }
+}
+
+pub fn author() -> Arc<Author> {
+    let parent = |pid, name: &str| Ancestor { pid, name: name.into(), command_line: None };
+    Arc::new(Author {
+        pid: 4711,
+        name: "iptables".into(),
+        executable: Some("/usr/sbin/xtables-nft-multi".into()),
+        command_line: Some("iptables -A INPUT -j DROP".into()),
+        parents: vec![parent(4000, "bash"), parent(800, "sshd"), parent(1, "init")],
+        container: Some("0123abcd".into()),
+        pod: Some(PodHint { uid: "u-1".into(), name: Some(("default".into(), "web-0".into())) }),
+    })
+}
+
+pub fn open(directory: &Path) -> Journal {
+    Journal::open(Some(directory.to_owned()), MIN_LIMIT_BYTES)
+}
+
+pub fn close(journal: Journal) {
+    assert!(journal.close(Duration::from_secs(60)), "the journal is not closed in time");
+}
+
+/// Tells the journal that these lines are what is present.
+pub fn compare<'a>(
+    journal: &Journal,
+    at: SystemTime,
+    lines: impl Iterator<Item = &'a str>,
+    is_allowed: bool,
+) {
+    let place =
+        Place { backend: Backend::IptablesNft, family: Family::Ip, table: "filter", chain: Some("INPUT") };
+    let present = lines.map(|line| Present { place, kind: Kind::Rule, line: line.as_bytes(), is_allowed });
+    journal.reconcile(at, Verdict::Violations, present);
+}
+
+pub fn moments(directory: &Path) -> Vec<Moment> {
+    let mut found = Vec::new();
+    history::read(directory, SystemTime::UNIX_EPOCH, |moment| {
+        found.push(moment.clone());
+        true
+    })
+    .expect("a journal");
+    found
+}
