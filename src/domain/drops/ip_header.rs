@@ -173,7 +173,7 @@ fn set_tcp_flags(bits: u8, flags: &mut Flags) {
 fn shortest(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Tcp => 20,
-        Protocol::Sctp | Protocol::DCCP => 12,
+        Protocol::Sctp | Protocol::DCCP | Protocol::AH => 12,
         Protocol::Udp | Protocol::UDPLITE | Protocol::ESP => 8,
         Protocol::Icmp | Protocol::Icmpv6 => 4,
         Protocol::Arp | Protocol::Other(_) => 0,

@@ -1,7 +1,7 @@
 //! Which log lines are asked for: those with one of some prefixes, or every line of netfilter's.
 //! Finds where a prefix is; what stands around it is read by others.
 
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 
 use super::packet::Action;
 
@@ -95,12 +95,13 @@ impl Matcher {
         }
     }
 
-    /// Where a prefix is that ends any envelope at the latest.
+    /// Where the message begins at the latest.
     pub(super) fn limit(&self, line: &[u8]) -> Option<usize> {
         match self.position {
             Position::WholeWordAnywhere => self.whole_word(line).map(|hit| hit.start),
             Position::StartOfMessage => {
-                self.prefixes.iter().filter_map(|prefix| prefix.finder.find(line)).min()
+                let needles = self.prefixes.iter().map(|prefix| prefix.finder.needle());
+                needles.filter_map(|needle| memmem::rfind(line, needle)).max()
             }
         }
     }
@@ -111,9 +112,9 @@ impl Matcher {
         Some(Hit { start: 0, end: longest.finder.needle().len(), action: longest.action })
     }
 
-    /// The prefix that `IN=` follows, else the first that is a whole word.
+    /// The prefix that `IN=` follows, else the last that is a whole word: a host may be called so too.
     fn whole_word(&self, text: &[u8]) -> Option<Hit> {
-        let mut first: Option<Hit> = None;
+        let mut last: Option<Hit> = None;
         for prefix in &self.prefixes {
             let length = prefix.finder.needle().len();
             for start in prefix.finder.find_iter(text) {
@@ -127,12 +128,12 @@ impl Matcher {
                     return Some(hit);
                 }
                 let is_whole = after.first().is_none_or(u8::is_ascii_whitespace);
-                if is_whole && first.is_none_or(|first| start < first.start) {
-                    first = Some(hit);
+                if is_whole && last.is_none_or(|last| start > last.start) {
+                    last = Some(hit);
                 }
             }
         }
-        first
+        last
     }
 }
 
@@ -184,6 +185,7 @@ mod tests {
     #[test]
     fn the_prefix_before_the_packet_outdoes_a_host_of_that_name() {
         anywhere("drop", "Sep  3 11:38:30 drop kernel: drop IN=eth0", Some(29));
+        anywhere("drop", "Sep  3 11:38:30 drop kernel: drop rule 7 IN=eth0", Some(29));
         anywhere("IN=", "x IN= IN=eth0 OUT=", Some(2));
         anywhere("IN=", "x IN=IN=eth0 OUT=", Some(2));
     }

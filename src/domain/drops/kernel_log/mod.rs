@@ -78,8 +78,8 @@ impl LogParser {
 
 fn read_matched<'a>(envelope: &Envelope<'a>, hit: Hit) -> Parsed<'a> {
     let message = envelope.message;
-    let behind = message.get(hit.end..).unwrap_or_default().trim_ascii_start();
-    let body = if behind.starts_with(b"IN=") { Some(behind) } else { packet_start(behind) };
+    let behind = message.get(hit.end..).unwrap_or_default();
+    let body = packet_behind(behind.trim_ascii_start()).or_else(|| packet_start(message));
     let start = if envelope.is_recognised { 0 } else { hit.start };
     let end = body.map_or(hit.end, |body| message.len() - body.len());
     let mut packet = packet(envelope, message.get(start..end).unwrap_or_default(), hit.action);
@@ -87,6 +87,14 @@ fn read_matched<'a>(envelope: &Envelope<'a>, hit: Hit) -> Parsed<'a> {
         true => Parsed::Packet(packet),
         false => Parsed::Unparsed,
     }
+}
+
+/// The packet behind a prefix. If `IN=` stands there at once, what follows it is a device, whatever its name.
+fn packet_behind(text: &[u8]) -> Option<&[u8]> {
+    let packet = packet_start(text)?;
+    let first_word = text.iter().position(u8::is_ascii_whitespace)?;
+    let is_at_once = text.starts_with(b"IN=") && text.len() - packet.len() < first_word;
+    Some(if is_at_once { text } else { packet })
 }
 
 /// Without a prefix, a line is netfilter's if it has its devices, or else enough of a packet without its head.

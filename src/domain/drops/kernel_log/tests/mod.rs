@@ -135,6 +135,10 @@ fn the_rest_of_a_prefix_belongs_to_it() {
     let line = format!("Sep  3 11:38:30 node-1 kernel: web drop: rule 7 IN=eth0 OUT= {TCP}");
     assert_eq!(&*packet(&words(&["drop:"]), &line).prefix, b"web drop: rule 7");
     assert_eq!(&*packet(&every(), &line).prefix, b"web drop: rule 7");
+    for rest in ["IN= x", "IN=x OUT= y", "IN=x OUT=y"] {
+        let line = format!("drop: {rest} IN=eth0 OUT= {TCP}");
+        assert_eq!(packet(&words(&["drop:"]), &line).in_dev.as_deref(), Some(&b"eth0"[..]), "{line}");
+    }
     let unknown = format!("?? node-1 drop: rule 7 IN=eth0 OUT= {TCP}");
     assert_eq!(&*packet(&words(&["drop:"]), &unknown).prefix, b"drop: rule 7");
 }
