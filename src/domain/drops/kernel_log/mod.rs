@@ -49,7 +49,7 @@ impl LogParser {
         Self { matcher, layout }
     }
 
-    /// Reads one line without its line end.
+    /// Reads one line; its line end makes no difference.
     ///
     /// `at` is when it was logged, if its source knows. Then the line is the bare message, as of the journal and
     /// `/dev/kmsg`; else time, host and program may stand before it.
@@ -57,6 +57,7 @@ impl LogParser {
         if !self.matcher.may_be_ours(line) {
             return Parsed::NotOurs;
         }
+        let line = line.trim_ascii_end();
         let limit = self.matcher.limit(line);
         let envelope = match at {
             Some(_) => Envelope::bare(line, at),

@@ -44,7 +44,9 @@ pub(super) enum Element {
     Fraction(usize),
     /// Any number of digits behind a point or comma, or nothing.
     OptionalFraction,
-    AfterNoon,
+    AfterNoon {
+        is_upper: bool,
+    },
     Offset {
         may_be_z: bool,
         form: OffsetForm,
@@ -154,8 +156,8 @@ fn recognise(layout: &[u8]) -> Option<(Element, usize)> {
         b'0' if begins(b"06") => (Element::ShortYear, 2),
         b'0' if begins(b"05") => (Element::Seconds { pad: Pad::Zero, takes_fraction: true }, 2),
         b'5' => (Element::Seconds { pad: Pad::None, takes_fraction: true }, 1),
-        b'P' if begins(b"PM") => (Element::AfterNoon, 2),
-        b'p' if begins(b"pm") => (Element::AfterNoon, 2),
+        b'P' if begins(b"PM") => (Element::AfterNoon { is_upper: true }, 2),
+        b'p' if begins(b"pm") => (Element::AfterNoon { is_upper: false }, 2),
         sign @ (b'-' | b'Z') => return offset(layout, *sign == b'Z'),
         b'.' | b',' => return fraction(layout),
         _ => {
@@ -215,11 +217,11 @@ impl Element {
                 (value.len() - rest.len() == 1 + count).then_some(rest)
             }
             Self::OptionalFraction => Some(optional_fraction(value, fields)),
-            Self::AfterNoon => {
+            Self::AfterNoon { is_upper } => {
                 let (name, rest) = value.split_at_checked(2)?;
-                fields.is_afternoon = Some(match name.to_ascii_uppercase().as_slice() {
-                    b"AM" => false,
-                    b"PM" => true,
+                fields.is_afternoon = Some(match (name, is_upper) {
+                    (b"AM", true) | (b"am", false) => false,
+                    (b"PM", true) | (b"pm", false) => true,
                     _ => return None,
                 });
                 Some(rest)
@@ -335,14 +337,22 @@ fn offset_value<'a>(
 }
 
 /// An abbreviation of three to five letters, or an offset in its place. As in Go, one that says no offset means UTC.
+/// Go ignores the offset where there is one; it is heeded here.
 fn zone_name<'a>(value: &'a [u8], fields: &mut Fields) -> Option<&'a [u8]> {
     if matches!(value.first(), Some(b'+' | b'-')) {
         return hours(value, fields);
     }
-    let count = value.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-    let (name, rest) = value.split_at_checked(count).filter(|(name, _)| (3..=5).contains(&name.len()))?;
+    let length = match value {
+        [b'C', b'h', b'S', b'T', ..] | [b'M', b'e', b'S', b'T', ..] => 4,
+        _ => value.iter().take_while(|byte| byte.is_ascii_uppercase()).count(),
+    };
+    let (name, rest) = value.split_at_checked(length)?;
+    let is_known = matches!(name, [_, _, _] | [_, _, _, b'T'] | [_, _, _, _, b'T'] | b"WITA");
     fields.offset = Some(0);
-    if name == b"GMT" && matches!(rest.first(), Some(b'+' | b'-')) { hours(rest, fields) } else { Some(rest) }
+    match rest.first() {
+        Some(b'+' | b'-') if name == b"GMT" => hours(rest, fields),
+        _ => is_known.then_some(rest),
+    }
 }
 
 fn hours<'a>(value: &'a [u8], fields: &mut Fields) -> Option<&'a [u8]> {

@@ -60,6 +60,7 @@ fn constants_of_go_by_name_and_text() {
     check("Jan _2 15:04:05", "Sep 3 11:38:30 host kernel: x", "2026-09-03T10:38:30Z");
     check("StampMilli", "Dec 31 11:38:30.250 host kernel: x", "2025-12-31T10:38:30.25Z");
     check("DateTime", "2026-11-20 01:02:03 host kernel: x", "2026-11-20T00:02:03Z");
+    check("UnixDate", "Fri Nov 20 01:02:03 ChST 2026 host kernel: x", "2026-11-20T01:02:03Z");
     check("DateOnly", "2026-11-20 host kernel: x", "2026-11-19T23:00:00Z");
 }
 
@@ -104,6 +105,26 @@ fn a_layout_must_say_which_day() {
     for layout in ["15:04:05", "2006 Jan", "_2 15:04", "Kitchen", "%b %d"] {
         assert_eq!(TimeLayout::parse(layout), Err(LayoutError::NoDay(layout.into())), "{layout}");
     }
+}
+
+#[test]
+fn go_agrees() {
+    let cases = include_str!("../../../../tests/data/drops/go_time.tsv");
+    let utc = Clock { utc_offset_seconds: 0, ..CLOCK };
+    let mut wrong = Vec::new();
+    // of GMT+3, Go knows the offset and leaves it out of account
+    for case in cases
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("GMT+") && !line.contains("GMT-"))
+    {
+        let [layout, text, expected] = case.split('\t').collect::<Vec<_>>().try_into().unwrap();
+        let read = TimeLayout::parse(layout).unwrap().read(text.as_bytes(), utc);
+        let read = read.filter(|(_, rest)| rest.is_empty()).and_then(|(at, _)| rfc3339(at));
+        if read.as_deref().unwrap_or("-") != expected {
+            wrong.push(format!("{case}: {read:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), cases.lines().count(), wrong.join("\n"));
 }
 
 proptest! {
