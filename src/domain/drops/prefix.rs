@@ -1,7 +1,7 @@
 //! Which log lines are asked for: those with one of some prefixes, or every line of netfilter's.
 //! Finds where a prefix is; what stands around it is read by others.
 
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 
 use super::packet::Action;
 
@@ -100,8 +100,7 @@ impl Matcher {
         match self.position {
             Position::WholeWordAnywhere => self.whole_word(line).map(|hit| hit.start),
             Position::StartOfMessage => {
-                let needles = self.prefixes.iter().map(|prefix| prefix.finder.needle());
-                needles.filter_map(|needle| memmem::rfind(line, needle)).max()
+                self.prefixes.iter().filter_map(|prefix| prefix.finder.find_iter(line).last()).max()
             }
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn hex(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() || digits.len() > 8 {
         return None;
     }
-    digits.iter().try_fold(0, |number, byte| Some(number << 4 | char::from(*byte).to_digit(16)?))
+    digits.iter().try_fold(0, |number, byte| Some(number << 4 | u32::from(digit(*byte)?)))
 }
 
 /// A hexadecimal number behind `0x`.
@@ -49,12 +49,25 @@ pub(super) fn mac(text: &[u8]) -> Option<Mac> {
 /// Octets with colons between them; how many there are, at most as many as there is room for.
 pub(super) fn octets(text: &[u8], room: &mut [u8]) -> Option<usize> {
     let mut count = 0;
-    for pair in text.split(|byte| *byte == b':') {
-        let octet = hex(pair).filter(|_| pair.len() == 2)?;
-        *room.get_mut(count)? = u8::try_from(octet).ok()?;
+    for part in text.chunks(3) {
+        let (high, low) = match *part {
+            [high, low, b':'] if (count + 1) * 3 < text.len() => (high, low),
+            [high, low] => (high, low),
+            _ => return None,
+        };
+        *room.get_mut(count)? = digit(high)? << 4 | digit(low)?;
         count += 1;
     }
     Some(count)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -80,5 +93,9 @@ mod tests {
         assert_eq!((read("10.0.0"), read(""), read("10.0.0.256"), read("::1]")), (None, None, None, None));
         assert_eq!(mac(b"02:00:00:00:00:ff").unwrap().to_string(), "02:00:00:00:00:ff");
         assert_eq!((mac(b"02:00:00:00:00"), mac(b"02:00:00:00:00:001"), mac(b"")), (None, None, None));
+        assert_eq!(
+            (mac(b"02:00:00:00:00:00:"), mac(b"02:00:00:00:000:0"), mac(b"02-00-00-00-00-00")),
+            (None, None, None)
+        );
     }
 }

@@ -16,7 +16,7 @@ mod tests;
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 use super::civil::Clock;
 use super::envelope::{self, Envelope};
@@ -41,12 +41,14 @@ pub enum Parsed<'a> {
 pub struct LogParser {
     matcher: Matcher,
     layout: Option<TimeLayout>,
+    /// Made once: a search of its own would cost as much as reading the line.
+    out_key: Finder<'static>,
 }
 
 impl LogParser {
     /// Reads the lines that `matcher` asks for. Without a `layout`, times are known by their shape.
     pub fn new(matcher: Matcher, layout: Option<TimeLayout>) -> Self {
-        Self { matcher, layout }
+        Self { matcher, layout, out_key: Finder::new(b" OUT=") }
     }
 
     /// Reads one line; its line end makes no difference.
@@ -64,60 +66,62 @@ impl LogParser {
             None => envelope::read(line, self.layout.as_ref(), limit, clock),
         };
         if self.matcher.is_any() {
-            return read_any(&envelope);
+            return self.read_any(&envelope);
         }
         if let Some(hit) = self.matcher.find(envelope.message) {
-            return read_matched(&envelope, hit);
+            return self.read_matched(&envelope, hit);
         }
         // the prefix may be part of what looks like an envelope
         match self.matcher.find(line) {
-            Some(hit) => read_matched(&Envelope { message: line, is_recognised: false, ..envelope }, hit),
+            Some(hit) => {
+                self.read_matched(&Envelope { message: line, is_recognised: false, ..envelope }, hit)
+            }
             None => Parsed::NotOurs,
         }
     }
-}
 
-fn read_matched<'a>(envelope: &Envelope<'a>, hit: Hit) -> Parsed<'a> {
-    let message = envelope.message;
-    let behind = message.get(hit.end..).unwrap_or_default();
-    let body = packet_behind(behind.trim_ascii_start()).or_else(|| packet_start(message));
-    let start = if envelope.is_recognised { 0 } else { hit.start };
-    let end = body.map_or(hit.end, |body| message.len() - body.len());
-    let mut packet = packet(envelope, message.get(start..end).unwrap_or_default(), hit.action);
-    match packet_text::read(body.unwrap_or(behind), &mut packet) {
-        true => Parsed::Packet(packet),
-        false => Parsed::Unparsed,
+    fn read_matched<'a>(&self, envelope: &Envelope<'a>, hit: Hit) -> Parsed<'a> {
+        let message = envelope.message;
+        let behind = message.get(hit.end..).unwrap_or_default();
+        let body = self.packet_behind(behind.trim_ascii_start()).or_else(|| self.packet_start(message));
+        let start = if envelope.is_recognised { 0 } else { hit.start };
+        let end = body.map_or(hit.end, |body| message.len() - body.len());
+        let mut packet = packet(envelope, message.get(start..end).unwrap_or_default(), hit.action);
+        match packet_text::read(body.unwrap_or(behind), &mut packet) {
+            true => Parsed::Packet(packet),
+            false => Parsed::Unparsed,
+        }
     }
-}
 
-/// The packet behind a prefix. If `IN=` stands there at once, what follows it is a device, whatever its name.
-fn packet_behind(text: &[u8]) -> Option<&[u8]> {
-    let packet = packet_start(text)?;
-    let first_word = text.iter().position(u8::is_ascii_whitespace)?;
-    let is_at_once = text.starts_with(b"IN=") && text.len() - packet.len() < first_word;
-    Some(if is_at_once { text } else { packet })
-}
+    /// The packet behind a prefix. If `IN=` stands there at once, what follows it is a device, whatever its name.
+    fn packet_behind<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        let packet = self.packet_start(text)?;
+        let first_word = text.iter().position(u8::is_ascii_whitespace)?;
+        let is_at_once = text.starts_with(b"IN=") && text.len() - packet.len() < first_word;
+        Some(if is_at_once { text } else { packet })
+    }
 
-/// Without a prefix, a line is netfilter's if it has its devices, or else enough of a packet without its head.
-fn read_any<'a>(envelope: &Envelope<'a>) -> Parsed<'a> {
-    let message = envelope.message;
-    let body = packet_start(message);
-    let prefix = body.and_then(|body| message.get(..message.len() - body.len())).unwrap_or_default();
-    let mut packet = packet(envelope, prefix, Action::Unknown);
-    let has_any = packet_text::read(body.unwrap_or(message), &mut packet);
-    let header = &packet.header;
-    let has_enough = header.protocol.is_some()
-        && (header.src.is_some() || header.dst_port.is_some() || header.icmp_type.is_some());
-    if has_any && (body.is_some() || has_enough) { Parsed::Packet(packet) } else { Parsed::NotOurs }
-}
+    /// Without a prefix, a line is netfilter's if it has its devices, or else enough of a packet without its head.
+    fn read_any<'a>(&self, envelope: &Envelope<'a>) -> Parsed<'a> {
+        let message = envelope.message;
+        let body = self.packet_start(message);
+        let prefix = body.and_then(|body| message.get(..message.len() - body.len())).unwrap_or_default();
+        let mut packet = packet(envelope, prefix, Action::Unknown);
+        let has_any = packet_text::read(body.unwrap_or(message), &mut packet);
+        let header = &packet.header;
+        let has_enough = header.protocol.is_some()
+            && (header.src.is_some() || header.dst_port.is_some() || header.icmp_type.is_some());
+        if has_any && (body.is_some() || has_enough) { Parsed::Packet(packet) } else { Parsed::NotOurs }
+    }
 
-/// Where `IN=` stands whose next word is `OUT=`. The last such pair: whatever the prefix looks like, it is before.
-fn packet_start(message: &[u8]) -> Option<&[u8]> {
-    let out = memmem::rfind(message, b" OUT=")?;
-    let before = message.get(..out)?;
-    let word = before.iter().rposition(u8::is_ascii_whitespace).map_or(0, |space| space + 1);
-    let at = word + memmem::rfind(before.get(word..)?, b"IN=")?;
-    message.get(at..)
+    /// Where `IN=` stands whose next word is `OUT=`. The last such pair: whatever the prefix looks like, it is before.
+    fn packet_start<'a>(&self, message: &'a [u8]) -> Option<&'a [u8]> {
+        let out = self.out_key.find_iter(message).last()?;
+        let before = message.get(..out)?;
+        let word = before.iter().rposition(u8::is_ascii_whitespace).map_or(0, |space| space + 1);
+        let at = word + before.get(word..)?.windows(3).rposition(|window| window == b"IN=")?;
+        message.get(at..)
+    }
 }
 
 fn packet<'a>(envelope: &Envelope<'a>, prefix: &'a [u8], action: Action) -> Packet<'a> {
@@ -133,7 +137,7 @@ fn packet<'a>(envelope: &Envelope<'a>, prefix: &'a [u8], action: Action) -> Pack
 ///
 /// *Source*: `Documentation/ABI/testing/dev-kmsg`.
 fn text(escaped: &[u8]) -> Text<'_> {
-    if memmem::find(escaped, b"\\x").is_none() {
+    if !escaped.contains(&b'\\') {
         return Cow::Borrowed(escaped);
     }
     let mut out = Vec::with_capacity(escaped.len());

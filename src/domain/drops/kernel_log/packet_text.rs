@@ -75,7 +75,7 @@ impl<'a> Iterator for Words<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         let start = self.0.trim_ascii_start();
-        let end = memchr::memchr(b' ', start).unwrap_or(start.len());
+        let end = start.iter().position(|byte| *byte == b' ').unwrap_or(start.len());
         let (word, rest) = start.split_at_checked(end)?;
         self.0 = rest;
         (!word.is_empty()).then_some(word)
