@@ -155,8 +155,8 @@ impl<'a> Reader<'_, 'a> {
     }
 
     fn open(&mut self, first: &'a [u8]) -> bool {
-        let is_new =
-            matches!(self.inner, Inner::Absent) && first.starts_with(b"SRC=") || first == b"TRUNCATED";
+        let is_packet = first.starts_with(b"SRC=") || first == b"TRUNCATED";
+        let is_new = is_packet && matches!(self.inner, Inner::Absent);
         if is_new {
             self.inner = Inner::Open(Layer::default());
         }
@@ -189,17 +189,20 @@ impl<'a> Reader<'_, 'a> {
     }
 }
 
-/// `INCOMPLETE [8 bytes]`: the packet is shorter than its header. Behind the offset of an IPv6 fragment, and without
+/// `INCOMPLETE [8 bytes]`: the packet is shorter than its header. Of an IPv6 fragment, before its protocol and without
 /// a number, it means that more fragments follow.
 fn incomplete(words: &mut Words<'_>, layer: &mut Layer) -> bool {
     let mut ahead = *words;
-    let number = ahead.next().and_then(|word| word.strip_prefix(b"["));
-    if number.is_none() || ahead.next() != Some(b"bytes]") {
-        layer.header.flags.insert(Flags::MF);
-        return true;
+    let is_counted =
+        ahead.next().is_some_and(|word| word.starts_with(b"[")) && ahead.next() == Some(b"bytes]");
+    if is_counted {
+        *words = ahead;
     }
-    layer.is_cut = true;
-    *words = ahead;
+    if !is_counted && layer.header.protocol.is_none() {
+        layer.header.flags.insert(Flags::MF);
+    } else {
+        layer.is_cut = true;
+    }
     true
 }
 

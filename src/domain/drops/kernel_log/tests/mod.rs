@@ -199,6 +199,10 @@ fn what_is_not_understood_is_said() {
         ("UID= ", false),
         ("TRUNCATED ", false),
         ("INCOMPLETE [3 bytes] ", false),
+        ("INCOMPLETE ", false),
+        ("[TRUNCATED] ", false),
+        ("[TRUNCATED ] ", true),
+        ("[SRC=10.9.9.9 DST=10.9.9.8 ] [TRUNCATED ] ", false),
     ] {
         let line = format!("IN=eth0 OUT= {TCP}{text}");
         let packet = packet(&every(), &line);
