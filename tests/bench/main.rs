@@ -1,7 +1,8 @@
 //! `make bench`: what a check costs, as a ratio to the dump it cannot do without, in one run on this machine.
-//! Prints a table in Markdown; asserts nothing. Needs root, as the tests do.
+//! Prints a table in Markdown; asserts nothing. Needs root, as the tests do. `-- drops` measures log lines alone.
 #![allow(clippy::indexing_slicing, clippy::print_stdout, clippy::unwrap_used, reason = "a test may panic")]
 
+mod drops;
 #[path = "../it/support/mod.rs"]
 mod support;
 
@@ -23,6 +24,9 @@ const PATTERNS: &str = "^-P .*\n^-N .*\n^-A KUBE-\n^-A (PREROUTING|OUTPUT|POSTRO
 
 fn main() {
     println!("{}\n", machine());
+    if std::env::args().any(|argument| argument == "drops") {
+        return drops::run();
+    }
     println!("## `monitor check` against the slower single dump\n");
     println!("Median of {ROUNDS} alternating rounds; the limit is 1.15 times the dump plus 50 ms.\n");
     println!("| backend | services | rules | dump | check | ratio | limit kept |");
@@ -42,6 +46,7 @@ fn main() {
     for backend in ["nft", "legacy"] {
         agent(backend);
     }
+    drops::run();
 }
 
 fn machine() -> String {

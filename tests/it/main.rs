@@ -7,6 +7,7 @@ mod agent;
 mod allowlist_dir;
 mod cluster;
 mod counter;
+mod drops_parse;
 mod faults;
 mod history;
 mod hostile;

@@ -2,3 +2,13 @@
 //! Opens no file and no socket.
 
 pub mod batch;
+mod civil;
+mod envelope;
+pub mod ip_header;
+pub mod kernel_log;
+pub mod packet;
+pub mod prefix;
+pub mod record;
+pub mod time_layout;
+
+pub use civil::Clock;
