@@ -2,3 +2,4 @@
 //! Opens no file and no socket.
 
 pub mod batch;
+pub mod lines;
