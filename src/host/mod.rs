@@ -5,4 +5,5 @@ pub mod command;
 pub mod config_dir;
 pub mod nfnetlink;
 pub mod routes;
+pub mod tail;
 pub mod xtables;
