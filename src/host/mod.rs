@@ -1,6 +1,7 @@
 //! This node: processes, files, `/proc`, sockets. Reads only, but for [`routes`]; decides nothing.
 
 pub mod addresses;
+pub mod checkpoint;
 pub mod command;
 pub mod config_dir;
 pub mod nfnetlink;

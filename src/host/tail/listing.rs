@@ -3,6 +3,7 @@
 //!
 //! *Source* of the names: logrotate(8), `start`, `dateext`, `dateformat` and `extension`.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -30,7 +31,7 @@ pub(super) struct Listing {
     path: PathBuf,
     /// The file at the path, if there is one.
     pub current: Option<(File, Facts)>,
-    /// The others, those with a rotated file's name in the order in which they were written.
+    /// The others but empty ones, those with a rotated file's name in the order in which they were written.
     siblings: Vec<Sibling>,
 }
 
@@ -64,7 +65,7 @@ impl<'a> Successors<'a> {
 }
 
 /// What a rotated file's name says of its age.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// The larger, the older.
     Number(u32),
@@ -223,12 +224,23 @@ fn read_siblings(directory: &OwnedFd, own_name: &OsStr, own: Option<Facts>) -> i
         let name = OsStr::from_bytes(name);
         // one that is gone by now is no sibling
         let Ok(facts) = Facts::read(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        if facts.is_regular && !own.is_some_and(|own| own.is_same_file(&facts)) {
+        // an empty file says nothing, not even that its writer has left the one before
+        if facts.is_regular && facts.size_bytes > 0 && !own.is_some_and(|own| own.is_same_file(&facts)) {
             siblings.push(Sibling::new(name, own_name, facts));
         }
     }
+    forget_twins(&mut siblings);
     sort(&mut siblings);
     Ok(siblings)
+}
+
+/// Forgets a compressed file that is being made still: what it is made of is there.
+fn forget_twins(siblings: &mut Vec<Sibling>) {
+    let plain = siblings.iter().filter(|sibling| !sibling.is_compressed);
+    let plain: BTreeSet<_> = plain.filter_map(|sibling| sibling.rank.clone()).collect();
+    siblings.retain(|sibling| {
+        !sibling.is_compressed || !sibling.rank.as_ref().is_some_and(|rank| plain.contains(rank))
+    });
 }
 
 /// By age: the oldest first. Names are surer than times, but those of two kinds cannot be compared.

@@ -154,6 +154,7 @@ impl Tail {
 
     /// Reads until the batch is full or nothing is left.
     fn advance(&mut self, batch: &mut Batch, deadline: Instant) -> Result<Status, TailError> {
+        let mut has_read = false;
         loop {
             let State::Open(reader) = &mut self.state else {
                 if self.locate(batch)? {
@@ -162,10 +163,13 @@ impl Tail {
                 return Ok(if self.options.is_following { Status::CaughtUp } else { Status::Ended });
             };
             reader.take(batch);
-            if batch.is_full() {
+            // an endless line or hole fills no batch
+            let is_late = has_read && batch.is_empty() && Instant::now() >= deadline;
+            if batch.is_full() || is_late {
                 return Ok(Status::Behind);
             }
             let found = reader.fill().map_err(|error| TailError::from_io(&self.path, error))?;
+            has_read |= found == Found::More;
             let is_moving = match found {
                 Found::More => true,
                 Found::CutBack => {
@@ -181,10 +185,6 @@ impl Tail {
             };
             if !is_moving {
                 return Ok(Status::CaughtUp);
-            }
-            // an endless line or hole fills no batch
-            if Instant::now() >= deadline && batch.is_empty() {
-                return Ok(Status::Behind);
             }
         }
     }

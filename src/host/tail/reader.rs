@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use memchr::memrchr;
 use rustix::fs::SeekFrom;
 
 use super::place::{Facts, HEAD_BYTES, Place, Print, TRAIL_BYTES, read_piece};
@@ -90,7 +89,8 @@ impl Reader {
         let from = facts.size_bytes.saturating_sub(line_limit as u64);
         let tail = read_piece(&file, from, line_limit)?;
         let without_newline = if from == 0 { 0 } else { tail.len() };
-        let line = memrchr(b'\n', &tail).map_or(without_newline, |newline| newline + 1);
+        let line =
+            tail.iter().rposition(|byte| *byte == b'\n').map_or(without_newline, |newline| newline + 1);
         let head = read_piece(&file, 0, HEAD_BYTES)?;
         let mut reader = Self { head, offset: from + line as u64, ..Self::new(file, facts, line_limit) };
         reader.trail.extend_from_slice(last(tail.get(..line).unwrap_or_default()));
