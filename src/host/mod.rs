@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod checkpoint;
 pub mod command;
 pub mod config_dir;
+pub mod journal;
 pub mod nfnetlink;
 pub mod routes;
 pub mod tail;

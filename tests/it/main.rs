@@ -7,6 +7,7 @@ mod agent;
 mod allowlist_dir;
 mod cluster;
 mod drops_file;
+mod drops_journal;
 mod faults;
 mod hostile;
 mod http;

@@ -38,7 +38,8 @@ impl Lines {
             };
             let (line, behind) = rest.split_at(end);
             let is_hole = behind.first() == Some(&0);
-            if !self.is_skipping && !(is_hole && line.is_empty()) {
+            let is_line = !(is_hole && line.is_empty());
+            if !self.is_skipping && is_line {
                 self.push(line, batch);
             }
             self.is_skipping = false;

@@ -179,7 +179,7 @@ fn what_cannot_be_read_is_said_and_tried_again() {
 #[test]
 fn without_permission_the_file_is_named() {
     let log = Log::new("one\n");
-    fs::set_permissions(log.path(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(log.path(), fs::Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(log.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = log.path();
     // a thread may have another user than its process
