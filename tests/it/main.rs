@@ -8,6 +8,8 @@ mod allowlist_dir;
 mod cluster;
 mod counter;
 mod drops_parse;
+mod drops_file;
+mod drops_journal;
 mod faults;
 mod history;
 mod hostile;

@@ -12,3 +12,4 @@ pub mod record;
 pub mod time_layout;
 
 pub use civil::Clock;
+pub mod lines;
