@@ -6,6 +6,7 @@ mod support;
 mod agent;
 mod allowlist_dir;
 mod cluster;
+mod drops_kernel;
 mod faults;
 mod hostile;
 mod http;

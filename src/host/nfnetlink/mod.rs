@@ -5,7 +5,7 @@
 //!
 //! *Source*: `include/uapi/linux/netfilter/nf_tables.h`, `nfnetlink.h`, `ipset/ip_set.h`; RFC 3549.
 
-mod message;
+pub(super) mod message;
 mod parse;
 
 use std::io;
