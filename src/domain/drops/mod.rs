@@ -2,3 +2,5 @@
 //! Opens no file and no socket.
 
 pub mod batch;
+mod rule_words;
+pub mod rules;
