@@ -204,6 +204,8 @@ impl Reader {
         let mut was_awaited = false;
         while !self.shared.is_stopped.load(Ordering::Relaxed) {
             match read(&self.device, buffer.as_mut_slice()) {
+                // some containers have /dev/null in its place, which would be read for ever
+                Ok(0) => return Err(Errno::NODEV),
                 Ok(length) => self.take(buffer.get(..length).unwrap_or_default(), was_awaited),
                 Err(Errno::AGAIN) => {
                     self.ledger.caught_up(&mut self.shared.pending());

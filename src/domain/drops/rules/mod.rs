@@ -6,7 +6,7 @@
 
 mod builder;
 mod condition;
-mod statement;
+pub(super) mod statement;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -7,7 +7,7 @@ use crate::domain::ruleset::Backend;
 
 /// A rule, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Statement {
+pub(in crate::domain::drops) struct Statement {
     pub log: Option<Log>,
     pub effect: Effect,
     /// What it asks of a packet, in pieces; a rule that asks nothing has none.
@@ -18,14 +18,14 @@ pub(super) struct Statement {
 
 /// Where a rule logs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Log {
+pub(in crate::domain::drops) struct Log {
     pub via: Via,
     pub prefix: Vec<u8>,
 }
 
 /// What a rule does with a packet it matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(in crate::domain::drops) enum Effect {
     /// The packet goes on to the next rule.
     None,
     /// The rule decides.
@@ -35,7 +35,7 @@ pub(super) enum Effect {
 }
 
 /// Matches of x_tables that count, measure or throw dice.
-const FICKLE: [&str; 11] = [
+pub(in crate::domain::drops) const FICKLE: [&str; 11] = [
     "limit",
     "hashlimit",
     "statistic",
@@ -180,7 +180,7 @@ fn native(words: &[Word<'_>]) -> Option<Statement> {
 }
 
 /// Where the verdict at the end begins; the rule's length if there is none.
-fn verdict_at(words: &[Word<'_>]) -> usize {
+pub(in crate::domain::drops) fn verdict_at(words: &[Word<'_>]) -> usize {
     (0..words.len()).find(|&at| words.get(at..).is_some_and(is_verdict)).unwrap_or(words.len())
 }
 
