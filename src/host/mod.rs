@@ -10,6 +10,8 @@ pub mod checkpoint;
 pub mod command;
 pub mod config_dir;
 pub mod journal;
+pub mod kmsg;
+pub mod nflog;
 pub mod nfnetlink;
 pub mod process;
 pub mod routes;

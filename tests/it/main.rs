@@ -10,6 +10,7 @@ mod counter;
 mod drops_parse;
 mod drops_file;
 mod drops_journal;
+mod drops_kernel;
 mod faults;
 mod history;
 mod hostile;

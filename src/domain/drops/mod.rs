@@ -1,6 +1,7 @@
 //! Packets that the firewall logged: what a log line or an NFLOG message says, and how it gets here.
 //! Opens no file and no socket.
 
+pub mod advise;
 pub mod batch;
 mod civil;
 mod envelope;
@@ -13,3 +14,5 @@ pub mod time_layout;
 
 pub use civil::Clock;
 pub mod lines;
+mod rule_words;
+pub mod rules;

@@ -7,6 +7,7 @@
 
 pub mod events;
 mod message;
+pub(super) mod message;
 mod parse;
 
 use std::io;
