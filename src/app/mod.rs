@@ -5,6 +5,7 @@ pub mod agent;
 pub mod allowlists;
 pub mod blocked;
 pub mod cluster;
+pub mod drops;
 pub mod history;
 pub mod monitor;
 pub mod reload;

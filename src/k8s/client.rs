@@ -194,10 +194,7 @@ fn request(operation: Operation, path: &str, body: Option<&Value>) -> http::Resu
         http::Method::PATCH => "application/merge-patch+json",
         _ => "application/json",
     };
-    let accept = match operation {
-        Operation::GetNode | Operation::ReviewAccess => "application/json",
-        _ => METADATA_ONLY,
-    };
+    let accept = if operation.is_about_metadata() { METADATA_ONLY } else { "application/json" };
     let builder = Request::builder().method(method).uri(path).header(header::ACCEPT, accept);
     match body {
         None => builder.body(Body::empty()),

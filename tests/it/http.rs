@@ -336,8 +336,8 @@ fn the_documentation_lists_every_metric() {
 }
 
 fn promtool(metrics: &str) -> Result<(), String> {
-    let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/promtool"))
-        .args(["check", "metrics"])
+    let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/unpacked"))
+        .args(["prometheus", "promtool", "check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,0 +1,3 @@
+//! Drops: from a logged packet to what the owner of a pod reads.
+
+mod pods;
