@@ -4,7 +4,7 @@
 //! *Source*: Prometheus documentation, "Exposition formats" (text format 0.0.4), "Metric and label naming".
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
@@ -13,6 +13,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::drops::DropMetrics;
 use crate::domain::author::Author;
 use crate::domain::escape;
 use crate::domain::report::{Report, TableSummary, Verdict, Violation};
@@ -37,6 +38,8 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    drops_registry: Registry,
+    drops: OnceLock<DropMetrics>,
     /// Held while several series change together, so that no scrape sees half of a check.
     names: Mutex<NativeNames>,
     verdict: IntGaugeVec,
@@ -153,6 +156,8 @@ impl Metrics {
             shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
             names: Mutex::default(),
             registry,
+            drops_registry: Registry::new(),
+            drops: OnceLock::new(),
         }));
         metrics.set_verdict(Verdict::Unknown);
         metrics.set_problems(&BTreeMap::new());
@@ -231,6 +236,15 @@ impl Metrics {
         counter.inc_by(count.saturating_sub(counter.get()));
     }
 
+    /// The metrics of drops: under names of their own, without the prefix of the others.
+    ///
+    /// # Panics
+    /// Never: the names and labels are fixed and valid.
+    pub fn drops(&self) -> DropMetrics {
+        let register = || DropMetrics::register(&self.0.drops_registry).expect("registered once");
+        self.0.drops.get_or_init(register).clone()
+    }
+
     /// Counts something that was left out to stay within a limit.
     pub fn shed(&self, what: &'static str) {
         self.0.shed.with_label_values(&[what]).inc();
@@ -239,7 +253,7 @@ impl Metrics {
     /// The page of metrics: text format 0.0.4.
     pub fn render(&self) -> String {
         let together = self.names();
-        let families = self.0.registry.gather();
+        let families = [self.0.registry.gather(), self.0.drops_registry.gather()].concat();
         drop(together);
         TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             log::error!(error:%; "the metrics could not be written");
