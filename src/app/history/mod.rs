@@ -22,7 +22,7 @@ pub use crate::host::journal_store::{MIN_LIMIT_BYTES, Remembered, StoreError};
 pub const DEFAULT_LIMIT_BYTES: u64 = 64 << 20;
 /// Changes of allowed rules that are told one by one: so many at once, and then so many a second.
 const BURST: u32 = 500;
-const PER_SECOND: f64 = 1.0;
+const PER_SECOND: f64 = 0.1;
 /// Messages that wait for the disk.
 const QUEUE: usize = 16;
 /// Lines of one message, and their bytes.
@@ -34,7 +34,7 @@ const RECENT: usize = 100;
 const OPENING: Duration = Duration::from_secs(5);
 /// How long a comparison may wait for the disk in all.
 const COMPARING: Duration = Duration::from_secs(20);
-/// An unchanged node is noted at most this often,
+/// An unchanged node, or changes that are only counted, are noted at most this often,
 const ALIVE: Duration = Duration::from_secs(60);
 /// and compared as a whole after changes that were only counted at most this often.
 const CATCH_UP: Duration = Duration::from_secs(300);
@@ -102,12 +102,14 @@ struct Pace {
     /// Whether the journal may lack changes.
     is_stale: bool,
     compared_at: Option<SystemTime>,
+    /// Changes that were counted and are not written yet.
+    untold: u64,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         let budget = Budget::new(BURST, PER_SECOND);
-        Self { budget, alive_at: None, is_stale: true, compared_at: None }
+        Self { budget, alive_at: None, is_stale: true, compared_at: None, untold: 0 }
     }
 }
 
@@ -150,22 +152,25 @@ impl Journal {
     pub fn record(&self, set: &ChangeSet) {
         let mut pace = lock(&self.shared.pace);
         let digested = history::digest(set, &mut pace.budget);
-        let Some(digested) = digested else {
-            let is_due =
-                pace.alive_at.is_none_or(|at| set.at.duration_since(at).is_ok_and(|since| since >= ALIVE));
-            if is_due {
+        let (message, count) = match digested.and_then(|digested| pace.ripen(digested)) {
+            Some(digested) => {
                 pace.alive_at = Some(set.at);
-                drop(pace);
-                self.send(Message::Alive(set.at, set.after), 0);
+                self.shared.remember(&digested.moment);
+                let count = digested.moment.changes.len() as u64;
+                (Message::Moment(Box::new(digested)), count)
             }
-            return;
+            None if pace.is_minute_over(set.at) => {
+                pace.alive_at = Some(set.at);
+                (Message::Alive(set.at, set.after), 0)
+            }
+            None => return,
         };
-        pace.alive_at = Some(set.at);
-        pace.is_stale |= digested.moment.untold > 0;
         drop(pace);
-        self.shared.remember(&digested.moment);
-        let count = digested.moment.changes.len() as u64;
-        self.send(Message::Moment(Box::new(digested)), count);
+        if let Some(writer) = &self.writer
+            && writer.messages.try_send(message).is_err()
+        {
+            self.shared.shed(count);
+        }
     }
 
     /// Whether everything that is present should be compared with the journal: at the start, and when changes were only
@@ -234,12 +239,24 @@ impl Journal {
         drop(messages);
         matches!(ended.recv_timeout(within), Err(mpsc::RecvTimeoutError::Disconnected))
     }
+}
 
-    fn send(&self, message: Message, count: u64) {
-        let Some(writer) = &self.writer else { return };
-        if writer.messages.try_send(message).is_err() {
-            self.shared.shed(count);
+impl Pace {
+    fn is_minute_over(&self, now: SystemTime) -> bool {
+        self.alive_at.is_none_or(|at| now.duration_since(at).is_ok_and(|since| since >= ALIVE))
+    }
+
+    /// A moment with nothing but counts waits until another has more to say, or a minute is over.
+    fn ripen(&mut self, mut digested: Digested) -> Option<Digested> {
+        let moment = &mut digested.moment;
+        self.is_stale |= moment.untold > 0;
+        moment.untold = moment.untold.saturating_add(std::mem::take(&mut self.untold));
+        let is_ripe = !moment.changes.is_empty() || moment.before != Some(moment.after);
+        if is_ripe || self.is_minute_over(moment.at) {
+            return Some(digested);
         }
+        self.untold = moment.untold;
+        None
     }
 }
 

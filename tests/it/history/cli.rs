@@ -64,7 +64,7 @@ fn people_read_what_changed_when_and_by_whom() {
         "      | -A INPUT -s 6.6.6.6/32 -j DROP\n      by iptables (pid 4711, \"iptables -A INPUT -j DROP\") from bash (pid 4000) from sshd (pid 800) from init (pid 1), pod default/web-0\n",
         "  - removed  allowed  ",
         "      | -\\xff\n",
-        " l...\n",
+        " lon...\n",
         "  1,204 more changes are only counted\n",
         "  violations -> unknown\n",
         "  watching again; what changed did so unwatched, since ",
