@@ -14,7 +14,8 @@
 //!                            violations, problems ─► Report ─► Verdict ─► text, JSON, SARIF, JUnit, exit code
 //!
 //! Report ─► watch channel (the latest wins) ─► reaction ─► label, Events (retried with backoff, never delaying a check)
-//!       └─► metrics, /status, page
+//!       └─► metrics, /status, page                    ▲
+//! watch of our own CiliumNode or Node ─► what it holds ┘ restored when others overwrite it
 //!
 //! NFNLGRP_NFTABLES, legacy counters, allowlist directory ─► watch ─► Scope (what may have changed) ─► scan of just that
 //!                    └─► /proc/PID ─► Author (a hint) ─────────────────────────────► ChangeSet ─► Provenance, journal
@@ -27,7 +28,7 @@
 //! ```
 //! - [`domain`]: pure functions. What text says, what may be trusted, what is allowed.
 //! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Reads only, but for two routes if asked.
-//! - [`k8s`]: the API server. One label, Events, the Node's addresses; each call has a deadline and a defined failure.
+//! - [`k8s`]: the API server. One label and its watch, Events, the Node's addresses, what RBAC grants; each call has a deadline.
 //! - [`telemetry`]: log lines, metrics, probes and the page.
 //! - [`app`]: joins them. One scan, the loop that repeats it, and what the cluster is told.
 //! - [`cli`]: arguments, and the writers of reports.

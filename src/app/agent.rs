@@ -1,6 +1,7 @@
 //! The agent as a whole: the loop of checks, and what each outcome is told to: metrics, pages, the cluster.
 //! The terminal is the caller's; nothing here waits for the cluster.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -15,15 +16,19 @@ use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses
 use super::history::Journal;
 use super::monitor::{self, Checked, Ending};
 use super::scan::dump::chain_of;
+use super::watch::{Counters, Failures};
 use crate::domain::change::ChangeSet;
 use crate::domain::report::Report;
 use crate::host::routes;
-use crate::k8s::client::{ApiServer, ConnectError, Counters};
+use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};
 use crate::telemetry::http::{Pages, Shared, serve};
+use crate::telemetry::live::{Live, Watching};
 use crate::telemetry::metrics::Metrics;
 
 /// When the agent ends, what the cluster was not yet told has this long.
 const FAREWELL: Duration = Duration::from_millis(1200);
+/// Sets of changes that the page may show.
+const RECENT: usize = 20;
 /// The first check waits this long for evidence of the network namespace.
 const FIRST_EVIDENCE: Duration = Duration::from_secs(2);
 
@@ -88,66 +93,118 @@ pub enum AgentError {
 /// or the loop itself fails.
 pub async fn run(
     settings: Settings,
-    mut tell: impl FnMut(&Report),
+    mut tell: impl FnMut(&Checked),
     to_json: impl Fn(&Report) -> Vec<u8>,
 ) -> Result<Ending, AgentError> {
     let metrics = Metrics::new(&settings.build.0, &settings.build.1);
     let shared = Shared::new(metrics.clone(), settings.build.0.clone(), alive_within(&settings.monitor));
-    let (stop, stopped) = watch::channel(false);
-    let ended = || {
-        let mut stopped = stopped.clone();
-        async move { drop(stopped.wait_for(|is_stopped| *is_stopped).await) }
+    let (stop, stopped) = watch::channel(None);
+    let ended = || ended(stopped.clone());
+    let closed = || {
+        let ending = ended();
+        async {
+            let _ = ending.await;
+        }
     };
-    listen(&settings, &shared, ended).await?;
+    listen(&settings, &shared, closed).await?;
     if settings.installs_routes {
         install_routes();
     }
-    let counters = {
-        let (writes, failures, shed) = (metrics.clone(), metrics.clone(), metrics.clone());
-        Counters::new(
-            move |operation| writes.api_write(operation),
-            move |operation, reason| failures.api_failure(operation, reason),
-            move |what| shed.shed(what),
-        )
-    };
-    let connection =
-        connect(&settings.cluster, settings.surroundings, counters).await.map_err(AgentError::Connect)?;
+    let connection = connect(&settings.cluster, settings.surroundings, observer(metrics.clone()))
+        .await
+        .map_err(AgentError::Connect)?;
     let (reports, latest) = watch::channel(None);
-    let told = connection
-        .api
-        .clone()
-        .filter(|_| connection.is_sink)
-        .map(|api| tokio::spawn(cluster::run(settings.cluster.clone(), api, latest, ended())));
+    let told = connection.api.clone().filter(|_| connection.is_sink).map(|api| {
+        let (settings, surroundings) = (settings.cluster.clone(), settings.surroundings);
+        tokio::spawn(cluster::run(settings, surroundings, api, latest, ended()))
+    });
     let evidence = match settings.cluster.needs_netns_evidence(settings.surroundings) {
         true => Some(seek_evidence(&settings.cluster.node, connection.api.clone()).await),
         false => None,
     };
-    let journal = Journal::open(settings.state_dir, settings.state_limit_bytes);
-    let mut before = None;
+    let interval = settings.monitor.interval;
+    let mut recent = VecDeque::new();
+    let journal = Arc::new(Journal::open(settings.state_dir, settings.state_limit_bytes));
     let outcome = |checked: &Checked| {
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
         checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));
+        if let Some((counters, failures)) = &checked.heard {
+            count_heard(&metrics, *counters, failures);
+        }
+        remember(&mut recent, checked.changes.clone());
+        journal.record(&happened(checked));
         let report = Arc::new(checked.report.clone());
-        let (at, after) = (report.checked_at, report.verdict());
-        journal.record(&ChangeSet {
-            at,
-            before: before.replace(after),
-            after,
-            changes: Vec::new(),
-            untold: 0,
-        });
-        shared.publish(Arc::clone(&report), to_json(&report));
-        tell(&report);
+        let live = Live::new(watching(checked.heard.as_ref(), interval), recent.iter().cloned());
+        shared.publish(Arc::clone(&report), live, to_json(&report));
+        tell(checked);
         reports.send_replace(Some(report));
     };
-    let ending = monitor::run(settings.monitor, evidence, outcome).await;
-    stop.send_replace(true);
+    let ending = monitor::run(settings.monitor, Arc::clone(&journal), evidence, outcome).await;
+    stop.send_replace(Some(*ending.as_ref().unwrap_or(&Ending::Stopped)));
     if let Some(told) = told {
         let _ = tokio::time::timeout(FAREWELL, told).await;
     }
-    journal.close(FAREWELL);
+    if let Some(journal) = Arc::into_inner(journal) {
+        journal.close(FAREWELL);
+    }
     ending.map_err(AgentError::Check)
+}
+
+/// How the loop of checks ended, once it has.
+async fn ended(mut ending: watch::Receiver<Option<Ending>>) -> Ending {
+    ending.wait_for(Option::is_some).await.map_or(None, |ending| *ending).unwrap_or(Ending::Stopped)
+}
+
+/// What the journal is to know of a check: also that nothing has changed.
+fn happened(checked: &Checked) -> ChangeSet {
+    let (at, after) = (checked.report.checked_at, checked.report.verdict());
+    let nothing = || ChangeSet { at, before: Some(after), after, changes: Vec::new(), untold: 0 };
+    checked.changes.as_deref().cloned().unwrap_or_else(nothing)
+}
+
+fn remember(recent: &mut VecDeque<Arc<ChangeSet>>, changes: Option<Arc<ChangeSet>>) {
+    recent.extend(changes);
+    while recent.len() > RECENT {
+        recent.pop_front();
+    }
+}
+
+/// What the page says of hearing of changes.
+fn watching(heard: Option<&(Counters, Failures)>, interval: Duration) -> Watching {
+    let failures = heard.map(|(_, failures)| [&failures.nftables, &failures.legacy]);
+    let told: Vec<_> = failures.into_iter().flatten().flatten().map(String::as_str).collect();
+    Watching { is_on: heard.is_some() && told.is_empty(), interval, detail: told.join("; ") }
+}
+
+fn count_heard(metrics: &Metrics, counters: Counters, failures: &Failures) {
+    metrics.watching("nftables", failures.nftables.is_none());
+    metrics.watching("legacy", failures.legacy.is_none());
+    for (what, count) in [
+        ("transactions", counters.transactions),
+        ("losses", counters.losses),
+        ("reopened", counters.reopened),
+        ("refused", counters.refused),
+        ("unattributed", counters.unattributed + counters.authors_left_out),
+        ("legacy_polls", counters.legacy_polls),
+        ("legacy_fingerprints", counters.legacy_fingerprints),
+        ("legacy_failures", counters.legacy_failures),
+    ] {
+        metrics.heard(what, count);
+    }
+}
+
+/// Counts what happens to calls of the API server.
+fn observer(metrics: Metrics) -> Observer {
+    Arc::new(move |notice| match notice {
+        Notice::Write(operation) => metrics.api_write(operation.as_str()),
+        Notice::Failure(operation, class) => metrics.api_failure(operation.as_str(), class.as_str()),
+        Notice::ShedEvent => metrics.shed("event"),
+        Notice::Restored(object) => metrics.label_restored(object.as_str()),
+        Notice::Permission(operation, is_granted) => {
+            metrics.permission(operation.verb(), operation.resource(), is_granted);
+        }
+    })
 }
 
 /// Asks the API server for evidence of the network namespace, for as long as it takes; waits for a first answer, so that

@@ -41,12 +41,26 @@ pub struct Sources {
     pub ipv6: Ipv6Mode,
 }
 
+impl Sources {
+    /// The directories that are read, those of defaults among them, whether they exist or not.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let (input, _) = directory(self.input.as_deref(), DEFAULT_INPUT, false);
+        let (input6, _) = directory(self.input6.as_deref(), DEFAULT_INPUT6, false);
+        match self.ipv6 {
+            Ipv6Mode::False => vec![input.to_owned()],
+            Ipv6Mode::Auto | Ipv6Mode::True => vec![input.to_owned(), input6.to_owned()],
+        }
+    }
+}
+
 /// The allowlists in force.
 #[derive(Debug)]
 pub struct Keeper {
     sources: Sources,
     ipv4: Slot,
     ipv6: Slot,
+    /// What was handed out last.
+    last: Option<Rulebook>,
 }
 
 /// One allowlist: what was read last, and the last version without a broken pattern.
@@ -59,7 +73,7 @@ struct Slot {
 impl Keeper {
     /// A keeper that has read nothing yet.
     pub fn new(sources: Sources) -> Self {
-        Self { sources, ipv4: Slot::default(), ipv6: Slot::default() }
+        Self { sources, ipv4: Slot::default(), ipv6: Slot::default(), last: None }
     }
 
     /// How many patterns are in force, and how many do not compile.
@@ -82,8 +96,32 @@ impl Keeper {
                 Ipv6::Checked(self.ipv6.refresh(input6, is_optional, &self.sources.profiles, &mut problems))
             }
         };
-        Rulebook { ipv4, ipv6, problems }
+        let book = Rulebook { ipv4, ipv6, problems };
+        self.last = Some(book.clone());
+        book
     }
+
+    /// As [`Keeper::reload`], but only if something is other than what was handed out last: a judgement by the same
+    /// allowlists would be the same.
+    pub fn reload_if_changed(&mut self) -> Option<Rulebook> {
+        let last = self.last.take();
+        let book = self.reload();
+        let is_same = last.is_some_and(|last| is_same(&last, &book));
+        (!is_same).then_some(book)
+    }
+}
+
+/// A list that did not change is not parsed again, so that the same list is the same object.
+fn is_same(one: &Rulebook, other: &Rulebook) -> bool {
+    let is_same_list = |one: &InForce, other: &InForce| {
+        Arc::ptr_eq(&one.patterns, &other.patterns) && one.is_missing == other.is_missing
+    };
+    let is_same_ipv6 = match (&one.ipv6, &other.ipv6) {
+        (Ipv6::Checked(one), Ipv6::Checked(other)) => is_same_list(one, other),
+        (Ipv6::Unchecked, Ipv6::Unchecked) | (Ipv6::Excluded, Ipv6::Excluded) => true,
+        (Ipv6::Checked(_) | Ipv6::Unchecked | Ipv6::Excluded, _) => false,
+    };
+    is_same_ipv6 && is_same_list(&one.ipv4, &other.ipv4) && one.problems == other.problems
 }
 
 /// The directory to read, and whether it may be missing: nobody named it, and profiles say what is allowed.

@@ -3,7 +3,11 @@
 
 pub mod agent;
 pub mod allowlists;
+pub mod blocked;
 pub mod cluster;
 pub mod history;
 pub mod monitor;
+pub mod reload;
 pub mod scan;
+mod wake;
+pub mod watch;

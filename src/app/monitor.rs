@@ -1,16 +1,28 @@
-//! The agent: a check at the start, then one every interval, or at once when asked to.
+//! The agent's loop: everything is read at the start and once every interval; between, what is heard to have changed.
 //! Tells each outcome to the caller; the allowlists are read again before every check.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 
 use super::allowlists::{Keeper, Sources};
+use super::blocked::Counter;
 use super::cluster::{NetnsEvidence, netns_problem};
-use super::scan::{self, Options, Scan};
+use super::history::Journal;
+use super::reload::Reload;
+use super::scan::dump::chain_of;
+use super::scan::{Options, Reader, Scan};
+use super::wake::{Signals, Wake};
+use super::watch::{self, Watch};
 use crate::domain::audit::Rulebook;
+use crate::domain::change::{ChangeSet, Scope};
+use crate::domain::debounce::Pace;
+use crate::domain::history::{Key, Place};
+use crate::domain::provenance::Provenances;
 use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
 use crate::domain::ruleset::Problem;
 
@@ -24,10 +36,14 @@ pub struct Settings {
     pub node: String,
     /// Where the allowlists come from.
     pub sources: Sources,
-    /// From the start of a check to the start of the next.
+    /// From the start of a check of everything to the start of the next.
     pub interval: Duration,
+    /// How changes are heard of between; none if they are not.
+    pub watch: Option<watch::Settings>,
     /// How the node is read.
     pub scan: Options,
+    /// Where the counter of blocked rules is pinned; none if nobody asks for it.
+    pub blocked_map: Option<PathBuf>,
     /// End after the first compliant check.
     pub terminate_on_success: bool,
 }
@@ -39,13 +55,6 @@ pub enum Ending {
     Stopped,
     /// The node is compliant and that was all to be found out.
     Compliant,
-}
-
-/// What the loop waits for.
-enum Wake {
-    Tick,
-    CheckNow,
-    Shutdown,
 }
 
 /// One check's report, made of a scan.
@@ -62,6 +71,7 @@ pub fn report(scan: Scan, node: &str, evidence: ReportEvidence, now: SystemTime)
         violations_hash: outcome.violations_hash,
         ruleset_hash: outcome.ruleset_hash,
         problems: outcome.problems,
+        blocked: None,
     }
 }
 
@@ -70,6 +80,8 @@ pub fn report(scan: Scan, node: &str, evidence: ReportEvidence, now: SystemTime)
 pub struct Checked {
     /// The report that stands now.
     pub report: Report,
+    /// What is other than it was at the check before; none if nothing is.
+    pub changes: Option<Arc<ChangeSet>>,
     /// How long the check took.
     pub took: Duration,
     /// How long each dump took, by program.
@@ -78,10 +90,14 @@ pub struct Checked {
     pub patterns: usize,
     /// Patterns that do not compile.
     pub broken: usize,
+    /// Whether everything was read, and not only what was heard to have changed.
+    pub is_full: bool,
+    /// What hearing of changes has come to; none where it was not asked for.
+    pub heard: Option<(watch::Counters, watch::Failures)>,
 }
 
 /// Evidence about the network namespace, as it is found; none where none is required.
-pub type Evidence = Option<watch::Receiver<NetnsEvidence>>;
+pub type Evidence = Option<Receiver<NetnsEvidence>>;
 
 /// The report that stands after a check: a torn read without violations leaves the last whole report in force
 /// until that is older than one interval.
@@ -104,44 +120,219 @@ struct Whole {
 /// If the signal handlers cannot be installed, or the thread that reads the node dies.
 pub async fn run(
     settings: Settings,
+    journal: Arc<Journal>,
     mut evidence: Evidence,
     mut tell: impl FnMut(&Checked),
 ) -> std::io::Result<Ending> {
     let mut signals = Signals::install()?;
-    let mut keeper = Keeper::new(settings.sources.clone());
-    let mut last_whole = None;
+    let mut reload = Reload::new(settings.sources.directories());
+    let watch = start_watch(settings.watch.clone()).await;
+    let mut checker = Checker::new(settings, journal);
+    let mut wake = Wake::Tick;
     loop {
-        let started = Instant::now();
-        let book = keeper.reload();
-        let options = settings.scan.clone();
-        let mut reading = tokio::task::spawn_blocking(move || scan::node(&book, &options));
-        let mut scan = tokio::select! {
-            scan = &mut reading => scan?,
+        let scope = scope(wake, watch.as_ref());
+        let checked = tokio::select! {
+            checked = checker.check(&scope, &mut evidence) => checked?,
             () = signals.shutdown() => {
-                settings.scan.cancelled.store(true, Ordering::Relaxed);
-                let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+                checker.cancel().await;
                 return Ok(Ending::Stopped);
             }
         };
-        let is_torn = scan.is_torn;
-        let dumps = std::mem::take(&mut scan.dumps);
-        let new = report(scan, &settings.node, ReportEvidence::Kernel, SystemTime::now());
-        let mut report = standing(last_whole.as_ref(), started, settings.interval, is_torn, new);
-        if !is_torn {
-            last_whole = Some(Whole { at: started, report: report.clone() });
-        }
-        report.problems.extend(unproven(&mut evidence));
-        let is_done = settings.terminate_on_success && report.verdict() == Verdict::Compliant;
-        let (patterns, broken) = keeper.counts();
-        tell(&Checked { report, took: started.elapsed(), dumps, patterns, broken });
-        if is_done {
+        let heard = watch.as_ref().map(|watch| (watch.counters(), watch.failures()));
+        tell(&Checked { heard, ..checked });
+        if checker.is_done() {
             return Ok(Ending::Compliant);
         }
-        let pause = if is_torn { repeat_after(settings.interval) } else { settings.interval };
-        match signals.wait_until(started + pause, &mut evidence).await {
-            Wake::Tick | Wake::CheckNow => {}
-            Wake::Shutdown => return Ok(Ending::Stopped),
+        checker.reconcile().await?;
+        wake = loop {
+            let waiting = signals.wait_until(checker.next(), &mut evidence, &mut reload);
+            let wake = tokio::select! {
+                wake = waiting => wake,
+                () = heard_of(watch.as_ref(), checker.pace) => Wake::Heard,
+            };
+            match wake {
+                Wake::Shutdown => return Ok(Ending::Stopped),
+                Wake::Allowlists if checker.keeper.reload_if_changed().is_none() => {
+                    log::debug!("the allowlists say what they said");
+                }
+                other => break other,
+            }
+        };
+        match wake {
+            // a torn part is read again, and nothing else
+            Wake::Tick if !checker.is_full_due() => wake = Wake::Heard,
+            Wake::Allowlists => checker.journal.allowlists_changed(),
+            _ => {}
         }
+    }
+}
+
+/// Starts to hear of changes before anything is read. Where that cannot be, the interval finds them.
+async fn start_watch(settings: Option<watch::Settings>) -> Option<Watch> {
+    let settings = settings?;
+    match tokio::task::spawn_blocking(move || watch::start(settings)).await {
+        Ok(Ok(watch)) => Some(watch),
+        Ok(Err(error)) => {
+            let error = chain_of(&error);
+            log::warn!("changes are only seen at the interval: starting to listen: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+async fn heard_of(watch: Option<&Watch>, pace: Pace) {
+    match watch {
+        Some(watch) => watch.ready(pace).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is to be read. Only while every change is heard of is anything left out.
+fn scope(wake: Wake, watch: Option<&Watch>) -> Scope {
+    // in any case: what is read now has seen it
+    let heard = watch.and_then(Watch::take);
+    let hears_all = watch.is_some_and(|watch| watch.failures() == watch::Failures::default());
+    match wake {
+        Wake::Heard => heard.map_or(Scope::Parts(BTreeMap::new()), |heard| heard.scope),
+        Wake::Allowlists | Wake::Evidence if hears_all => {
+            heard.map_or(Scope::Parts(BTreeMap::new()), |heard| heard.scope)
+        }
+        _ => Scope::Everything,
+    }
+}
+
+/// Checks the node again and again, and remembers what the next check needs.
+struct Checker {
+    settings: Settings,
+    journal: Arc<Journal>,
+    keeper: Keeper,
+    counter: Option<Counter>,
+    reader: Option<Reader>,
+    reading: Option<tokio::task::JoinHandle<(Reader, Scan)>>,
+    last_whole: Option<Whole>,
+    provenances: Provenances,
+    verdict: Option<Verdict>,
+    pace: Pace,
+    last_full: Instant,
+    repeat_at: Option<Instant>,
+}
+
+impl Checker {
+    fn new(settings: Settings, journal: Arc<Journal>) -> Self {
+        Self {
+            journal,
+            keeper: Keeper::new(settings.sources.clone()),
+            counter: settings.blocked_map.clone().map(Counter::new),
+            reader: None,
+            reading: None,
+            last_whole: None,
+            provenances: Provenances::default(),
+            verdict: None,
+            pace: Pace::default(),
+            last_full: Instant::now(),
+            repeat_at: None,
+            settings,
+        }
+    }
+
+    async fn check(&mut self, scope: &Scope, evidence: &mut Evidence) -> std::io::Result<Checked> {
+        let (started, is_full) = (Instant::now(), *scope == Scope::Everything);
+        let scan = self.read(scope.clone()).await?;
+        self.pace = self.pace.after(started, scan.cost);
+        if is_full {
+            self.last_full = started;
+        }
+        self.repeat_at = scan.is_torn.then(|| started + repeat_after(self.settings.interval));
+        let (patterns, broken) = self.keeper.counts();
+        let dumps = scan.dumps.clone();
+        let (report, changes) = self.conclude(scan, started, evidence);
+        let took = started.elapsed();
+        Ok(Checked { report, changes, took, dumps, patterns, broken, is_full, heard: None })
+    }
+
+    async fn read(&mut self, scope: Scope) -> std::io::Result<Scan> {
+        let book = self.keeper.reload();
+        let mut reader = self.reader.take().unwrap_or_else(|| Reader::new(self.settings.scan.clone()));
+        let reading = self.reading.insert(tokio::task::spawn_blocking(move || {
+            let scan = reader.check(&book, &scope);
+            (reader, scan)
+        }));
+        let (reader, scan) = reading.await?;
+        (self.reader, self.reading) = (Some(reader), None);
+        Ok(scan)
+    }
+
+    /// Compares what is present with the journal where that may lack changes.
+    async fn reconcile(&mut self) -> std::io::Result<()> {
+        let (now, journal) = (SystemTime::now(), Arc::clone(&self.journal));
+        let is_whole = self.repeat_at.is_none();
+        if let (true, Some(verdict)) = (is_whole && journal.wants_reconcile(now), self.verdict)
+            && let Some(reader) = self.reader.take_if(|reader| reader.keeps_every_text())
+        {
+            let compare = move || {
+                journal.reconcile(now, verdict, reader.present());
+                reader
+            };
+            self.reader = Some(tokio::task::spawn_blocking(compare).await?);
+        }
+        Ok(())
+    }
+
+    /// Gives a read that is under way a moment to end.
+    async fn cancel(&mut self) {
+        self.settings.scan.cancelled.store(true, Ordering::Relaxed);
+        if let Some(reading) = self.reading.take() {
+            let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+        }
+    }
+
+    /// What the scan means: the report that stands now, and what is other than before.
+    fn conclude(
+        &mut self,
+        mut scan: Scan,
+        started: Instant,
+        evidence: &mut Evidence,
+    ) -> (Report, Option<Arc<ChangeSet>>) {
+        let (is_torn, now) = (scan.is_torn, SystemTime::now());
+        let (changes, untold) = (std::mem::take(&mut scan.changes), scan.untold);
+        let journal = Arc::clone(&self.journal);
+        self.provenances.note(&mut scan.outcome.violations, &changes, now, |line| {
+            let place = Place {
+                backend: line.backend,
+                family: line.family,
+                table: &line.table,
+                chain: line.chain.as_deref(),
+            };
+            journal.first_seen(Key::of(place, &line.line))
+        });
+        let new = report(scan, &self.settings.node, ReportEvidence::Kernel, now);
+        let mut report = standing(self.last_whole.as_ref(), started, self.settings.interval, is_torn, new);
+        if !is_torn {
+            self.last_whole = Some(Whole { at: started, report: report.clone() });
+        }
+        report.problems.extend(unproven(evidence));
+        report.blocked = self.counter.as_mut().map(|counter| counter.read(now));
+        let after = report.verdict();
+        let before = self.verdict.replace(after);
+        let is_news = before.is_some_and(|before| before != after || !changes.is_empty() || untold > 0);
+        let set = is_news.then(|| Arc::new(ChangeSet { at: now, before, after, changes, untold }));
+        (report, set)
+    }
+
+    fn is_done(&self) -> bool {
+        self.settings.terminate_on_success && self.verdict == Some(Verdict::Compliant)
+    }
+
+    /// When the next check is due if nothing happens.
+    fn next(&self) -> Instant {
+        let full = self.last_full + self.settings.interval;
+        self.repeat_at.map_or(full, |repeat| repeat.min(full))
+    }
+
+    /// Whether it is one of everything; where nobody hears of changes every one is.
+    fn is_full_due(&self) -> bool {
+        self.settings.watch.is_none() || Instant::now() >= self.last_full + self.settings.interval
     }
 }
 
@@ -149,56 +340,18 @@ fn unproven(evidence: &mut Evidence) -> Option<Problem> {
     evidence.as_mut().and_then(|evidence| netns_problem(&evidence.borrow_and_update()))
 }
 
-/// Waits for other evidence about the network namespace; for ever when none is to come.
-async fn other_evidence(evidence: &mut Evidence) {
-    if let Some(found) = evidence
-        && found.changed().await.is_ok()
-    {
-        return;
-    }
-    std::future::pending().await
-}
-
 fn repeat_after(interval: Duration) -> Duration {
     (interval / 10).clamp(*REPEAT.start(), *REPEAT.end()).min(interval)
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn install() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn shutdown(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    async fn wait_until(&mut self, moment: Instant, evidence: &mut Evidence) -> Wake {
-        tokio::select! {
-            _ = self.terminate.recv() => Wake::Shutdown,
-            _ = self.interrupt.recv() => Wake::Shutdown,
-            _ = self.hangup.recv() => Wake::CheckNow,
-            () = other_evidence(evidence) => Wake::CheckNow,
-            () = tokio::time::sleep_until(moment.into()) => Wake::Tick,
-        }
-    }
-}
-
 /// Reads and judges this node once.
 pub fn check_once(book: &Rulebook, options: &Options, node: &str) -> Report {
-    report(scan::node(book, options), node, ReportEvidence::Kernel, SystemTime::now())
+    report(
+        Reader::new(options.clone()).check(book, &Scope::Everything),
+        node,
+        ReportEvidence::Kernel,
+        SystemTime::now(),
+    )
 }
 
 #[cfg(test)]
@@ -222,6 +375,7 @@ mod tests {
             violations_hash: String::new(),
             ruleset_hash: String::new(),
             problems: problem.map(|reason| Problem::new(reason, "")).into_iter().collect(),
+            blocked: None,
         }
     }
 

@@ -11,10 +11,12 @@ use std::time::Duration;
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::agent::{self, Listen};
+use crate::app::blocked::DEFAULT_MAP;
 use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
 use crate::app::history::MIN_LIMIT_BYTES;
-use crate::app::monitor::{self, Ending};
+use crate::app::monitor::{self, Checked, Ending};
 use crate::app::scan::Options;
+use crate::app::watch;
 use crate::domain::audit::DEFAULT_LIMIT;
 use crate::domain::reaction::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::report::{Report, Verdict};
@@ -29,6 +31,12 @@ pub(super) struct AgentArguments {
     /// From one check to the next; a bare number is seconds.
     #[arg(long, value_name = "DURATION", env = "MONITOR_INTERVAL", default_value = "300", value_parser = duration)]
     interval: Duration,
+    /// Whether changes are heard of and checked as they are made; the interval stays.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_WATCH", default_value = "true",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    watch: bool,
     /// Exit 0 after the first compliant check.
     #[arg(
         long, value_name = "BOOL", env = "MONITOR_TERMINATE_ON_SUCCESS", default_value = "false",
@@ -104,6 +112,12 @@ struct ClusterArguments {
         num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
     )]
     report_only: bool,
+    /// When a signal ends the agent, let the label say unknown: nobody keeps it then.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_UNKNOWN_ON_EXIT", default_value = "false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    unknown_on_exit: bool,
     /// Write Events about the Node.
     #[arg(
         long, value_name = "BOOL", env = "MONITOR_EVENTS", default_value = "false",
@@ -126,6 +140,7 @@ impl ClusterArguments {
             labels: self.label.clone(),
             label_target: self.label_target,
             report_only: self.report_only,
+            unknown_on_exit: self.unknown_on_exit,
             events: self.events,
             events_detail: self.events_detail,
             netns_check: self.netns_check,
@@ -164,15 +179,15 @@ fn address_or_off(text: &str) -> Result<Listen, String> {
 /// Flags of the older system.
 #[derive(Debug, clap::Args)]
 struct OlderArguments {
-    /// Read the pinned counter of blocked rules (not built yet).
+    /// Count the rules that an eBPF program blocks: its counter is read at each check.
     #[arg(
-        long, value_name = "BOOL", env = "MONITOR_CHECK_MAP", default_value = "false", hide = true,
+        long, value_name = "BOOL", env = "MONITOR_CHECK_MAP", default_value = "false",
         num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
     )]
     check_map: bool,
-    /// Where that counter is pinned (not built yet).
-    #[arg(long, value_name = "FILE", env = "MONITOR_MAP_PATH", hide = true)]
-    map_path: Option<PathBuf>,
+    /// Where that counter is pinned: an eBPF array whose key 0 holds a number of 64 bits.
+    #[arg(long, value_name = "FILE", env = "MONITOR_MAP_PATH", default_value = DEFAULT_MAP)]
+    map_path: PathBuf,
     /// At the start, add the routes that health probe replies of the cloud's load balancer need.
     #[arg(
         long, value_name = "BOOL", env = "MONITOR_INSTALL_ROUTES_FOR_HEALTH_PROBE_REPLY", default_value = "false",
@@ -181,26 +196,18 @@ struct OlderArguments {
     install_routes_for_health_probe_reply: bool,
 }
 
-impl OlderArguments {
-    fn warn(&self) {
-        for (flag, is_given) in [("--check-map", self.check_map), ("--map-path", self.map_path.is_some())] {
-            if is_given {
-                log::warn!("{flag} does nothing yet in this version; the check itself runs");
-            }
-        }
-    }
-}
-
 /// Runs the agent until a signal, or until the node is compliant if that was asked for.
 pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Result<Exit> {
     logging::start(arguments.log_format, arguments.verbosity);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    arguments.older.warn();
     let format = arguments.log_format;
     let mut last = None;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending =
-        runtime.block_on(agent::run(settings(arguments), |report| tell(report, format, &mut last), to_json));
+    let ending = runtime.block_on(agent::run(
+        settings(arguments),
+        |checked| tell(checked, format, &mut last),
+        to_json,
+    ));
     // a thread that still reads the node ends with the process; its programs were killed
     runtime.shutdown_timeout(Duration::from_millis(500));
     match ending? {
@@ -228,15 +235,22 @@ fn settings(arguments: &AgentArguments) -> agent::Settings {
             node,
             sources: arguments.allowlists.sources(),
             interval: arguments.interval,
+            watch: watch_settings(arguments.watch && !arguments.terminate_on_success),
             scan: Options {
                 dump_timeout: arguments.read.dump_timeout,
                 nftables: arguments.read.nftables,
                 limit: DEFAULT_LIMIT,
                 cancelled: Arc::new(AtomicBool::new(false)),
             },
+            blocked_map: arguments.older.check_map.then(|| arguments.older.map_path.clone()),
             terminate_on_success: arguments.terminate_on_success,
         },
     }
+}
+
+/// How changes are heard of; without a path to this program the legacy tables could not be looked into.
+pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::Settings> {
+    is_wanted.then(std::env::current_exe)?.map(watch::Settings::new).ok()
 }
 
 const MAX_STATE_BYTES: u64 = 64 << 30;
@@ -254,10 +268,14 @@ fn to_json(report: &Report) -> Vec<u8> {
 /// What was told last; only news is told in full.
 type Told = (Verdict, String, usize);
 
-fn tell(report: &Report, format: LogFormat, last: &mut Option<Told>) {
+fn tell(checked: &Checked, format: LogFormat, last: &mut Option<Told>) {
+    let report = &checked.report;
     let told = (report.verdict(), report.violations_hash.clone(), report.problems.len());
     let is_news = last.as_ref() != Some(&told);
-    log::info!(
+    // under steady churn there is a check every few seconds
+    let level = if is_news || checked.is_full { log::Level::Info } else { log::Level::Debug };
+    log::log!(
+        level,
         verdict = report.verdict().as_str(),
         unexpected = report.violation_count,
         problems = report.problems.len(),

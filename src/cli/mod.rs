@@ -20,6 +20,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::allowlists::{Ipv6Mode, Sources};
 use crate::app::scan::entries;
+use crate::app::watch::fingerprint;
 use crate::domain::profiles;
 use crate::domain::ruleset::Family;
 
@@ -69,6 +70,14 @@ enum Command {
     /// Print what the text of iptables-legacy-save may not be trusted for; the agent runs it for itself.
     #[command(name = entries::SUBCOMMAND, hide = true)]
     LegacyEntries {
+        /// ip or ip6.
+        family: String,
+        /// Tables that the kernel lists.
+        tables: Vec<String>,
+    },
+    /// Print a hash of the contents of legacy tables; the agent runs it for itself.
+    #[command(name = fingerprint::SUBCOMMAND, hide = true)]
+    LegacyFingerprint {
         /// ip or ip6.
         family: String,
         /// Tables that the kernel lists.
@@ -167,6 +176,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
             let family = Family::from_name(&family).context("no such family")?;
             let found = entries::read(family, &tables).context("reading the legacy entries")?;
             std::io::stdout().write_all(&serde_json::to_vec(&found)?)?;
+            Ok(Exit::Success)
+        }
+        Some(Command::LegacyFingerprint { family, tables }) => {
+            let family = Family::from_name(&family).context("no such family")?;
+            let found = fingerprint::read(family, &tables).context("reading the legacy entries")?;
+            std::io::stdout().write_all(found.as_bytes())?;
             Ok(Exit::Success)
         }
         Some(Command::Completions { shell }) => {

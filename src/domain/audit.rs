@@ -1,18 +1,23 @@
-//! Judges a stream of entries against the allowlists and keeps what a report needs.
-//! Keeps no text of what is allowed, and does not know where the entries come from.
+//! Judges a stream of entries against the allowlists and keeps what a report, and a comparison with the next, need.
+//! Does not know where the entries come from, nor when they were read.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sha2::{Digest, Sha256};
-
-use super::allowlist::{Allowlist, suggest};
+use super::allowlist::Allowlist;
 use super::escape::hex;
-use super::report::{TableSummary, Violation};
 use super::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
 
-/// Problems of one reason that are told one by one; the rest are counted.
-const PROBLEMS_TOLD: usize = 50;
+mod changes;
+mod reading;
+mod record;
+
+pub use changes::{Authors, compare};
+pub use reading::{Outcome, Problems, Reading, Table, TableKey, conclude};
+pub use record::{Counts, Judgement, Line, Record, Slot, Text};
+use record::{Filling, Keep};
+
 /// Violations whose text is kept unless more are asked for.
 pub const DEFAULT_LIMIT: usize = 1000;
 
@@ -60,6 +65,19 @@ impl Rulebook {
         family != Family::Ip6 || !matches!(self.ipv6, Ipv6::Excluded)
     }
 
+    /// Whether every line is judged as by the other: they share their allowlists.
+    pub fn judges_as(&self, other: &Self) -> bool {
+        let is_same = |one: &InForce, two: &InForce| {
+            one.is_missing == two.is_missing && Arc::ptr_eq(&one.patterns, &two.patterns)
+        };
+        let is_same_ipv6 = match (&self.ipv6, &other.ipv6) {
+            (Ipv6::Checked(one), Ipv6::Checked(two)) => is_same(one, two),
+            (Ipv6::Unchecked, Ipv6::Unchecked) | (Ipv6::Excluded, Ipv6::Excluded) => true,
+            _ => false,
+        };
+        is_same(&self.ipv4, &other.ipv4) && is_same_ipv6
+    }
+
     /// The allowlists that may allow a line; none for IPv6 where nobody said what is allowed.
     pub fn judging(&self, backend: Backend, family: Family) -> Vec<&InForce> {
         match (backend, family, &self.ipv6) {
@@ -101,15 +119,6 @@ fn has_control_byte(line: &[u8]) -> bool {
     line.iter().any(u8::is_ascii_control)
 }
 
-enum Judgement {
-    Allowed,
-    Violation,
-    /// A broken pattern, or a missing allowlist, might have allowed it.
-    Undecided,
-    /// No allowlist speaks about this family.
-    Unchecked,
-}
-
 impl Judgement {
     fn of(is_allowed: bool, is_whole: bool, entry: &Entry<'_>) -> Self {
         match (is_allowed, is_whole) {
@@ -122,73 +131,72 @@ impl Judgement {
     }
 }
 
-/// Collects the outcome while entries stream by.
+/// How many bytes of lines that are allowed may still be kept; shared by the audits of one check.
+#[derive(Debug)]
+pub struct TextBudget(AtomicUsize);
+
+impl TextBudget {
+    /// A budget of this many bytes.
+    pub const fn new(bytes: usize) -> Self {
+        Self(AtomicUsize::new(bytes))
+    }
+
+    /// Takes so much, if it is there.
+    pub fn take(&self, bytes: usize) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    /// Gives back what a reading took that is no longer kept.
+    pub fn give_back(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Judges entries while they stream by, and keeps them by table and chain.
 #[derive(Debug)]
 pub struct Audit<'a> {
     book: &'a Rulebook,
-    limit: usize,
-    tables: BTreeMap<TableKey, TableRecord>,
-    violations: Vec<Violation>,
-    violation_count: u64,
-    violation_hashes: BTreeMap<TableKey, Sha256>,
-    problems: BTreeMap<Reason, (Vec<Problem>, u64)>,
-    undecided: Tally,
-    unchecked: Tally,
+    limit: u64,
+    budget: &'a TextBudget,
+    tables: Vec<(TableKey, Slots)>,
+    /// The table and slot of the entry before.
+    last: (usize, usize),
+    /// Violations, undecided and unchecked lines so far.
+    told: [u64; 3],
+    problems: Problems,
 }
 
-type TableKey = (Backend, Family, String);
-
+/// The slots of one table, in the order they came.
 #[derive(Debug, Default)]
-struct TableRecord {
-    rules: u64,
-    unexpected: u64,
-    set_elements: u64,
-    hash: Sha256,
+struct Slots {
+    index: HashMap<Arc<Slot>, usize>,
+    filling: Vec<(Arc<Slot>, Filling)>,
 }
 
-#[derive(Debug, Default)]
-struct Tally {
-    count: u64,
-    first: Option<String>,
-}
-
-impl Tally {
-    fn add(&mut self, what: impl FnOnce() -> String) {
-        self.count += 1;
-        self.first.get_or_insert_with(what);
+impl Slots {
+    fn find(&mut self, kind: Kind, name: Option<&str>) -> usize {
+        let slot = Slot::new(kind, name);
+        if let Some(&index) = self.index.get(&slot) {
+            return index;
+        }
+        let slot = Arc::new(slot);
+        self.index.insert(Arc::clone(&slot), self.filling.len());
+        self.filling.push((slot, Filling::default()));
+        self.filling.len() - 1
     }
-
-    fn merge(&mut self, other: Self) {
-        self.count += other.count;
-        self.first = self.first.take().or(other.first);
-    }
-}
-
-/// What an audit has found, ready for a report.
-#[derive(Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Outcome {
-    pub tables: Vec<TableSummary>,
-    pub violations: Vec<Violation>,
-    pub violation_count: u64,
-    pub violations_hash: String,
-    pub ruleset_hash: String,
-    pub problems: Vec<Problem>,
 }
 
 impl<'a> Audit<'a> {
-    /// An audit that keeps the text of the first `limit` violations.
-    pub fn new(book: &'a Rulebook, limit: usize) -> Self {
+    /// An audit that keeps text while the budget lasts, and beyond it that of the first `limit` lines not allowed.
+    pub fn new(book: &'a Rulebook, limit: usize, budget: &'a TextBudget) -> Self {
         Self {
             book,
-            limit,
-            tables: BTreeMap::new(),
-            violations: Vec::new(),
-            violation_count: 0,
-            violation_hashes: BTreeMap::new(),
-            problems: BTreeMap::new(),
-            undecided: Tally::default(),
-            unchecked: Tally::default(),
+            limit: limit.max(1) as u64,
+            budget,
+            tables: Vec::new(),
+            last: (0, 0),
+            told: [0; 3],
+            problems: Problems::default(),
         }
     }
 
@@ -199,163 +207,106 @@ impl<'a> Audit<'a> {
 
     /// Notes that a table was read, also when it has no rules.
     pub fn table(&mut self, backend: Backend, family: Family, table: &str) {
-        self.record(backend, family, table);
+        self.find_table(backend, family, table);
     }
 
     /// Judges the entries of one table; `printed_as` is the text that misrepresents the entry, if one does.
     pub fn judge(&mut self, backend: Backend, family: Family, entry: &Entry<'_>, printed_as: Option<&[u8]>) {
         let judgement = self.book.judge(backend, family, entry);
-        self.count(backend, family, entry);
-        match judgement {
-            Judgement::Allowed => {}
-            Judgement::Violation => self.violation(backend, family, entry, printed_as),
-            Judgement::Undecided => self.undecided.add(|| place(backend, family, entry)),
-            Judgement::Unchecked => self.unchecked.add(|| place(backend, family, entry)),
-        }
+        self.add(backend, family, entry, judgement, printed_as);
     }
 
     /// Counts an entry whose text must not be judged.
     pub fn count(&mut self, backend: Backend, family: Family, entry: &Entry<'_>) {
-        let record = self.record(backend, family, entry.table);
-        record.rules += u64::from(entry.kind == Kind::Rule);
-        record.hash.update(entry.line);
-        record.hash.update(b"\n");
+        self.add(backend, family, entry, Judgement::Unjudged, None);
     }
 
-    /// Counts the elements of a plain set.
-    pub fn set_elements(&mut self, family: Family, table: &str, count: u64, hash: &[u8]) {
-        let record = self.record(Backend::Nftables, family, table);
-        record.set_elements += count;
-        record.hash.update(hash);
+    /// Counts the elements of a plain set: they are one line that is not judged, so that a change of them is told.
+    pub fn set_elements(&mut self, family: Family, table: &str, set: &str, count: u64, hash: &[u8]) {
+        let line = format!("elements {family} {table} {set} {count} sha256 {}", hex(hash));
+        let line = line.as_bytes();
+        let entry = Entry { kind: Kind::Element, table, chain: Some(set), position: None, line };
+        self.count(Backend::Nftables, family, &entry);
+        self.filling(Backend::Nftables, family, &entry).counts.set_elements += count;
     }
 
     /// Notes that something was not read or not understood.
     pub fn problem(&mut self, problem: Problem) {
-        let (told, count) = self.problems.entry(problem.reason).or_default();
-        *count += 1;
-        if told.len() < PROBLEMS_TOLD {
-            told.push(problem);
-        }
+        self.problems.add(problem);
+    }
+
+    /// Whether there was no problem so far.
+    pub fn is_without_problem(&self) -> bool {
+        self.problems.reasons().next().is_none()
     }
 
     /// Forgets the problems of these reasons.
     pub fn forget(&mut self, reasons: &[Reason]) {
-        self.problems.retain(|reason, _| !reasons.contains(reason));
+        self.problems.forget(reasons);
     }
 
-    /// Takes over what another audit by the same allowlists has found.
-    pub fn merge(&mut self, other: Audit<'_>) {
-        self.tables.extend(other.tables);
-        let room = self.limit.saturating_sub(self.violations.len());
-        self.violations.extend(other.violations.into_iter().take(room));
-        self.violation_count += other.violation_count;
-        self.violation_hashes.extend(other.violation_hashes);
-        for (reason, (told, count)) in other.problems {
-            let mine = self.problems.entry(reason).or_default();
-            mine.1 += count;
-            mine.0.extend(told);
-        }
-        self.undecided.merge(other.undecided);
-        self.unchecked.merge(other.unchecked);
-    }
-
-    /// Ends the audit.
-    pub fn finish(mut self) -> Outcome {
-        self.conclude();
-        let mut ruleset = Sha256::new();
-        let mut tables = Vec::with_capacity(self.tables.len());
-        for ((backend, family, table), record) in self.tables {
-            ruleset.update(format!("{backend} {family} {table}\n"));
-            let TableRecord { rules, unexpected, set_elements, hash } = record;
-            ruleset.update(hash.finalize());
-            tables.push(TableSummary { backend, family, table, rules, unexpected, set_elements });
-        }
-        let mut violating = Sha256::new();
-        for (_, hash) in self.violation_hashes {
-            violating.update(hash.finalize());
-        }
-        Outcome {
-            tables,
-            violations: self.violations,
-            violation_count: self.violation_count,
-            violations_hash: hex(&violating.finalize()),
-            ruleset_hash: hex(&ruleset.finalize()),
-            problems: self.problems.into_iter().flat_map(|(reason, told)| tell(reason, told)).collect(),
-        }
-    }
-
-    fn record(&mut self, backend: Backend, family: Family, table: &str) -> &mut TableRecord {
-        self.tables.entry((backend, family, table.to_owned())).or_default()
-    }
-
-    fn violation(&mut self, backend: Backend, family: Family, entry: &Entry<'_>, printed_as: Option<&[u8]>) {
-        self.violation_count += 1;
-        self.record(backend, family, entry.table).unexpected += 1;
-        let hash = self.violation_hashes.entry((backend, family, entry.table.to_owned())).or_default();
-        hash.update(entry.line);
-        hash.update(b"\n");
-        if self.violations.len() < self.limit {
-            self.violations.push(Violation {
-                backend,
-                family,
-                table: entry.table.to_owned(),
-                chain: entry.chain.map(str::to_owned),
-                position: entry.position,
-                kind: entry.kind,
-                line: entry.line.to_vec(),
-                suggested_pattern: suggest(entry.line),
-                printed_as: printed_as.map(<[u8]>::to_vec),
-                provenance: None,
-            });
-        }
-    }
-
-    /// The problems that only the whole picture shows.
-    fn conclude(&mut self) {
-        let book = self.book;
-        book.problems.iter().for_each(|problem| self.problem(problem.clone()));
-        let rules_of = |backend| -> u64 {
-            self.tables.iter().filter(|(key, _)| key.0 == backend).map(|(_, record)| record.rules).sum()
+    /// What was read, judged.
+    pub fn seal(self) -> Reading {
+        let seal = |slots: Slots| -> Table {
+            slots.filling.into_iter().map(|(slot, filling)| (slot, Arc::new(filling.seal()))).collect()
         };
-        let (nft, legacy) = (rules_of(Backend::IptablesNft), rules_of(Backend::IptablesLegacy));
-        if nft > 0 && legacy > 0 {
-            self.problem(Problem::new(
-                Reason::MixedBackends,
-                format!("iptables-nft holds {nft} rules and iptables-legacy {legacy}: packets pass both"),
-            ));
-        }
-        if let Tally { count, first: Some(first) } = std::mem::take(&mut self.undecided) {
-            self.problem(Problem::new(
-                Reason::InvalidAllowlist,
-                format!(
-                    "{count} lines that no valid pattern allows might be allowed by a broken or missing one; mend \
-                     the allowlist. The first: {first}"
-                ),
-            ));
-        }
-        if let Tally { count, first: Some(first) } = std::mem::take(&mut self.unchecked) {
-            self.problem(Problem::new(
-                Reason::IPv6Unchecked,
-                format!(
-                    "{count} IPv6 rules or policies have no allowlist: mount one (--input6), judge them by \
-                     profile (--ipv6 true) or leave them out (--ipv6 false). The first: {first}"
-                ),
-            ));
+        let tables = self.tables.into_iter().map(|(key, slots)| (key, Arc::new(seal(slots)))).collect();
+        Reading::new(tables, self.problems)
+    }
+
+    fn add(
+        &mut self,
+        backend: Backend,
+        family: Family,
+        entry: &Entry<'_>,
+        judgement: Judgement,
+        printed_as: Option<&[u8]>,
+    ) {
+        let keep = self.keep(entry.line.len(), judgement);
+        self.filling(backend, family, entry).push(entry, judgement, printed_as, keep);
+    }
+
+    fn keep(&mut self, bytes: usize, judgement: Judgement) -> Keep {
+        let [violations, undecided, unchecked] = &mut self.told;
+        let told = match judgement {
+            Judgement::Allowed | Judgement::Unjudged => None,
+            Judgement::Violation => Some(violations),
+            Judgement::Undecided => Some(undecided),
+            Judgement::Unchecked => Some(unchecked),
+        };
+        let is_among_first = told.is_some_and(|told| {
+            *told += 1;
+            *told <= self.limit
+        });
+        match (self.budget.take(bytes), is_among_first) {
+            (true, _) => Keep::Within,
+            (false, true) => Keep::Beyond,
+            (false, false) => Keep::Digest,
         }
     }
-}
 
-fn place(backend: Backend, family: Family, entry: &Entry<'_>) -> String {
-    format!("{backend} {family} {}: {}", entry.table, entry.line.escape_ascii())
-}
-
-fn tell(reason: Reason, (told, count): (Vec<Problem>, u64)) -> Vec<Problem> {
-    let mut told: Vec<_> = told.into_iter().take(PROBLEMS_TOLD).collect();
-    let more = count - told.len() as u64;
-    if more > 0 {
-        told.push(Problem::new(reason, format!("and {more} more of this kind")));
+    fn find_table(&mut self, backend: Backend, family: Family, table: &str) -> usize {
+        let is = |(key, _): &(TableKey, Slots)| (key.0, key.1, key.2.as_str()) == (backend, family, table);
+        let (last, _) = self.last;
+        if self.tables.get(last).is_some_and(is) {
+            return last;
+        }
+        self.tables.iter().position(is).unwrap_or_else(|| {
+            self.tables.push(((backend, family, table.to_owned()), Slots::default()));
+            self.tables.len() - 1
+        })
     }
-    told
+
+    #[allow(clippy::indexing_slicing, reason = "both indices were just found")]
+    fn filling(&mut self, backend: Backend, family: Family, entry: &Entry<'_>) -> &mut Filling {
+        let at = self.find_table(backend, family, entry.table);
+        let slots = &mut self.tables[at].1;
+        let is_last = self.last.0 == at
+            && slots.filling.get(self.last.1).is_some_and(|(slot, _)| slot.is(entry.kind, entry.chain));
+        let index = if is_last { self.last.1 } else { slots.find(entry.kind, entry.chain) };
+        self.last = (at, index);
+        &mut slots.filling[index].1
+    }
 }
 
 #[cfg(test)]
@@ -370,25 +321,87 @@ mod tests {
     }
 
     fn judge(audit: &mut Audit<'_>, table: &str, line: &[u8]) {
-        let entry = Entry { kind: Kind::Rule, table, chain: Some("INPUT"), position: None, line };
+        let chain = line.split(|&byte| byte == b' ').nth(1).map(|name| str::from_utf8(name).unwrap());
+        let kind = if line.starts_with(b"-A") { Kind::Rule } else { Kind::Policy };
+        let entry = Entry { kind, table, chain, position: None, line };
         audit.judge(Backend::IptablesNft, Family::Ip, &entry, None);
+    }
+
+    fn read(book: &Rulebook, bytes: usize, table: &str, lines: &[&[u8]]) -> Reading {
+        let budget = TextBudget::new(bytes);
+        let mut audit = Audit::new(book, 1, &budget);
+        lines.iter().for_each(|line| judge(&mut audit, table, line));
+        audit.seal()
     }
 
     #[test]
     fn every_table_counts_its_violations_also_beyond_the_limit() {
         let book = book();
-        let mut audit = Audit::new(&book, 1);
-        for line in [b"-A INPUT -j DROP".as_slice(), b"-A INPUT -j LOG", b"-P INPUT DROP"] {
-            judge(&mut audit, "filter", line);
-        }
-        let mut other = Audit::new(&book, 1);
-        judge(&mut other, "nat", b"-A INPUT -j DROP");
-        audit.merge(other);
-        audit.table(Backend::IptablesNft, Family::Ip6, "filter");
-        let outcome = audit.finish();
+        let filter = read(&book, 0, "filter", &[b"-A INPUT -j DROP", b"-A INPUT -j LOG", b"-P INPUT DROP"]);
+        let nat = read(&book, 0, "nat", &[b"-A INPUT -j DROP"]);
+        let budget = TextBudget::new(0);
+        let mut empty = Audit::new(&book, 1, &budget);
+        empty.table(Backend::IptablesNft, Family::Ip6, "filter");
+        let outcome = conclude(&book, 1, &[filter, nat, empty.seal()]);
         let counts: Vec<_> =
             outcome.tables.iter().map(|t| (t.family, t.table.as_str(), t.unexpected)).collect();
         assert_eq!(counts, [(Family::Ip, "filter", 2), (Family::Ip, "nat", 1), (Family::Ip6, "filter", 0)]);
         assert_eq!((outcome.violations.len(), outcome.violation_count), (1, 3));
+    }
+
+    #[test]
+    fn the_order_of_a_dump_makes_no_difference() {
+        let book = book();
+        let lines: [&[u8]; 5] = [b"-P INPUT ACCEPT", b"-N X", b"-N B", b"-A INPUT -j X", b"-A X -j DROP"];
+        let one = conclude(&book, 9, [&read(&book, 99, "filter", &lines)]);
+        let shuffled: [&[u8]; 5] = [lines[2], lines[1], lines[4], lines[0], lines[3]];
+        let other = conclude(&book, 9, [&read(&book, 99, "filter", &shuffled)]);
+        assert_eq!(one, other);
+        let told: Vec<_> = one.violations.iter().map(|violation| violation.line.as_slice()).collect();
+        assert_eq!(
+            told,
+            [b"-N B", b"-N X", lines[3], lines[4]],
+            "declarations first, built-in chains before others"
+        );
+    }
+
+    #[test]
+    fn hashes_tell_lines_and_places_apart_and_do_not_depend_on_the_budget() {
+        let book = book();
+        let hash = |bytes, lines: &[&[u8]]| {
+            let outcome = conclude(&book, 9, [&read(&book, bytes, "filter", lines)]);
+            (outcome.ruleset_hash, outcome.violations_hash)
+        };
+        let lines: [&[u8]; 2] = [b"-A INPUT -j DROP", b"-A OUTPUT -j DROP"];
+        assert_eq!(hash(0, &lines), hash(999, &lines));
+        assert_ne!(hash(0, &lines), hash(0, &lines[..1]));
+        assert_ne!(hash(0, &[b"-A A -j B", b"-A A -j C"]), hash(0, &[b"-A A -j C", b"-A A -j B"]));
+    }
+
+    #[test]
+    fn another_allowlist_judges_what_was_kept() {
+        let (book, mut none) = (book(), book());
+        none.ipv4.patterns = Arc::new(Allowlist::parse(&[]));
+        let reading = read(&none, 99, "filter", &[b"-P INPUT ACCEPT", b"-A INPUT -j DROP"]);
+        assert_eq!(conclude(&none, 9, [&reading]).violation_count, 2);
+        let again = reading.judged_by(&book, 9, &TextBudget::new(99)).unwrap();
+        assert_eq!(conclude(&book, 9, [&again]).violation_count, 1);
+        assert!(
+            read(&book, 3, "filter", &[b"-P INPUT ACCEPT"])
+                .judged_by(&none, 9, &TextBudget::new(9))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_reading_takes_over_what_is_newer_and_loses_what_is_gone() {
+        let book = book();
+        let whole = read(&book, 999, "filter", &[b"-N A", b"-A A -j DROP", b"-N B", b"-N C"]);
+        let newer = read(&book, 999, "filter", &[b"-N A", b"-A A -j LOG", b"-N D"]);
+        let key = (Backend::IptablesNft, Family::Ip, "filter".to_owned());
+        let merged = whole.with(newer, &[(key, Slot::chain("B"))]);
+        let expected = read(&book, 999, "filter", &[b"-N A", b"-N C", b"-N D", b"-A A -j LOG"]);
+        assert_eq!(conclude(&book, 9, [&merged]), conclude(&book, 9, [&expected]));
+        assert_eq!(merged.taken(), expected.taken());
     }
 }

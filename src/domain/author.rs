@@ -1,6 +1,8 @@
 //! Who changed the rules, as far as the kernel and `/proc` say: a hint, never a proof.
 //! Names and command lines are chosen by the process itself: untrusted, to be escaped when shown.
 
+pub mod procfs;
+
 /// The process that the kernel names as the author of a transaction.
 ///
 /// *Source*: `NFTA_GEN_PROC_PID` and `NFTA_GEN_PROC_NAME` in `include/uapi/linux/netfilter/nf_tables.h`; proc(5).
@@ -20,6 +22,31 @@ pub struct Author {
     pub container: Option<String>,
     /// The pod of that container.
     pub pod: Option<PodHint>,
+}
+
+impl Author {
+    /// A process of which the kernel said no more than this.
+    pub fn named(pid: u32, name: &[u8]) -> Self {
+        Self {
+            pid,
+            name: String::from_utf8_lossy(name).into_owned(),
+            executable: None,
+            command_line: None,
+            parents: Vec::new(),
+            container: None,
+            pod: None,
+        }
+    }
+
+    /// Whether all but the process id is the same: another run of the same program by the same parents.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.executable == other.executable
+            && self.command_line == other.command_line
+            && self.parents == other.parents
+            && self.container == other.container
+            && self.pod == other.pod
+    }
 }
 
 /// A process that started another.

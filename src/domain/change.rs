@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+mod diff;
+
+pub use diff::{Edit, Told, edits};
+
 use super::author::Author;
 use super::report::Verdict;
 use super::ruleset::{Backend, Family, Kind};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::change::Provenance;
+use super::reaction::blocked::Blocked;
 use super::ruleset::{Backend, Family, Kind, Problem};
 
 /// The answer about one node.
@@ -103,6 +104,8 @@ pub struct Report {
     pub ruleset_hash: String,
     /// What was not read or not understood.
     pub problems: Vec<Problem>,
+    /// Rules that an eBPF program blocked; none where nobody asked.
+    pub blocked: Option<Blocked>,
 }
 
 impl Report {

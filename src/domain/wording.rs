@@ -1,7 +1,14 @@
 //! Places and counts in words, the same in every report.
 //! Escapes the names it is given; syntax of an output format is its writer's business.
 
+mod attribution;
+
+use std::time::SystemTime;
+
+pub use attribution::{author, command_line, compact_authors, since};
+
 use super::escape;
+use super::reaction::blocked::Blocked;
 use super::report::Violation;
 use super::ruleset::{Backend, Family, IPTABLES_TABLES, Kind};
 
@@ -24,7 +31,7 @@ pub fn entry_name(violation: &Violation) -> Option<String> {
     entry(violation.kind, violation.chain.as_deref(), violation.position)
 }
 
-/// What a line is in its table, in words: "chain INPUT, rule 3"; none for the table itself.
+/// What a line declares in its table, in words: "chain INPUT, rule 3"; none for the table itself.
 pub fn entry(kind: Kind, chain: Option<&str>, position: Option<u32>) -> Option<String> {
     let chain = escape::name(chain?);
     let position = position.map(|number| format!(", rule {number}")).unwrap_or_default();
@@ -54,6 +61,29 @@ pub fn allowlist_file(violation: &Violation) -> String {
 /// A count with its noun: "1 problem", "1,204 rules".
 pub fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
+/// A moment in UTC: "2026-11-21T10:16:24Z". Cut to the years that RFC 3339 can hold from 1970 on.
+pub fn utc(time: SystemTime) -> String {
+    let time = jiff::Timestamp::try_from(time.max(SystemTime::UNIX_EPOCH)).unwrap_or(jiff::Timestamp::MAX);
+    format!("{time:.0}")
+}
+
+/// What is known of blocked rules: "3 rules were blocked since 2026-11-21T10:16:24Z".
+pub fn blocked(blocked: &Blocked) -> String {
+    let known = match blocked.since {
+        Some(since) => {
+            let were = if blocked.count == 1 { "was" } else { "were" };
+            format!("{} {were} blocked since {}", counted(blocked.count, "rule"), utc(since))
+        }
+        None => "How many rules were blocked is not known".to_owned(),
+    };
+    match &blocked.error {
+        Some(error) => {
+            format!("{known}; the counter cannot be read: {}", escape::line(error.as_bytes()).text)
+        }
+        None => known,
+    }
 }
 
 /// "1204567" as "1,204,567".

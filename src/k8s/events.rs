@@ -16,13 +16,11 @@ use serde_json::json;
 use super::client::{ApiServer, Operation, segment};
 use super::failure::{Class, Failure};
 use super::node;
+use super::operation::{CORE_NAMESPACE, NAMESPACE};
 use crate::domain::reaction::{Action, EventReason, NodeEvent, Written};
 
 /// Who reports, as `kubectl describe` shows it.
 const CONTROLLER: &str = "iptables-monitor";
-/// Older API servers refuse a new-style Event about a Node elsewhere, and old-style ones take only the other.
-const NAMESPACE: &str = "kube-system";
-const CORE_NAMESPACE: &str = "default";
 /// Longest reportingInstance.
 const INSTANCE_BYTES: usize = 128;
 /// Whether new-style Events are still refused is found out again after this time.

@@ -135,6 +135,12 @@ impl Failure {
         Self { operation, class, detail, retry_after: None }
     }
 
+    /// A failure that is told within an answer; what is no `v1.Status` is unexpected.
+    pub(super) fn told(operation: Operation, status: &[u8]) -> Self {
+        let code = serde_json::from_slice(status).map_or(0, |answer: Status| answer.code);
+        Self::answered(operation, StatusCode::from_u16(code).unwrap_or_default(), &HeaderMap::new(), status)
+    }
+
     pub(super) fn answered(
         operation: Operation,
         status: StatusCode,
@@ -194,6 +200,7 @@ impl fmt::Display for Failure {
 struct Status {
     message: String,
     reason: String,
+    code: u16,
     details: StatusDetails,
 }
 

@@ -1,11 +1,17 @@
-//! Labels of the node's CiliumNode or Node: reads them, and writes ours where they say something else.
-//! Touches no other label, and does not try again.
+//! Labels and annotations of ours on the node's CiliumNode or Node: reads them, and writes them with a merge patch.
+//! Touches nothing of others, decides nothing, and does not try again.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value, json};
 
 use super::client::{ApiServer, Operation, segment};
 use super::failure::{Class, Failure};
+use crate::domain::reaction::freshness::{CHECKED_AT_KEY, Check, RULESET_KEY};
+use crate::domain::reaction::keeper::{Held, Patch};
 use crate::domain::reaction::label;
 
 /// Whether reading is still refused is found out again after this time.
@@ -29,86 +35,75 @@ impl LabelObject {
         }
     }
 
-    const fn operations(self) -> (Operation, Operation) {
+    /// The name used in metric labels.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::CiliumNode => (Operation::GetCiliumNode, Operation::PatchCiliumNode),
-            Self::Node => (Operation::GetNode, Operation::PatchNode),
+            Self::CiliumNode => "ciliumnode",
+            Self::Node => "node",
         }
     }
 
-    fn path(self, name: &str) -> String {
+    /// The calls that read, write and watch it.
+    pub const fn operations(self) -> [Operation; 3] {
         match self {
-            Self::CiliumNode => format!("/apis/cilium.io/v2/ciliumnodes/{}", segment(name)),
-            Self::Node => format!("/api/v1/nodes/{}", segment(name)),
+            Self::CiliumNode => {
+                [Operation::GetCiliumNode, Operation::PatchCiliumNode, Operation::WatchCiliumNode]
+            }
+            Self::Node => [Operation::GetNode, Operation::PatchNode, Operation::WatchNode],
+        }
+    }
+
+    /// The path of all of its kind.
+    pub(super) const fn collection(self) -> &'static str {
+        match self {
+            Self::CiliumNode => "/apis/cilium.io/v2/ciliumnodes",
+            Self::Node => "/api/v1/nodes",
         }
     }
 }
 
-/// What it took to make the labels right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing: they were.
-    Unchanged,
-    /// They were written.
-    Written,
-    /// They were written unseen, as reading is not granted; where they were right, that changed nothing.
-    WrittenUnseen,
-}
-
-/// Keeps the labels of one object.
+/// One object, and which of its labels are ours.
 #[derive(Debug)]
 pub struct LabelWriter {
-    object: LabelObject,
-    name: String,
-    keys: Vec<String>,
+    pub(super) object: LabelObject,
+    pub(super) name: String,
+    pub(super) keys: Vec<String>,
     read_refused_at: Option<Instant>,
 }
 
 impl LabelWriter {
-    /// Will keep these labels of the object with this name.
+    /// Will read and write these labels of the object with this name.
     pub fn new(object: LabelObject, name: &str, keys: &[String]) -> Self {
         Self { object, name: name.to_owned(), keys: keys.to_vec(), read_refused_at: None }
     }
 
-    /// Makes all our labels have this value.
-    ///
-    /// # Errors
-    /// See [`Class`]; the next call starts again.
-    pub async fn ensure(&mut self, api: &ApiServer, value: &str, now: Instant) -> Result<Outcome, Failure> {
-        let held = self.read(api, now).await?;
-        let all: Vec<_> = self.keys.iter().map(String::as_str).collect();
-        let differing = match &held {
-            Some(held) => label::differing(held, &self.keys, value),
-            None => all,
-        };
-        if differing.is_empty() {
-            return Ok(Outcome::Unchanged);
-        }
-        let (_, patch) = self.object.operations();
-        let body = label::merge_patch(&differing, value);
-        let answer: Partial = api.call(patch, &self.object.path(&self.name), Some(&body)).await?;
-        if !label::differing(&answer.labels(), &self.keys, value).is_empty() {
-            let failure = Failure::new(patch, Class::NotApplied, "");
-            api.count(&failure);
-            return Err(failure);
-        }
-        Ok(if held.is_some() { Outcome::Written } else { Outcome::WrittenUnseen })
+    /// Which object this is.
+    pub const fn object(&self) -> LabelObject {
+        self.object
     }
 
-    /// The labels, or none where reading is not granted.
-    async fn read(
-        &mut self,
-        api: &ApiServer,
-        now: Instant,
-    ) -> Result<Option<BTreeMap<String, String>>, Failure> {
+    /// The object's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn path(&self) -> String {
+        format!("{}/{}", self.object.collection(), segment(&self.name))
+    }
+
+    /// What the object holds of ours, or none where reading is not granted.
+    ///
+    /// # Errors
+    /// See [`Class`].
+    pub async fn read(&mut self, api: &ApiServer, now: Instant) -> Result<Option<Held>, Failure> {
         if self.read_refused_at.is_some_and(|at| now.saturating_duration_since(at) < ASK_AGAIN) {
             return Ok(None);
         }
-        let (get, _) = self.object.operations();
-        match api.call::<Partial>(get, &self.object.path(&self.name), None).await {
+        let [get, ..] = self.object.operations();
+        match api.call::<Partial>(get, &self.path(), None).await {
             Ok(object) => {
                 self.read_refused_at = None;
-                Ok(Some(object.labels()))
+                Ok(Some(object.held(&self.keys)))
             }
             Err(failure) if failure.class == Class::Forbidden => {
                 self.read_refused_at = Some(now);
@@ -117,23 +112,135 @@ impl LabelWriter {
             Err(failure) => Err(failure),
         }
     }
+
+    /// Writes, and returns what the object holds since.
+    ///
+    /// # Errors
+    /// See [`Class`].
+    pub async fn write(&self, api: &ApiServer, patch: &Patch) -> Result<Held, Failure> {
+        let [_, operation, _] = self.object.operations();
+        let answer: Partial = api.call(operation, &self.path(), Some(&body(patch))).await?;
+        let held = answer.held(&self.keys);
+        if !label::differing(&held.labels, &patch.labels, patch.value).is_empty() {
+            let failure = Failure::new(operation, Class::NotApplied, "");
+            api.count(&failure);
+            return Err(failure);
+        }
+        Ok(held)
+    }
+}
+
+/// A JSON merge patch that sets these labels and annotations and touches nothing else.
+///
+/// *Source*: RFC 7396; Kubernetes API conventions, "Patch operations".
+fn body(patch: &Patch) -> Value {
+    let mut metadata = Map::new();
+    if !patch.labels.is_empty() {
+        let labels = patch.labels.iter().map(|key| (key.clone(), patch.value.into()));
+        metadata.insert("labels".to_owned(), Value::Object(labels.collect()));
+    }
+    if let Some(check) = &patch.check {
+        let at = Timestamp::try_from(check.at).unwrap_or(Timestamp::UNIX_EPOCH);
+        let annotations = json!({CHECKED_AT_KEY: Time(at), RULESET_KEY: check.ruleset_hash});
+        metadata.insert("annotations".to_owned(), annotations);
+    }
+    json!({"metadata": metadata})
 }
 
 /// What of an object counts here.
+///
+/// *Source*: Kubernetes API reference, ObjectMeta v1.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
-struct Partial {
+pub(super) struct Partial {
     metadata: Metadata,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Metadata {
     labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    name: String,
+    resource_version: String,
 }
 
 impl Partial {
-    fn labels(self) -> BTreeMap<String, String> {
-        self.metadata.labels.unwrap_or_default()
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.metadata.name == name
+    }
+
+    /// Only what is ours is kept: others may write much.
+    pub(super) fn held(self, keys: &[String]) -> Held {
+        let Metadata { labels, annotations, resource_version, .. } = self.metadata;
+        let mut labels = labels.unwrap_or_default();
+        labels.retain(|key, _| keys.contains(key));
+        // a revision of etcd, which grows with every change of anything
+        let version = resource_version.parse().ok();
+        Held { version, labels, check: annotations.as_ref().and_then(check) }
+    }
+}
+
+/// What somebody garbled counts as not written.
+fn check(annotations: &BTreeMap<String, String>) -> Option<Check> {
+    let Time(at) = serde_json::from_value(annotations.get(CHECKED_AT_KEY)?.as_str().into()).ok()?;
+    Some(Check { at: SystemTime::from(at), ruleset_hash: annotations.get(RULESET_KEY)?.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_sets_what_is_due_and_nothing_else() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_500);
+        let check = Check { at, ruleset_hash: "abc".into() };
+        let labels = vec!["b".to_owned(), "c".to_owned()];
+        for (labels, check, expected) in [
+            (labels.clone(), None, json!({"labels": {"b": "true", "c": "true"}})),
+            (
+                labels,
+                Some(check.clone()),
+                json!({
+                    "labels": {"b": "true", "c": "true"},
+                    "annotations": {
+                        "iptables-monitor/last-check": "2027-01-15T08:00:00Z",
+                        "iptables-monitor/ruleset-hash": "abc",
+                    },
+                }),
+            ),
+            (
+                Vec::new(),
+                Some(check),
+                json!({"annotations": {
+                    "iptables-monitor/last-check": "2027-01-15T08:00:00Z",
+                    "iptables-monitor/ruleset-hash": "abc",
+                }}),
+            ),
+        ] {
+            assert_eq!(body(&Patch { labels, value: "true", check }), json!({"metadata": expected}));
+        }
+    }
+
+    #[test]
+    fn what_is_ours_is_read_back() {
+        let held = |metadata: Value| {
+            let object: Partial = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+            object.held(&["k".to_owned()])
+        };
+        let annotations = json!({CHECKED_AT_KEY: "2027-01-15T08:00:00Z", RULESET_KEY: "abc", "theirs": "x"});
+        let labels = json!({"k": "false", "theirs": "x"});
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        assert_eq!(
+            held(json!({"resourceVersion": "12", "labels": labels, "annotations": annotations})),
+            Held {
+                version: Some(12),
+                labels: BTreeMap::from([("k".into(), "false".into())]),
+                check: Some(Check { at, ruleset_hash: "abc".into() }),
+            }
+        );
+        assert_eq!(held(json!({"labels": null, "annotations": null})), Held::default());
+        let garbled = json!({CHECKED_AT_KEY: "yesterday", RULESET_KEY: "abc"});
+        assert_eq!(held(json!({"resourceVersion": "x", "annotations": garbled})), Held::default());
     }
 }

@@ -1,8 +1,11 @@
 //! The API server: one call at a time, each with a deadline and a closed set of ways to fail.
 //! Decides neither what is said nor when a failed call is made again.
 
+pub mod access;
 pub mod client;
 pub mod events;
 pub mod failure;
 pub mod label;
 pub mod node;
+mod operation;
+pub mod watch;

@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::live::Live;
 use super::metrics::Metrics;
 use super::page::{self, View};
 use crate::domain::report::Report;
@@ -72,6 +73,7 @@ struct State {
 #[derive(Clone, Debug)]
 struct Published {
     report: Arc<Report>,
+    live: Arc<Live>,
     status_json: Bytes,
 }
 
@@ -88,9 +90,10 @@ impl Shared {
         self.state().heartbeat = Instant::now();
     }
 
-    /// Hands over the report that stands, with the JSON that `check` would print of it. Counts as a heartbeat.
-    pub fn publish(&self, report: Arc<Report>, status_json: Vec<u8>) {
-        let last = Published { report, status_json: status_json.into() };
+    /// Hands over the report that stands, what changed of late, and the JSON that `check` would print of the report.
+    /// Counts as a heartbeat.
+    pub fn publish(&self, report: Arc<Report>, live: Live, status_json: Vec<u8>) {
+        let last = Published { report, live: Arc::new(live), status_json: status_json.into() };
         *self.state() = State { heartbeat: Instant::now(), last: Some(last) };
     }
 
@@ -168,7 +171,7 @@ fn answer<B>(request: &Request<B>, pages: Pages, shared: &Shared) -> Response<Fu
         return response(StatusCode::MISDIRECTED_REQUEST, TEXT, why);
     }
     match path {
-        "/" => page(shared),
+        "/" => page(shared, request.uri().query() == Some("still")),
         "/status" => status(shared),
         "/metrics" => metrics(shared),
         "/healthz" => probe(shared.is_alive(), "the loop has stopped\n"),
@@ -176,10 +179,12 @@ fn answer<B>(request: &Request<B>, pages: Pages, shared: &Shared) -> Response<Fu
     }
 }
 
-fn page(shared: &Shared) -> Response<Full<Bytes>> {
+fn page(shared: &Shared, is_still: bool) -> Response<Full<Bytes>> {
     let last = shared.last();
     let html = page::render(&View {
         report: last.as_ref().map(|last| last.report.as_ref()),
+        live: last.as_ref().map(|last| last.live.as_ref()),
+        is_still,
         version: &shared.0.version,
         now: SystemTime::now(),
         is_overdue: !shared.is_alive(),

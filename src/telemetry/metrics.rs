@@ -13,8 +13,9 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::domain::author::Author;
 use crate::domain::escape;
-use crate::domain::report::{Report, TableSummary, Verdict};
+use crate::domain::report::{Report, TableSummary, Verdict, Violation};
 use crate::domain::ruleset::{Backend, Family, IPTABLES_TABLES, Reason};
 
 /// Every metric's name begins with this.
@@ -42,14 +43,21 @@ struct Inner {
     rules: IntGaugeVec,
     unexpected: IntGaugeVec,
     problems: IntGaugeVec,
+    attributed: IntGaugeVec,
     check_duration: Histogram,
     dump_duration: GaugeVec,
     patterns: IntGauge,
     broken_patterns: IntGauge,
     last_check: Gauge,
     checks: IntCounter,
+    blocked_rules: IntCounter,
+    blocked_read_errors: IntCounter,
     api_writes: IntCounterVec,
     api_failures: IntCounterVec,
+    permission: IntGaugeVec,
+    label_restores: IntCounterVec,
+    watching: IntGaugeVec,
+    heard: IntCounterVec,
     shed: IntCounterVec,
 }
 
@@ -75,6 +83,12 @@ impl Metrics {
                 "What was not read or not understood, as far as it is told one by one.",
                 &["reason"],
             ),
+            attributed: gauges(
+                on,
+                "attributed_rules",
+                "Unexpected rules that are listed, by what is reported of who brought them.",
+                &["how"],
+            ),
             check_duration: registered(
                 on,
                 Histogram::with_opts(
@@ -99,6 +113,17 @@ impl Metrics {
                 Gauge::new("last_check_timestamp_seconds", "When the check that stands ended, in Unix time."),
             ),
             checks: registered(on, IntCounter::new("checks_total", "Checks done.")),
+            blocked_rules: registered(
+                on,
+                IntCounter::new(
+                    "blocked_rules_total",
+                    "Rules that an eBPF program blocked since this process first read its counter.",
+                ),
+            ),
+            blocked_read_errors: registered(
+                on,
+                IntCounter::new("blocked_read_errors_total", "Checks that could not read that counter."),
+            ),
             api_writes: counters(on, "api_writes_total", "Writes to the API server.", &["operation"]),
             api_failures: counters(
                 on,
@@ -106,12 +131,32 @@ impl Metrics {
                 "Calls to the API server that failed.",
                 &["operation", "reason"],
             ),
+            permission: gauges(
+                on,
+                "permission",
+                "1 for what RBAC grants of what this agent needs, 0 for what it does not.",
+                &["verb", "resource"],
+            ),
+            label_restores: counters(
+                on,
+                "label_restores_total",
+                "Times that the label was restored after somebody else changed or removed it.",
+                &["object"],
+            ),
+            watching: gauges(
+                on,
+                "watching",
+                "1 where changes are heard of as they are made, 0 where only the interval finds them.",
+                &["half"],
+            ),
+            heard: counters(on, "watch_total", "What hearing of changes has come to.", &["what"]),
             shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
             names: Mutex::default(),
             registry,
         }));
         metrics.set_verdict(Verdict::Unknown);
         metrics.set_problems(&BTreeMap::new());
+        metrics.set_attributed(&[]);
         metrics
     }
 
@@ -132,6 +177,12 @@ impl Metrics {
         }
         self.set_problems(&problems);
         self.set_verdict(report.verdict());
+        self.set_attributed(&report.violations);
+        if let Some(blocked) = &report.blocked {
+            let told = metrics.blocked_rules.get();
+            metrics.blocked_rules.inc_by(blocked.count.saturating_sub(told));
+            metrics.blocked_read_errors.inc_by(blocked.error.is_some().into());
+        }
         metrics.last_check.set(unix_seconds(report.checked_at));
         metrics.check_duration.observe(took.as_secs_f64());
         metrics.checks.inc();
@@ -157,6 +208,27 @@ impl Metrics {
     /// Counts a call to the API server that failed.
     pub fn api_failure(&self, operation: &'static str, reason: &'static str) {
         self.0.api_failures.with_label_values(&[operation, reason]).inc();
+    }
+
+    /// Notes whether RBAC grants something that is needed.
+    pub fn permission(&self, verb: &'static str, resource: &'static str, is_granted: bool) {
+        self.0.permission.with_label_values(&[verb, resource]).set(is_granted.into());
+    }
+
+    /// Counts a label that was restored, by the kind of its object.
+    pub fn label_restored(&self, object: &'static str) {
+        self.0.label_restores.with_label_values(&[object]).inc();
+    }
+
+    /// Notes whether changes of one half of netfilter are heard of.
+    pub fn watching(&self, half: &'static str, is_on: bool) {
+        self.0.watching.with_label_values(&[half]).set(is_on.into());
+    }
+
+    /// Notes how often something has happened so far while listening for changes.
+    pub fn heard(&self, what: &'static str, count: u64) {
+        let counter = self.0.heard.with_label_values(&[what]);
+        counter.inc_by(count.saturating_sub(counter.get()));
     }
 
     /// Counts something that was left out to stay within a limit.
@@ -185,10 +257,52 @@ impl Metrics {
         }
     }
 
+    fn set_attributed(&self, violations: &[Violation]) {
+        for how in Attribution::ALL {
+            let count = violations.iter().filter(|violation| Attribution::of(violation) == how).count();
+            self.0.attributed.with_label_values(&[how.as_str()]).set(number(count as u64));
+        }
+    }
+
     fn set_problems(&self, counts: &BTreeMap<Reason, u64>) {
         for reason in Reason::ALL {
             let count = counts.get(&reason).copied().unwrap_or_default();
             self.0.problems.with_label_values(&[reason.as_str()]).set(number(count));
+        }
+    }
+}
+
+/// What is reported of who brought a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attribution {
+    /// A process, with what it ran or who started it.
+    Process,
+    /// The name of a process that had ended.
+    Name,
+    /// Nothing.
+    None,
+}
+
+impl Attribution {
+    const ALL: [Self; 3] = [Self::Process, Self::Name, Self::None];
+
+    fn of(violation: &Violation) -> Self {
+        let authors = violation.provenance.as_ref().map_or(&[][..], |provenance| &provenance.authors);
+        let is_process = |author: &Arc<Author>| {
+            author.executable.is_some() || author.command_line.is_some() || !author.parents.is_empty()
+        };
+        match authors {
+            [] => Self::None,
+            _ if authors.iter().any(is_process) => Self::Process,
+            _ => Self::Name,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Name => "name",
+            Self::None => "none",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod html;
 pub mod http;
+pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod page;

@@ -1,17 +1,19 @@
 //! The page a person opens to see how this node is: one HTML document, without scripts and without other files.
 //! Asks nobody: it is made of a report when it is asked for. All text of the node goes through `Html::text`.
 
+mod changes;
 mod findings;
 
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
 use super::html::Html;
+use super::live::Live;
 use crate::domain::escape;
 use crate::domain::report::{Evidence, Report, Verdict};
-use crate::domain::wording::{counted, grouped};
+use crate::domain::wording::{blocked, counted, grouped, utc};
 
 /// Characters of one line, pattern or detail that are shown.
 const MAX_CHARACTERS: usize = 1_500;
@@ -22,6 +24,10 @@ const STYLE: &str = include_str!("page.css");
 pub struct View<'a> {
     /// The report that stands; none before the first check is done.
     pub report: Option<&'a Report>,
+    /// What changed of late; none before the first check is done.
+    pub live: Option<&'a Live>,
+    /// The reader does not want the page to reload itself.
+    pub is_still: bool,
     /// The version of this program, with its commit.
     pub version: &'a str,
     /// When the page is made.
@@ -31,6 +37,16 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// How soon the page reloads itself. Left open, it must not go on saying what was true once.
+    fn reload(&self) -> Option<Reload> {
+        match (self.report, self.live) {
+            _ if self.is_still => None,
+            (None, _) => Some(Reload::Soon),
+            (Some(_), Some(live)) if live.watching.is_on => Some(Reload::Often),
+            (Some(_), _) => Some(Reload::EachMinute),
+        }
+    }
+
     /// What may be said now: a node that nobody checks any more is not compliant.
     fn verdict(&self) -> Option<Verdict> {
         match self.report.map(Report::verdict) {
@@ -38,6 +54,14 @@ impl View<'_> {
             verdict => verdict,
         }
     }
+}
+
+/// How soon a page reloads itself.
+#[derive(Clone, Copy, Debug)]
+enum Reload {
+    Soon,
+    Often,
+    EachMinute,
 }
 
 /// The policy a browser must hold this page to: nothing but its own style sheet and its icon.
@@ -64,6 +88,9 @@ pub fn render(view: &View<'_>) -> String {
             verdict(&mut page, view, report, standing);
             findings::violations(&mut page, report);
             findings::problems(&mut page, report);
+            if let Some(live) = view.live {
+                changes::changes(&mut page, live, view.now);
+            }
             findings::tables(&mut page, &report.tables);
         }
         None => waiting(&mut page, view),
@@ -80,10 +107,11 @@ fn head(page: &mut Html, view: &View<'_>) {
     page.raw(
         "<meta name=\"color-scheme\" content=\"light dark\"/>\n<meta name=\"robots\" content=\"noindex\"/>\n",
     );
-    page.raw(match view.report {
-        // a page left open must not go on saying what was true once
-        Some(_) => "<meta http-equiv=\"refresh\" content=\"60\"/>\n",
-        None => "<meta http-equiv=\"refresh\" content=\"3\"/>\n",
+    page.raw(match view.reload() {
+        Some(Reload::Soon) => "<meta http-equiv=\"refresh\" content=\"3\"/>\n",
+        Some(Reload::Often) => "<meta http-equiv=\"refresh\" content=\"10\"/>\n",
+        Some(Reload::EachMinute) => "<meta http-equiv=\"refresh\" content=\"60\"/>\n",
+        None => "",
     });
     page.raw("<title>");
     match view.report.zip(view.verdict()) {
@@ -210,22 +238,33 @@ fn tiles(page: &mut Html, report: &Report) {
 }
 
 fn checked(page: &mut Html, view: &View<'_>, report: &Report) {
-    let age = view.now.duration_since(report.checked_at).unwrap_or_default();
-    let at = jiff::Timestamp::try_from(report.checked_at.max(SystemTime::UNIX_EPOCH))
-        .unwrap_or(jiff::Timestamp::MAX);
-    let utc = format!("{at:.0}");
-    page.raw("<p class=\"checked\">Checked <b>").text(&ago(age)).raw("</b>, <time datetime=\"").text(&utc);
-    page.raw("\">").text(&utc.replace('T', " ").replace('Z', " UTC")).raw("</time>");
+    page.raw("<p class=\"checked\">Checked <b>").text(&ago(view.now, report.checked_at)).raw("</b>, ");
+    moment(page, report.checked_at);
     for (index, (tool, version)) in report.tools.iter().enumerate() {
         page.raw(if index == 0 { ", with " } else { ", " });
         line(page, &format!("{} {}", escape::name(tool), escape::name(version)));
     }
+    if view.is_still {
+        page.raw(". This page stands still");
+    }
     page.raw("</p>\n");
+    if let Some(known) = &report.blocked {
+        page.raw("<p class=\"checked\">");
+        line(page, &blocked(known));
+        page.raw("</p>\n");
+    }
+}
+
+/// "2026-11-21 10:16:24 UTC".
+fn moment(page: &mut Html, at: SystemTime) {
+    let utc = utc(at);
+    page.raw("<time datetime=\"").text(&utc).raw("\">");
+    page.text(&utc.replace('T', " ").replace('Z', " UTC")).raw("</time>");
 }
 
 /// "12 s ago", "5 min ago", "3 h 20 min ago", "2 d 4 h ago".
-fn ago(age: Duration) -> String {
-    let seconds = age.as_secs();
+fn ago(now: SystemTime, then: SystemTime) -> String {
+    let seconds = now.duration_since(then).unwrap_or_default().as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s ago"),
@@ -240,9 +279,16 @@ fn foot(page: &mut Html, view: &View<'_>) {
     line(page, view.version);
     page.raw("</p>\n<nav aria-label=\"Other pages\"><a href=\"/status\">status as JSON</a> ");
     page.raw("<a href=\"/metrics\">metrics</a></nav>\n");
-    if view.report.is_some() {
-        page.raw("<p>This page reloads itself every minute.</p>\n");
-    }
+    page.raw(match view.reload() {
+        Some(Reload::Soon) => "",
+        Some(Reload::Often) => {
+            "<p>This page reloads itself every 10 seconds. <a href=\"/?still\">Make it stand still</a></p>\n"
+        }
+        Some(Reload::EachMinute) => {
+            "<p>This page reloads itself every minute. <a href=\"/?still\">Make it stand still</a></p>\n"
+        }
+        None => "<p>This page does not reload itself. <a href=\"/\">Make it</a></p>\n",
+    });
     page.raw("</footer>\n");
 }
 
@@ -278,6 +324,8 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -305,7 +353,8 @@ mod tests {
             (12_000, "3 h 20 min ago"),
             (187_200, "2 d 4 h ago"),
         ] {
-            assert_eq!(ago(Duration::from_secs(seconds)), expected);
+            let then = SystemTime::UNIX_EPOCH;
+            assert_eq!(ago(then + Duration::from_secs(seconds), then), expected);
         }
     }
 

@@ -5,6 +5,8 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod incremental;
+
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +32,8 @@ fn main() {
             check_against_dump(backend, services);
         }
     }
+    println!("\n## Checks of what changed\n");
+    incremental::table();
     println!("\n## Matching\n");
     matching();
     println!("\n## The agent at 99,000 rules\n");

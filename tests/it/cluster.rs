@@ -4,18 +4,22 @@
 
 mod day;
 mod dropin;
-mod fake;
+pub mod fake;
 mod faults;
+mod kept;
 mod real;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use iptables_monitor::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink};
+use iptables_monitor::app::cluster::{
+    self, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings,
+};
+use iptables_monitor::app::monitor::Ending;
 use iptables_monitor::domain::report::{Evidence, Report, Violation};
 use iptables_monitor::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
-use iptables_monitor::k8s::client::{ApiServer, Counters};
+use iptables_monitor::k8s::client::{ApiServer, Notice, Observer};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -45,6 +49,7 @@ fn report(lines: &[&str], problems: &[Reason]) -> Arc<Report> {
         violations_hash: String::new(),
         ruleset_hash: String::new(),
         problems: problems.iter().map(|reason| Problem::new(*reason, "why")).collect(),
+        blocked: None,
     })
 }
 
@@ -55,43 +60,53 @@ fn settings(node: &str) -> Settings {
         labels: vec![KEY.into()],
         label_target: LabelTarget::CiliumNode,
         report_only: false,
+        unknown_on_exit: false,
         events: false,
         events_detail: EventsDetail::Full,
         netns_check: NetnsCheck::Off,
     }
 }
 
-/// What was counted, by `write OPERATION` and `failure OPERATION REASON`.
+/// What was counted, by `write OPERATION` and `failure OPERATION REASON`, and which permissions there are.
 #[derive(Clone, Default)]
-struct Counted(Arc<Mutex<BTreeMap<String, usize>>>);
+struct Counted {
+    all: Arc<Mutex<BTreeMap<String, usize>>>,
+    permissions: Arc<Mutex<BTreeMap<&'static str, bool>>>,
+}
 
 impl Counted {
-    fn counters(&self) -> Counters {
-        let (writes, failures, sheds) = (self.clone(), self.clone(), self.clone());
-        Counters::new(
-            move |operation| writes.add(format!("write {operation}")),
-            move |operation, reason| failures.add(format!("failure {operation} {reason}")),
-            move |what| sheds.add(format!("shed {what}")),
-        )
+    fn observer(&self) -> Observer {
+        let counted = self.clone();
+        Arc::new(move |notice| match notice {
+            Notice::Write(operation) => counted.add(format!("write {}", operation.as_str())),
+            Notice::Failure(operation, class) => {
+                counted.add(format!("failure {} {}", operation.as_str(), class.as_str()));
+            }
+            Notice::ShedEvent => counted.add("shed event".to_owned()),
+            Notice::Restored(object) => counted.add(format!("restored {}", object.as_str())),
+            Notice::Permission(operation, is_granted) => {
+                counted.permissions.lock().unwrap().insert(operation.as_str(), is_granted);
+            }
+        })
     }
 
     fn add(&self, what: String) {
-        *self.0.lock().unwrap().entry(what).or_default() += 1;
+        *self.all.lock().unwrap().entry(what).or_default() += 1;
     }
 
     fn of(&self, what: &str) -> usize {
-        self.0.lock().unwrap().get(what).copied().unwrap_or(0)
+        self.all.lock().unwrap().get(what).copied().unwrap_or(0)
     }
 
     fn all(&self) -> BTreeMap<String, usize> {
-        self.0.lock().unwrap().clone()
+        self.all.lock().unwrap().clone()
     }
 }
 
 /// The loops of the agent that talk to the API server.
 struct Agent {
     reports: watch::Sender<Option<Arc<Report>>>,
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<Ending>,
     task: JoinHandle<()>,
 }
 
@@ -99,10 +114,9 @@ impl Agent {
     fn start(settings: Settings, api: ApiServer) -> Self {
         let (reports, receiver) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
-        let shutdown = async move {
-            let _ = stopped.await;
-        };
-        let task = tokio::spawn(cluster::run(settings, api, receiver, shutdown));
+        let shutdown = async move { stopped.await.unwrap_or(Ending::Stopped) };
+        let outside = Surroundings { is_pod: false, has_kubeconfig: true };
+        let task = tokio::spawn(cluster::run(settings, outside, api, receiver, shutdown));
         Self { reports, stop, task }
     }
 
@@ -112,8 +126,12 @@ impl Agent {
 
     /// Ends it and says how long that took.
     async fn stop(self) -> Duration {
+        self.end(Ending::Stopped).await
+    }
+
+    async fn end(self, ending: Ending) -> Duration {
         let started = tokio::time::Instant::now();
-        self.stop.send(()).unwrap();
+        self.stop.send(ending).unwrap();
         self.task.await.unwrap();
         started.elapsed()
     }

@@ -51,7 +51,7 @@ impl Server {
 
     fn publish(&self, report: Report) {
         self.metrics.check_done(&report, Duration::from_millis(70));
-        self.shared.publish(Arc::new(report), b"{\"schema\":\"check.v1\"}\n".to_vec());
+        self.shared.publish(Arc::new(report), samples::busy(), b"{\"schema\":\"check.v1\"}\n".to_vec());
     }
 
     fn connect(&self) -> TcpStream {
@@ -180,6 +180,14 @@ fn a_loop_that_stopped_is_not_healthy_and_not_compliant() {
 }
 
 #[test]
+fn a_reader_may_make_the_page_stand_still() {
+    let server = Server::with(samples::good());
+    let reloads = |path: &str| server.get(path).body.contains("http-equiv=\"refresh\"");
+    assert!(reloads("/") && reloads("/?other"));
+    assert!(!reloads("/?still"));
+}
+
+#[test]
 fn only_get_and_head_are_answered() {
     let server = Server::with(samples::good());
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW"] {
@@ -292,6 +300,8 @@ fn promtool_accepts_the_metrics() {
         server.metrics.dump_took("iptables-nft-save", Duration::from_millis(31));
         server.metrics.api_write("label");
         server.metrics.api_failure("event", "forbidden");
+        server.metrics.permission("watch", "nodes", false);
+        server.metrics.label_restored("node");
         server.metrics.shed("event");
         let page = server.get("/metrics").body;
         assert_eq!(promtool(&page), Ok(()), "{page}");
@@ -307,6 +317,8 @@ fn the_documentation_lists_every_metric() {
     let server = Server::with(samples::bad());
     server.metrics.api_write("label");
     server.metrics.api_failure("event", "forbidden");
+    server.metrics.permission("watch", "nodes", false);
+    server.metrics.label_restored("node");
     server.metrics.shed("event");
     server.metrics.dump_took("nft", Duration::ZERO);
     let page = server.get("/metrics").body;

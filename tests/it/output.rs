@@ -7,9 +7,13 @@ pub(crate) mod laws;
 mod sarif;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use iptables_monitor::cli::output::{Format, WriteOptions, write};
+use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
+use iptables_monitor::domain::change::Provenance;
+use iptables_monitor::domain::reaction::blocked::Blocked;
 use iptables_monitor::domain::report::{Evidence, Report, TableSummary, Verdict, Violation};
 use iptables_monitor::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
 use serde_json::Value;
@@ -42,6 +46,7 @@ fn report() -> Report {
         violations_hash: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
         ruleset_hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".into(),
         problems: Vec::new(),
+        blocked: None,
     }
 }
 
@@ -73,6 +78,32 @@ fn with_problems(reasons: &[Reason]) -> Report {
     Report { problems: problems.collect(), ..report() }
 }
 
+/// A rule that came while the agent watched, brought by a process in a pod or by another one.
+fn provenance() -> Provenance {
+    let parent =
+        |pid, name: &str| Ancestor { pid, name: name.into(), command_line: Some(format!("-{name}")) };
+    let iptables = Author {
+        pid: 71,
+        name: "ip6tables".into(),
+        executable: Some("/usr/sbin/xtables-nft-multi".into()),
+        command_line: Some("ip6tables -I INPUT -s fd00::/8 -p tcp --dport 22 -j ACCEPT".into()),
+        parents: vec![parent(70, "bash"), parent(1, "sshd")],
+        container: Some("0123abcd".into()),
+        pod: Some(PodHint { uid: "u-1".into(), name: Some(("default".into(), "web".into())) }),
+    };
+    let other = Author {
+        name: "kube-proxy".into(),
+        executable: None,
+        command_line: None,
+        parents: Vec::new(),
+        container: None,
+        pod: None,
+        ..iptables.clone()
+    };
+    let first_seen = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_254_800_500);
+    Provenance { first_seen, is_older: false, authors: vec![Arc::new(iptables), Arc::new(other)] }
+}
+
 /// One of everything.
 fn full() -> Report {
     let misprinted = Violation {
@@ -83,6 +114,7 @@ fn full() -> Report {
         ..violation(b"ip filter INPUT ip ttl set 1 counter jump TRUSTED")
     };
     let v6 = Violation {
+        provenance: Some(provenance()),
         family: Family::Ip6,
         suggested_pattern: Some(r"^-A INPUT -s fd00::/8 -p tcp -m tcp --dport 22 -j ACCEPT$".into()),
         ..violation(b"-A INPUT -s fd00::/8 -p tcp -m tcp --dport 22 -j ACCEPT")
@@ -116,6 +148,14 @@ fn full() -> Report {
             ),
             Problem::new(Reason::MixedBackends, "iptables-legacy holds 4 rules too"),
         ],
+        blocked: Some(Blocked {
+            counter: Some(503),
+            count: 3,
+            since: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_254_000)),
+            read_at: None,
+            last_at: None,
+            error: Some("opening the pinned map: \u{202e}\n".into()),
+        }),
         violation_count: 1_005,
         ..with_violations(vec![misprinted, v6, policy, table, hostile])
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use iptables_monitor::domain::reaction::freshness::CHECKED_AT_KEY;
 use serde_json::Value;
 
 use crate::support::{MONITOR, lossy};
@@ -187,7 +188,7 @@ fn the_binary_knows_the_arguments() {
 }
 
 /// Flags of other programs that the documents name.
-const FOREIGN: [&str; 2] = ["--all", "--comment"];
+const FOREIGN: [&str; 4] = ["--all", "--arg", "--comment", "--show-managed-fields"];
 
 #[test]
 fn the_documents_name_flags_that_there_are() {
@@ -207,6 +208,23 @@ fn the_documents_name_flags_that_there_are() {
             );
         }
     }
+}
+
+#[test]
+fn the_query_for_stale_nodes_finds_them() {
+    let text = read("README.md");
+    let query = text.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a query");
+    let query = query.replace("kubectl get ciliumnodes -o json", "printf %s \"$NODES\"");
+    let node = |name: &str, seconds: i64| {
+        let at = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+        let annotations = serde_json::json!({CHECKED_AT_KEY: format!("{at:.0}")});
+        serde_json::json!({"metadata": {"name": name, "annotations": annotations}})
+    };
+    let never = serde_json::json!({"metadata": {"name": "never"}});
+    let nodes = serde_json::json!({"items": [node("fresh", 60), node("stale", 3600), never]});
+    let output =
+        Command::new("sh").args(["-c", &query]).env("NODES", nodes.to_string()).output().expect("sh");
+    assert_eq!(lossy(&output), "stale\nnever\n", "needs jq: {query}");
 }
 
 #[test]

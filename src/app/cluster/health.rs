@@ -58,6 +58,12 @@ pub(super) fn retry_at(failure: &Failure, failures: u32) -> Instant {
     Instant::now() + delay(failure.class.pace(), failures, failure.retry_after, random())
 }
 
+/// Notes a failure, and says when to try again.
+pub(super) fn failed(health: &mut Health, failure: &Failure) -> Instant {
+    health.failed(failure);
+    retry_at(failure, health.failures())
+}
+
 /// A number that differs each time and on each node; nothing secret depends on it.
 pub(super) fn random() -> u64 {
     RandomState::new().build_hasher().finish()

@@ -1,10 +1,12 @@
 //! What the agent tells the cluster, and whether there is one to tell.
 //! Calls no API server.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use crate::domain::reaction::note::Detail;
-use crate::k8s::client::{ApiServer, ConnectError, Counters};
+use crate::k8s::client::{ApiServer, ConnectError, Observer, Operation};
+use crate::k8s::label::LabelObject;
 
 /// Where the outcome goes besides the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -75,6 +77,8 @@ pub struct Settings {
     pub label_target: LabelTarget,
     /// No label at all.
     pub report_only: bool,
+    /// Whether the label says `unknown` once nobody keeps it any more.
+    pub unknown_on_exit: bool,
     /// Whether Events are written.
     pub events: bool,
     /// How much they say.
@@ -112,6 +116,34 @@ impl Settings {
         }
     }
 
+    /// The objects that are labelled.
+    pub fn objects(&self) -> Vec<LabelObject> {
+        match self.label_target {
+            _ if self.report_only || self.labels.is_empty() => Vec::new(),
+            LabelTarget::CiliumNode => vec![LabelObject::CiliumNode],
+            LabelTarget::Node => vec![LabelObject::Node],
+            LabelTarget::Both => vec![LabelObject::CiliumNode, LabelObject::Node],
+        }
+    }
+
+    /// Everything that is asked of the API server, each once.
+    pub fn operations(&self, surroundings: Surroundings) -> BTreeSet<Operation> {
+        let mut operations: BTreeSet<_> =
+            self.objects().into_iter().flat_map(LabelObject::operations).collect();
+        if self.events {
+            operations.extend([
+                Operation::GetNode,
+                Operation::CreateEvent,
+                Operation::PatchEvent,
+                Operation::CreateCoreEvent,
+            ]);
+        }
+        if self.needs_netns_evidence(surroundings) {
+            operations.insert(Operation::GetNode);
+        }
+        operations
+    }
+
     /// Whether a check counts only with evidence that this is the host's network namespace.
     pub const fn needs_netns_evidence(&self, surroundings: Surroundings) -> bool {
         match self.netns_check {
@@ -137,14 +169,14 @@ pub struct Connection {
 pub async fn connect(
     settings: &Settings,
     surroundings: Surroundings,
-    counters: Counters,
+    observer: Observer,
 ) -> Result<Connection, ConnectError> {
     let is_sink = settings.is_sink(surroundings);
     if !is_sink && !settings.needs_netns_evidence(surroundings) {
         log::info!("reporting to the terminal only");
         return Ok(Connection { api: None, is_sink });
     }
-    match ApiServer::infer(counters).await {
+    match ApiServer::infer(observer).await {
         Ok(api) => {
             log::info!("reporting to the {}", if is_sink { "API server" } else { "terminal only" });
             Ok(Connection { api: Some(api), is_sink })
@@ -169,6 +201,7 @@ mod tests {
             labels: Vec::new(),
             label_target: LabelTarget::Both,
             report_only: false,
+            unknown_on_exit: false,
             events: false,
             events_detail: EventsDetail::Full,
             netns_check,
@@ -195,6 +228,25 @@ mod tests {
             );
         }
         assert!(!Surroundings::of(|_| Some(OsString::new())).is_pod);
+    }
+
+    #[test]
+    fn only_what_will_be_asked_is_needed() {
+        use Operation::*;
+        let all = |settings: &Settings, names: &[&str]| Vec::from_iter(settings.operations(within(names)));
+        let mut given = settings(Sink::Kube, NetnsCheck::Auto);
+        assert_eq!(all(&given, &["KUBERNETES_SERVICE_HOST"]), [GetNode], "there is no label");
+        given.labels = vec!["k".into()];
+        let node = [GetNode, PatchNode, WatchNode];
+        let cilium = [GetCiliumNode, PatchCiliumNode, WatchCiliumNode];
+        assert_eq!(all(&given, &[]), [node, cilium].concat());
+        given.label_target = LabelTarget::CiliumNode;
+        assert_eq!(all(&given, &[]), cilium);
+        given.events = true;
+        let events = [CreateEvent, PatchEvent, CreateCoreEvent];
+        assert_eq!(all(&given, &[]), [&[GetNode][..], &cilium, &events].concat());
+        given.report_only = true;
+        assert_eq!(all(&given, &[]), [&[GetNode][..], &events].concat());
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub struct Journal {
 struct Writer {
     messages: SyncSender<Message>,
     /// Ends when the thread does.
-    ended: Receiver<()>,
+    ended: Mutex<Receiver<()>>,
 }
 
 /// What the threads share.
@@ -139,7 +139,7 @@ impl Journal {
         match thread {
             Ok(_) => {
                 let _ = is_open.recv_timeout(OPENING);
-                Self { shared, writer: Some(Writer { messages, ended }) }
+                Self { shared, writer: Some(Writer { messages, ended: Mutex::new(ended) }) }
             }
             Err(error) => {
                 log::warn!(error:%; "no journal: its thread cannot be started");
@@ -237,6 +237,7 @@ impl Journal {
     pub fn close(self, within: Duration) -> bool {
         let Some(Writer { messages, ended }) = self.writer else { return true };
         drop(messages);
+        let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
         matches!(ended.recv_timeout(within), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 }

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io::Read;
 
-use crate::domain::iptables_save::{Item, Mode, Parser};
+use crate::domain::iptables_save::{Item, Parser};
 use crate::domain::ruleset::{Problem, Reason};
 use crate::host::command::{self, CommandError, Deadline, Ended, Running};
 
@@ -20,12 +20,15 @@ pub fn start(program: &str, deadline: &Deadline) -> Result<Running, CommandError
     command::start::<&str>(program, &[], b"", deadline, OUTPUT_LIMIT_BYTES)
 }
 
-/// Hands every item of the dump to `sink` and waits for the program's end.
+/// Hands every item that the parser finds in the dump to `sink` and waits for the program's end.
 ///
 /// # Errors
 /// A deadline, an output limit, or a failed read. Items seen until then have been handed over.
-pub fn stream(mut running: Running, sink: &mut impl FnMut(Item<'_>)) -> Result<Ended, CommandError> {
-    let mut parser = Parser::new(Mode::Live);
+pub fn stream(
+    mut running: Running,
+    mut parser: Parser,
+    sink: &mut impl FnMut(Item<'_>),
+) -> Result<Ended, CommandError> {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         match running.read(&mut piece) {

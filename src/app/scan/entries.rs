@@ -69,11 +69,10 @@ fn read_table(kernel: &Xtables, family: Family, table: &str) -> io::Result<Table
 pub(super) fn start(context: &Context<'_>, family: Family, tables: &[String]) -> Result<Running, Problem> {
     let mut args = vec![OsString::from(SUBCOMMAND), family.as_str().into()];
     args.extend(tables.iter().map(OsString::from));
-    let program = std::env::current_exe().map_err(|error| {
-        Problem::new(
-            Reason::MissingTool,
-            format!("finding this program itself, to read legacy entries: {error}"),
-        )
+    let program = context.program.map_or_else(std::env::current_exe, |program| Ok(program.to_owned()));
+    let program = program.map_err(|error| {
+        let what = format!("finding this program itself, to read legacy entries: {error}");
+        Problem::new(Reason::MissingTool, what)
     })?;
     command::start(&program.to_string_lossy(), &args, b"", &context.deadline(), OUTPUT_LIMIT_BYTES)
         .map_err(|error| dump::command_problem(&error))

@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::dump::{self, Generator};
 use super::entries::{self, TableEntries};
-use super::{Attempt, Context, ipset};
+use super::unit::{Attempt, Draft, Key, Known, Unit, Wanted};
+use super::{Context, ipset};
 use crate::domain::audit::Audit;
-use crate::domain::iptables_save::Item;
+use crate::domain::change::Part;
+use crate::domain::iptables_save::{Item, Mode, Parser};
 use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
 use crate::host::xtables::{self, Info, Xtables};
 
@@ -34,48 +37,64 @@ impl Tally {
     }
 }
 
-/// Reads every loaded legacy table once. What goes wrong is a problem of the audit.
-pub fn read(context: &Context<'_>, audit: &mut Audit<'_>) -> Attempt {
-    let mut attempt = Attempt::default();
+/// Reads what is wanted of the loaded legacy tables once. What goes wrong is a problem of the audit.
+pub fn read(context: &Context<'_>, wanted: &Wanted<'_>, attempt: &mut Attempt<'_>) {
     for family in [Family::Ip, Family::Ip6] {
-        if !audit.book().covers(family) {
+        if !attempt.book.covers(family) {
             continue;
         }
+        let key = Key::Legacy(family);
         match xtables::loaded_tables(family) {
             Ok(tables) if tables.is_empty() => {}
-            Ok(tables) => attempt.merge(read_family(context, audit, family, &tables)),
+            Ok(tables) => match unchanged(wanted, family, &tables) {
+                Some(unit) => attempt.keep(key, unit),
+                None => {
+                    attempt.replace(wanted, &key);
+                    attempt.is_torn |= read_family(context, attempt.draft(key), family, &tables);
+                }
+            },
             Err(error) => {
-                audit.problem(io_problem(&format!("reading which legacy {family} tables exist"), &error))
+                let what = format!("reading which legacy {family} tables exist");
+                attempt.draft(key).audit.problem(io_problem(&what, &error));
             }
         }
     }
-    attempt
 }
 
-fn read_family(context: &Context<'_>, audit: &mut Audit<'_>, family: Family, tables: &[String]) -> Attempt {
+/// The unit that was kept, if nobody says that it changed and the tables have the sizes they had.
+fn unchanged(wanted: &Wanted<'_>, family: Family, tables: &[String]) -> Option<Arc<Unit>> {
+    let unit = wanted.kept(&Key::Legacy(family))?;
+    let Known::Legacy(known) = &unit.known else { return None };
+    let is_touched = wanted.parts.contains(&&Part::Legacy { family });
+    let is_same = !is_touched && infos(family, tables).is_ok_and(|infos| infos == *known);
+    is_same.then(|| Arc::clone(unit))
+}
+
+/// Returns whether the tables changed meanwhile.
+fn read_family(context: &Context<'_>, draft: &mut Draft<'_>, family: Family, tables: &[String]) -> bool {
     let program = if family == Family::Ip6 { "ip6tables-legacy-save" } else { "iptables-legacy-save" };
     let started = Instant::now();
     let before = infos(family, tables);
-    let mut attempt = Attempt::default();
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     // the kernel answers one process at a time: the entries are asked for when the program asks for little more itself
     let mut entries = None;
     let mut items = 0u32;
     let ended = dump::start(program, &context.deadline()).and_then(|running| {
-        dump::stream(running, &mut |item| {
+        dump::stream(running, Parser::new(Mode::Live), &mut |item| {
             items += 1;
             if items == ITEMS_BEFORE_ENTRIES {
                 entries = Some(entries::start(context, family, tables));
             }
-            take(item, family, audit, &mut tallies, &mut attempt);
+            take(item, family, draft, &mut tallies);
         })
     });
     let entries = entries.unwrap_or_else(|| entries::start(context, family, tables));
+    let audit = &mut draft.audit;
     match ended {
         Ok(ended) => dump::ending_problems(program, &ended, &[]).into_iter().for_each(|p| audit.problem(p)),
         Err(error) => audit.problem(dump::command_problem(&error)),
     }
-    attempt.dumps.push((program, started.elapsed()));
+    draft.dumps.push((program, started.elapsed()));
     match entries.and_then(entries::finish) {
         Ok(read) => {
             judge_entries(audit, family, tables, &read);
@@ -87,16 +106,18 @@ fn read_family(context: &Context<'_>, audit: &mut Audit<'_>, family: Family, tab
     }
     match (before, infos(family, tables)) {
         (Ok(before), Ok(after)) => {
-            attempt.torn |= before != after;
-            for (table, info) in before {
-                compare(family, &table, &info, tallies.get(&table), audit);
+            for (table, info) in &before {
+                compare(family, table, info, tallies.get(table), audit);
             }
+            let is_torn = before != after;
+            draft.known = Known::Legacy(before);
+            is_torn
         }
         (Err(error), _) | (_, Err(error)) => {
             audit.problem(io_problem(&format!("asking the kernel for its legacy {family} tables"), &error));
+            false
         }
     }
-    attempt
 }
 
 fn judge_entries(audit: &mut Audit<'_>, family: Family, tables: &[String], read: &[TableEntries]) {
@@ -109,15 +130,10 @@ fn judge_entries(audit: &mut Audit<'_>, family: Family, tables: &[String], read:
     }
 }
 
-fn take(
-    item: Item<'_>,
-    family: Family,
-    audit: &mut Audit<'_>,
-    tallies: &mut BTreeMap<String, Tally>,
-    attempt: &mut Attempt,
-) {
+fn take(item: Item<'_>, family: Family, draft: &mut Draft<'_>, tallies: &mut BTreeMap<String, Tally>) {
+    let audit = &mut draft.audit;
     match item {
-        Item::Header(header) => attempt.tool(Generator::parse(header)),
+        Item::Header(header) => draft.tool(Generator::parse(header)),
         Item::Table(name) => {
             audit.table(Backend::IptablesLegacy, family, name);
             if tallies.insert(name.to_owned(), Tally::default()).is_some() {

@@ -1,27 +1,30 @@
-//! One read of the whole node: both iptables backends, native nftables, and what nobody reads.
+//! Reads of the node: both iptables backends, native nftables, and what nobody reads.
 //! Judges through the audit and prints nothing.
 
 mod completeness;
 pub mod dump;
 pub mod entries;
 mod ipset;
+mod iptables;
 mod legacy;
 mod native;
 mod nft;
+mod reader;
+mod refresh;
 pub mod saved;
+mod side;
+mod unit;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::domain::audit::{Audit, Outcome, Rulebook};
-use crate::domain::ruleset::{Problem, Reason};
+use crate::domain::audit::Outcome;
+use crate::domain::change::RuleChange;
 use crate::host::command::Deadline;
-use dump::Generator;
-
-/// A torn read is repeated this often, and while the dump time-out allows.
-const ATTEMPTS: u32 = 3;
+pub use reader::Reader;
 
 /// How to read the node.
 #[derive(Clone, Debug)]
@@ -47,82 +50,23 @@ pub struct Scan {
     pub is_torn: bool,
     /// How long each dump took, by program, from its start to the end of its text.
     pub dumps: Vec<(&'static str, Duration)>,
+    /// What is other than it was when it was read well last; nothing at the first read. See [`Reader::check`].
+    pub changes: Vec<RuleChange>,
+    /// Changes that are not listed.
+    pub untold: u64,
+    /// About how much processor time it took: that of this program's threads, and the time its dumps took.
+    pub cost: Duration,
 }
 
 /// Shared by the readers of one scan.
 struct Context<'a> {
     options: &'a Options,
+    /// This program, if the current one is another.
+    program: Option<&'a Path>,
 }
 
 impl Context<'_> {
     fn deadline(&self) -> Deadline {
         Deadline::after(self.options.dump_timeout, Arc::clone(&self.options.cancelled))
-    }
-}
-
-/// What one reader learned beside the audit.
-#[derive(Debug, Default)]
-struct Attempt {
-    torn: bool,
-    tools: BTreeMap<String, String>,
-    dumps: Vec<(&'static str, Duration)>,
-}
-
-impl Attempt {
-    fn tool(&mut self, generator: Option<Generator>) {
-        if let Some(Generator { program, version, .. }) = generator {
-            self.tools.insert(program, version);
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.torn |= other.torn;
-        self.tools.extend(other.tools);
-        self.dumps.extend(other.dumps);
-    }
-}
-
-/// Reads and judges the node this process runs on. Takes no lock and changes nothing.
-pub fn node(book: &Rulebook, options: &Options) -> Scan {
-    let context = Context { options };
-    let (nft, legacy) = std::thread::scope(|scope| {
-        let legacy = scope.spawn(|| until_whole(&context, book, legacy::read));
-        (until_whole(&context, book, nft::read), legacy.join())
-    });
-    let (mut audit, mut attempt) = nft;
-    match legacy {
-        Ok((found, other)) => {
-            audit.merge(found);
-            attempt.merge(other);
-        }
-        Err(_) => {
-            audit.problem(Problem::new(Reason::DumpFailed, "reading the legacy tables panicked: a bug"))
-        }
-    }
-    legacy::find_unread(&mut audit);
-    Scan { outcome: audit.finish(), tools: attempt.tools, is_torn: attempt.torn, dumps: attempt.dumps }
-}
-
-type Reader = for<'a, 'b, 'c> fn(&'a Context<'b>, &'a mut Audit<'c>) -> Attempt;
-
-/// Repeats a read that the rules changed under, a few times.
-fn until_whole<'a>(context: &Context<'_>, book: &'a Rulebook, read: Reader) -> (Audit<'a>, Attempt) {
-    let started = Instant::now();
-    let mut left = ATTEMPTS;
-    loop {
-        left -= 1;
-        let mut audit = Audit::new(book, context.options.limit);
-        let attempt = read(context, &mut audit);
-        let is_late = started.elapsed() >= context.options.dump_timeout || context.deadline().is_cancelled();
-        if !attempt.torn || left == 0 || is_late {
-            if attempt.torn {
-                audit.forget(&[Reason::CountMismatch]);
-                audit.problem(Problem::new(
-                    Reason::TornRead,
-                    "the rules changed during every read of them; only the violations shown are certain",
-                ));
-            }
-            return (audit, attempt);
-        }
     }
 }

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use super::Context;
 use super::completeness::{self, Uses};
 use super::dump::{self, OUTPUT_LIMIT_BYTES};
-use super::{Attempt, Context};
+use super::unit::Draft;
 use crate::domain::audit::Audit;
 use crate::domain::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::pairing::KernelTable;
@@ -26,13 +27,13 @@ const CHAINS_LISTED_ALONE: usize = 8;
 /// What the kernel answers; what nft says is a problem of the audit.
 pub fn read_table(
     context: &Context<'_>,
-    audit: &mut Audit<'_>,
+    draft: &mut Draft<'_>,
     kernel: &mut Nfnetlink,
     (table, chains): (&Table, &[Chain]),
     bases: &BaseChains,
-    attempt: &mut Attempt,
 ) -> Result<(), NfnetlinkError> {
     let family = table.family;
+    let audit = &mut draft.audit;
     let Ok(name) = std::str::from_utf8(&table.name) else {
         audit.problem(unreadable_name(family, &table.name));
         return Ok(());
@@ -55,10 +56,11 @@ pub fn read_table(
     completeness::check(audit, kernel, family, name, uses)?;
     audit.table(Backend::Nftables, family, name);
     let mut listed = BTreeMap::new();
-    let listing = list(context, bases, &request(family, name, None), attempt, &mut |item| {
+    let listing = list(context, bases, &request(family, name, None), draft, &mut |audit, item| {
         count(&item, &mut listed);
         judge(audit, item, None);
     });
+    let audit = &mut draft.audit;
     match listing {
         Err(problem) => audit.problem(problem),
         Ok(()) if listed == expected => {}
@@ -74,11 +76,10 @@ pub fn read_table(
 /// What the kernel answers; what nft says is a problem of the audit.
 pub fn read_foreign(
     context: &Context<'_>,
-    audit: &mut Audit<'_>,
+    draft: &mut Draft<'_>,
     kernel: &mut Nfnetlink,
     (family, table): (Family, &KernelTable),
     known: &BaseChains,
-    attempt: &mut Attempt,
 ) -> Result<(), NfnetlinkError> {
     let declared: BTreeSet<_> = declared(kernel, family, table.name())?.into_keys().collect();
     let mut rules = BTreeSet::new();
@@ -98,7 +99,7 @@ pub fn read_foreign(
     }
     let mut listed = BTreeMap::new();
     for request in requests {
-        let listing = list(context, known, &request, attempt, &mut |item| {
+        let listing = list(context, known, &request, draft, &mut |audit, item| {
             count(&item, &mut listed);
             let Item::Line(line) = item else { return judge(audit, item, None) };
             let is_wanted = match line.kind {
@@ -112,13 +113,13 @@ pub fn read_foreign(
             }
         });
         if let Err(problem) = listing {
-            audit.problem(problem);
+            draft.audit.problem(problem);
         }
     }
     let unseen = declared.iter().filter(|key| !listed.contains_key(*key)).count();
     let missing = rules.len() + bases.len() + unseen;
     if missing > 0 {
-        audit.problem(Problem::new(
+        draft.audit.problem(Problem::new(
             Reason::CountMismatch,
             format!(
                 "nft does not show {missing} native rules or declarations of table {family} {}",
@@ -180,8 +181,8 @@ fn count(item: &Item, listed: &mut Counts) {
 pub fn judge(audit: &mut Audit<'_>, item: Item, printed_as: Option<&[u8]>) {
     match item {
         Item::Line(line) => judge_line(audit, &line, printed_as),
-        Item::SetElements { family, table, count, hash, .. } => {
-            audit.set_elements(family, &table, count, &hash)
+        Item::SetElements { family, table, set, count, hash } => {
+            audit.set_elements(family, &table, &set, count, &hash)
         }
         Item::Problem(problem) => audit.problem(problem),
         Item::Metainfo { .. } | Item::Table { .. } | Item::Chain { .. } => {}
@@ -226,8 +227,8 @@ fn list(
     context: &Context<'_>,
     bases: &BaseChains,
     request: &str,
-    attempt: &mut Attempt,
-    sink: &mut impl FnMut(Item),
+    Draft { audit, tools, dumps, .. }: &mut Draft<'_>,
+    sink: &mut impl FnMut(&mut Audit<'_>, Item),
 ) -> Result<(), Problem> {
     let started = Instant::now();
     let deadline = context.deadline();
@@ -236,15 +237,15 @@ fn list(
     let mut running = running.map_err(|error| dump::command_problem(&error))?;
     let parsed = nft_json::parse_with(bases, &mut running, &mut |item| {
         if let Item::Metainfo { version } = &item {
-            attempt.tools.insert("nft".to_owned(), version.clone());
+            tools.insert("nft".to_owned(), version.clone());
         }
-        sink(item);
+        sink(audit, item);
     });
     if let Err(JsonError::Read(source)) = parsed {
         return Err(dump::command_problem(&running.error(source)));
     }
     let ended = running.finish().map_err(|error| dump::command_problem(&error))?;
-    attempt.dumps.push(("nft", started.elapsed()));
+    dumps.push(("nft", started.elapsed()));
     // a failure has its reason on standard error, and half an answer
     if let Some(problem) = dump::ending_problems("nft", &ended, &[]).pop() {
         return Err(problem);

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use super::dump::{self, Generator};
 use super::{Scan, native};
-use crate::domain::audit::{Audit, Rulebook};
+use crate::domain::audit::{Audit, Rulebook, TextBudget, conclude};
 use crate::domain::iptables_save::{Item, Mode, Parser};
 use crate::domain::nft_json;
 use crate::domain::ruleset::{Backend, Family, Problem, Reason};
@@ -70,13 +70,15 @@ pub struct Source<'a> {
 /// # Errors
 /// If one cannot be read, or is none of the forms above.
 pub fn files(book: &Rulebook, limit: usize, sources: Vec<Source<'_>>) -> Result<Scan, SavedError> {
-    let mut audit = Audit::new(book, limit);
+    // nothing is compared with a file later: the text of what is allowed need not be kept
+    let budget = TextBudget::new(0);
+    let mut audit = Audit::new(book, limit, &budget);
     let mut tools = BTreeMap::new();
     for Source { name, family, reader } in sources {
         let reader = BufReader::with_capacity(PIECE_BYTES, reader.take(FILE_LIMIT_BYTES));
         file(&mut audit, &mut tools, &name, family, reader)?;
     }
-    Ok(Scan { outcome: audit.finish(), tools, is_torn: false, dumps: Vec::new() })
+    Ok(Scan { outcome: conclude(book, limit, [&audit.seal()]), tools, ..Scan::default() })
 }
 
 fn file(

@@ -1,6 +1,8 @@
 //! The report as JSON, schema `check.v1`.
 //! The wire structs are private: a change here is a change of `docs/schema/check.v1.json`.
 
+mod provenance;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -8,8 +10,10 @@ use serde::Serialize;
 
 use super::{Shown, timestamp};
 use crate::domain::escape::hex;
+use crate::domain::reaction::blocked::Blocked;
 use crate::domain::report::{Evidence, TableSummary, Violation};
 use crate::domain::ruleset::Problem;
+use provenance::WireProvenance;
 
 /// The report as indented JSON in ASCII.
 ///
@@ -67,6 +71,8 @@ struct Check<'a> {
     ruleset_hash: &'a str,
     problems: Vec<WireProblem<'a>>,
     tables: Vec<WireTable<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_rules: Option<WireBlocked<'a>>,
 }
 
 #[derive(Serialize)]
@@ -85,6 +91,8 @@ struct WireViolation<'a> {
     printed_as: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     printed_as_hex: Option<String>,
+    #[serde(flatten)]
+    provenance: Option<WireProvenance<'a>>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +112,16 @@ struct WireTable<'a> {
     set_elements: Option<u64>,
 }
 
+#[derive(Serialize)]
+struct WireBlocked<'a> {
+    count: u64,
+    since: Option<String>,
+    last_at: Option<String>,
+    counter: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
 impl<'a> Check<'a> {
     fn new(shown: &Shown<'a>) -> Self {
         let report = shown.report;
@@ -121,6 +139,7 @@ impl<'a> Check<'a> {
             ruleset_hash: &report.ruleset_hash,
             problems: report.problems.iter().map(WireProblem::new).collect(),
             tables: report.tables.iter().map(WireTable::new).collect(),
+            blocked_rules: report.blocked.as_ref().map(WireBlocked::new),
         }
     }
 }
@@ -140,6 +159,7 @@ impl<'a> WireViolation<'a> {
             suggested_pattern: violation.suggested_pattern.as_deref(),
             printed_as: printed_as.map(lossy),
             printed_as_hex: printed_as.and_then(hex_unless_utf8),
+            provenance: violation.provenance.as_ref().map(WireProvenance::new),
         }
     }
 }
@@ -159,6 +179,19 @@ impl<'a> WireTable<'a> {
             rules: summary.rules,
             unexpected: summary.unexpected,
             set_elements: (summary.set_elements > 0).then_some(summary.set_elements),
+        }
+    }
+}
+
+impl<'a> WireBlocked<'a> {
+    fn new(blocked: &'a Blocked) -> Self {
+        let moment = |at| format!("{:.3}", timestamp(at));
+        Self {
+            count: blocked.count,
+            since: blocked.since.map(moment),
+            last_at: blocked.last_at.map(moment),
+            counter: blocked.counter,
+            error: blocked.error.as_deref(),
         }
     }
 }

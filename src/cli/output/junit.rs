@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Shown, allowlist_file, counted, escape, place, table_name, timestamp};
+use super::{Shown, allowlist_file, counted, escape, place, table_name, timestamp, wording};
 use crate::domain::report::Violation;
 use crate::domain::ruleset::{Backend, Family, Problem};
 
@@ -97,6 +97,11 @@ fn describe(violation: &Violation) -> String {
     if let Some(printed_as) = &violation.printed_as {
         let _ =
             writeln!(text, "  iptables-nft-save prints this rule as:\n  {}", escape::line(printed_as).text);
+    }
+    if let Some(provenance) = &violation.provenance {
+        let who = wording::compact_authors(&provenance.authors);
+        let who = if who.is_empty() { who } else { format!("; reported process: {who}") };
+        let _ = writeln!(text, "  {}{who}", wording::since(provenance));
     }
     if let Some(pattern) = &violation.suggested_pattern {
         let file = allowlist_file(violation);

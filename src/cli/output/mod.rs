@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use crate::domain::report::{Report, Verdict, Violation};
-use crate::domain::wording::{allowlist_file, counted, grouped, place, table_name};
+use crate::domain::wording::{self, allowlist_file, counted, grouped, place, table_name};
 use crate::domain::{audit, escape};
 
 /// How a report is written.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Shown, allowlist_file, escape, json, place, timestamp};
+use super::{Shown, allowlist_file, escape, json, place, timestamp, wording};
 use crate::domain::report::Violation;
 use crate::domain::ruleset::Problem;
 
@@ -17,6 +17,9 @@ const SCHEMA: &str =
 
 /// The key of a result's fingerprint; its version rises when what is hashed changes.
 const FINGERPRINT: &str = "unexpectedRule/v1";
+
+/// Processes that are named for one rule.
+const MAX_AUTHORS: usize = 3;
 
 /// The report as indented JSON in ASCII.
 ///
@@ -144,6 +147,10 @@ struct ResultProperties {
     printed_as: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     suggested_pattern: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reported_processes: Vec<String>,
 }
 
 const UNEXPECTED: (&str, usize) = ("unexpected-rule", 0);
@@ -218,6 +225,9 @@ impl ResultObject {
         if let Some(printed_as) = &printed_as {
             text.push_str(&format!("\niptables-nft-save prints this rule as: {printed_as}"));
         }
+        let provenance = violation.provenance.as_ref();
+        let authors =
+            provenance.map_or(&[][..], |found| found.authors.get(..MAX_AUTHORS).unwrap_or(&found.authors));
         let suggested_pattern = violation.suggested_pattern.as_deref().map(escape::pattern);
         if let Some(pattern) = &suggested_pattern {
             text.push_str(&format!("\nAllow it: add to {}: {pattern}", allowlist_file(violation)));
@@ -231,6 +241,8 @@ impl ResultObject {
                 line: Some(line),
                 printed_as,
                 suggested_pattern,
+                first_seen: provenance.map(|found| format!("{:.3}", timestamp(found.first_seen))),
+                reported_processes: authors.iter().map(|author| wording::author(author)).collect(),
                 ..Default::default()
             },
             ..Self::plain(UNEXPECTED, Level::Error, &text)

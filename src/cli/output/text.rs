@@ -2,10 +2,12 @@
 //! Prints untrusted text only behind a bar or inside quotes, so that none of it can pass for ours.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Shown, WriteOptions, allowlist_file, counted, escape, grouped, place, timestamp};
+use super::{Shown, WriteOptions, allowlist_file, counted, escape, grouped, place, timestamp, wording};
+use crate::domain::author::Author;
 use crate::domain::report::{Evidence, TableSummary, Verdict, Violation};
 use crate::domain::ruleset::{Problem, Reason};
 
@@ -19,6 +21,8 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 const MAX_COLUMN: usize = 32;
 /// Where the details of problems are wrapped, in columns. Rules and patterns are not: they are to be copied.
 const WRAP: usize = 92;
+/// Processes that are named for one violation.
+const MAX_AUTHORS: usize = 3;
 
 /// The report as lines of text.
 pub(super) fn render(shown: &Shown, options: &WriteOptions) -> String {
@@ -61,6 +65,9 @@ impl Page {
         }
         let facts = self.paint(DIM, &facts);
         self.line(&facts);
+        if let Some(blocked) = &shown.report.blocked {
+            self.line(&wording::blocked(blocked));
+        }
         if shown.report.evidence == Evidence::Text {
             let caution = "A saved dump: rules that the saving program printed wrong cannot be seen.";
             let caution = self.paint(DIM, caution);
@@ -98,6 +105,11 @@ impl Page {
         for (index, violation) in shown.violations.iter().enumerate() {
             self.violation(index + 1, violation);
         }
+        if shown.violations.iter().any(|violation| !authors(violation).is_empty()) {
+            let caution = self
+                .paint(DIM, "  (a reported process is a hint, not a proof: its names are its own choice)");
+            self.line(&caution);
+        }
         for part in shown.hidden_note().iter().flat_map(|note| wrapped(note)) {
             let part = self.paint(BOLD, &part);
             self.line(&format!("  {part}"));
@@ -112,6 +124,7 @@ impl Page {
             self.line("     iptables-nft-save prints this rule as:");
             self.bytes(YELLOW, printed_as);
         }
+        self.provenance(violation);
         match &violation.suggested_pattern {
             Some(pattern) => {
                 self.line(&format!("     allow it: add to {}:", allowlist_file(violation)));
@@ -120,6 +133,23 @@ impl Page {
             None => self.line("     no pattern may allow it"),
         }
         self.line("");
+    }
+
+    /// Since when it stands, and each process that may have brought it with its command line.
+    fn provenance(&mut self, violation: &Violation) {
+        let Some(provenance) = &violation.provenance else { return };
+        self.line(&format!("     {}", wording::since(provenance)));
+        for (index, author) in authors(violation).iter().take(MAX_AUTHORS).enumerate() {
+            let or = if index == 0 { "" } else { "or " };
+            self.line(&format!("     {or}reported process {}", wording::author(author)));
+            if let Some(command) = wording::command_line(author) {
+                self.barred(Style::new(), &command);
+            }
+        }
+        let more = authors(violation).len().saturating_sub(MAX_AUTHORS);
+        if more > 0 {
+            self.line(&format!("     or one of {more} others"));
+        }
     }
 
     fn problems(&mut self, problems: &[Problem]) {
@@ -202,6 +232,10 @@ fn summary(shown: &Shown) -> String {
 
 fn noted(count: u64, is_decisive: bool) -> String {
     counted(count, if is_decisive { "problem" } else { "note" })
+}
+
+fn authors(violation: &Violation) -> &[Arc<Author>] {
+    violation.provenance.as_ref().map_or(&[], |provenance| &provenance.authors)
 }
 
 /// The cells of one table: backend, family, name, rules, unexpected.

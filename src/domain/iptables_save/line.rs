@@ -2,6 +2,7 @@
 //! Knows the options of iptables-extensions(8) whose values are printed in quotes, and no other option.
 
 use super::Mode;
+use crate::domain::ruleset::Kind;
 
 /// Options whose value iptables prints in quotes when it holds more than letters, digits, `-` and `_`.
 ///
@@ -175,8 +176,24 @@ pub(super) fn chain_declaration(text: &[u8], mode: Mode) -> Option<(&[u8], &[u8]
         Some(counters) => counters_len(counters) == Some(counters.len()),
         None => mode == Mode::Saved,
     };
-    let known = matches!(policy, b"ACCEPT" | b"DROP" | b"RETURN" | b"QUEUE" | b"-");
+    let known = is_policy(policy) || policy == b"-";
     (counted && known && !name.is_empty() && words.next().is_none()).then_some((name, policy))
+}
+
+fn is_policy(word: &[u8]) -> bool {
+    matches!(word, b"ACCEPT" | b"DROP" | b"RETURN" | b"QUEUE")
+}
+
+/// `-P NAME POLICY` or `-N NAME`.
+pub(super) fn listed_declaration(line: &[u8]) -> Option<(Kind, &[u8])> {
+    let mut words = line.split(|&byte| byte == b' ');
+    let (option, name, policy) = (words.next()?, words.next()?, words.next());
+    let kind = match (option, policy) {
+        (b"-P", Some(policy)) if is_policy(policy) => Kind::Policy,
+        (b"-N", None) => Kind::Chain,
+        _ => return None,
+    };
+    (!name.is_empty() && words.next().is_none()).then_some((kind, name))
 }
 
 /// The rule behind `[packets:bytes] `, as `iptables-save -c` prints it.

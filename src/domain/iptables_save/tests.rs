@@ -22,7 +22,7 @@ fn parse(mode: Mode, text: &[u8], piece: usize) -> Vec<String> {
             ),
         });
     };
-    let mut parser = Parser::new(mode);
+    let mut parser = if mode == Mode::Listing { Parser::listing("filter") } else { Parser::new(mode) };
     for piece in text.chunks(piece) {
         parser.push(piece, &mut sink);
     }
@@ -302,5 +302,40 @@ proptest! {
     ) {
         prop_assert_eq!(parse(Mode::Live, &text, piece), parse(Mode::Live, &text, text.len().max(1)));
         prop_assert_eq!(parse(Mode::Saved, &text, piece), parse(Mode::Saved, &text, text.len().max(1)));
+    }
+}
+
+#[test]
+fn a_listing_is_one_declared_chain_and_its_rules() {
+    check(
+        Mode::Listing,
+        "-P INPUT DROP\n-A INPUT -m comment --comment \"a\n-N b\" -j K\n-A INPUT -j DROP\n",
+        &[
+            "policy filter INPUT - -P INPUT DROP",
+            r#"rule filter INPUT 1 -A INPUT -m comment --comment \"a\n-N b\" -j K"#,
+            "rule filter INPUT 2 -A INPUT -j DROP",
+        ],
+    );
+    check(Mode::Listing, "-N K\n", &["chain filter K - -N K"]);
+    check(
+        Mode::Listing,
+        "-N K\n-N K\n",
+        &["chain filter K - -N K", "problem MalformedLine", "rule filter ? - -N K"],
+    );
+    check(Mode::Listing, "-A K -j DROP\n", &["problem MalformedLine", "rule filter K 1 -A K -j DROP"]);
+    for odd in [
+        "*nat",
+        "COMMIT",
+        ":K - [0:0]",
+        "# remark",
+        "-P K",
+        "-P K X",
+        "-N K ACCEPT",
+        "-N ",
+        "-D K 1",
+        " -N K",
+    ] {
+        let seen = parse(Mode::Listing, format!("{odd}\n").as_bytes(), 99);
+        assert_eq!(seen.first().map(String::as_str), Some("problem MalformedLine"), "{odd}: {seen:?}");
     }
 }

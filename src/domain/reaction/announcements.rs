@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::blocked;
 use super::note::{self, Detail};
 use super::{EventReason, NodeEvent};
 use crate::domain::report::{Report, Verdict};
@@ -39,6 +40,7 @@ pub struct Announcements {
     told: Vec<Told>,
     /// A Warning was written, and no recovery since.
     is_troubled: bool,
+    blocked: blocked::News,
     buckets: [Bucket; EventReason::ALL.len()],
     replaced: u64,
 }
@@ -58,6 +60,7 @@ impl Announcements {
             wanted: Vec::new(),
             told: Vec::new(),
             is_troubled: false,
+            blocked: blocked::News::default(),
             buckets: EventReason::ALL.map(|_| Bucket { tokens: BURST, since: now }),
             replaced: 0,
         }
@@ -67,9 +70,13 @@ impl Announcements {
     pub fn observe(&mut self, report: &Report, detail: Detail) {
         self.verdict = report.verdict();
         let mut wanted = note::warnings(report, detail);
+        wanted.extend(report.blocked.as_ref().and_then(|blocked| self.blocked.observe(blocked)));
         if self.verdict == Verdict::Compliant && self.is_troubled {
             wanted.push(note::recovery(report));
         }
+        // no report takes back what others tell
+        let told = self.wanted.iter().filter(|event| event.reason == EventReason::LabelContested);
+        wanted.extend(told.cloned());
         let untold =
             self.wanted.iter().filter(|event| !self.is_told(event) && !wanted.contains(event)).count();
         self.replaced += untold as u64;
@@ -78,6 +85,14 @@ impl Announcements {
             told.seen = told.seen.saturating_add(1);
         }
         self.wanted = wanted;
+    }
+
+    /// Takes what is to be told once, whatever reports say; an earlier one of its reason is forgotten.
+    pub fn tell(&mut self, event: NodeEvent) {
+        let before = self.wanted.len();
+        self.wanted.retain(|wanted| wanted.reason != event.reason);
+        self.replaced += (before - self.wanted.len()) as u64;
+        self.wanted.push(event);
     }
 
     /// What is to be written now; the same answer until [`Announcements::written`] or a new report.
@@ -101,8 +116,12 @@ impl Announcements {
         if let Action::Create(event) = action {
             self.bucket_mut(event.reason).take(now);
         }
-        if event.reason == EventReason::IPTablesRulesCompliant {
-            self.is_troubled = false;
+        if event.reason.is_momentary() {
+            match event.reason {
+                EventReason::BlockedIPTablesRule => self.blocked.written(),
+                EventReason::IPTablesRulesCompliant => self.is_troubled = false,
+                _ => {}
+            }
             self.wanted.retain(|wanted| wanted != event);
             return;
         }

@@ -22,14 +22,6 @@ pub fn differing<'a>(held: &BTreeMap<String, String>, keys: &'a [String], value:
     keys.iter().map(String::as_str).filter(|key| held.get(*key).map(String::as_str) != Some(value)).collect()
 }
 
-/// A JSON merge patch that sets these labels and touches nothing else.
-///
-/// *Source*: RFC 7396; Kubernetes API conventions, "Patch operations".
-pub fn merge_patch(keys: &[&str], value: &str) -> serde_json::Value {
-    let labels: serde_json::Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), value.into())).collect();
-    serde_json::json!({"metadata": {"labels": labels}})
-}
-
 /// Whether the API server takes this as the key of a label.
 ///
 /// *Source*: Kubernetes documentation, "Labels and Selectors", "Syntax and character set".
@@ -88,14 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn only_keys_that_differ_are_patched() {
+    fn only_keys_that_differ_are_named() {
         let held = BTreeMap::from(
             [("a", "true"), ("b", "false"), ("other", "x")].map(|(k, v)| (k.into(), v.into())),
         );
         let keys = ["a", "b", "c"].map(String::from);
         assert_eq!(differing(&held, &keys, "true"), ["b", "c"]);
-        let patch = merge_patch(&["b", "c"], "true").to_string();
-        assert_eq!(patch, r#"{"metadata":{"labels":{"b":"true","c":"true"}}}"#);
         assert!(differing(&held, &keys[..1], "true").is_empty());
     }
 

@@ -2,6 +2,10 @@
 //! Writes nothing and asks for no time; `app::cluster` does.
 
 mod announcements;
+pub mod blocked;
+pub mod contest;
+pub mod freshness;
+pub mod keeper;
 pub mod label;
 pub mod note;
 #[cfg(test)]
@@ -18,17 +22,23 @@ pub enum EventReason {
     IPTablesCheckIncomplete,
     /// Patterns are broken, or there are none.
     InvalidAllowlist,
+    /// An eBPF program kept rules from being set.
+    BlockedIPTablesRule,
     /// A node that was not compliant is.
     IPTablesRulesCompliant,
+    /// Somebody else keeps overwriting the label.
+    LabelContested,
 }
 
 impl EventReason {
     /// Every reason, in the order in which they are announced.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::UnexpectedIPTablesRules,
         Self::IPTablesCheckIncomplete,
         Self::InvalidAllowlist,
+        Self::BlockedIPTablesRule,
         Self::IPTablesRulesCompliant,
+        Self::LabelContested,
     ];
 
     /// The Event's `reason`.
@@ -37,7 +47,9 @@ impl EventReason {
             Self::UnexpectedIPTablesRules => "UnexpectedIPTablesRules",
             Self::IPTablesCheckIncomplete => "IPTablesCheckIncomplete",
             Self::InvalidAllowlist => "InvalidAllowlist",
+            Self::BlockedIPTablesRule => "BlockedIPTablesRule",
             Self::IPTablesRulesCompliant => "IPTablesRulesCompliant",
+            Self::LabelContested => "LabelContested",
         }
     }
 
@@ -49,10 +61,16 @@ impl EventReason {
         }
     }
 
+    /// Whether it tells of a moment: such an Event is written once, and not refreshed while nothing changes.
+    pub const fn is_momentary(self) -> bool {
+        matches!(self, Self::BlockedIPTablesRule | Self::IPTablesRulesCompliant | Self::LabelContested)
+    }
+
     /// The Event's `action`: what was being done.
     pub const fn action(self) -> &'static str {
         match self {
             Self::InvalidAllowlist => "ReadAllowlist",
+            Self::LabelContested => "RestoreLabel",
             _ => "CheckIPTablesRules",
         }
     }

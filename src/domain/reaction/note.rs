@@ -7,6 +7,7 @@ use super::{EventReason, NodeEvent};
 use crate::domain::escape;
 use crate::domain::report::{Report, Verdict, Violation};
 use crate::domain::ruleset::{Problem, Reason};
+use crate::domain::wording;
 
 /// How much an Event says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Detail {
 pub const NOTE_BYTES: usize = 1024;
 /// One item may take this much, so that a note shows more than one.
 const ITEM_BYTES: usize = 300;
+/// Of which who is said to have brought it takes at most this much.
+const BY_BYTES: usize = 120;
 /// Room for the last words of a note that does not show everything.
 const REST_BYTES: usize = "; and 18446744073709551615 more".len();
 
@@ -56,6 +59,17 @@ pub fn recovery(report: &Report) -> NodeEvent {
     NodeEvent::new(EventReason::IPTablesRulesCompliant, note)
 }
 
+/// The Event that somebody else keeps overwriting labels of an object. All are names that the API server takes.
+pub fn contested(kind: &str, name: &str, keys: &[String]) -> NodeEvent {
+    let note = format!(
+        "Something else keeps overwriting the labels of {kind} {name}: {} had to be restored more than {} times within a \
+         minute. Until that ends it is restored less often, and does not tell the verdict in between",
+        keys.join(", "),
+        super::contest::PATIENCE
+    );
+    NodeEvent::new(EventReason::LabelContested, cut(&escape::line(note.as_bytes()).text, NOTE_BYTES))
+}
+
 const fn is_about_allowlists(reason: Reason) -> bool {
     matches!(reason, Reason::InvalidAllowlist | Reason::BrokenPattern | Reason::NoAllowlist)
 }
@@ -69,17 +83,29 @@ fn unexpected(report: &Report, detail: Detail) -> String {
     }
 }
 
-/// `ip filter INPUT (iptables-nft): -A INPUT -j DROP`
+/// `ip filter INPUT (iptables-nft): -A INPUT -j DROP (by iptables < bash < sshd)`
 fn rule(violation: &Violation) -> String {
     let chain = violation.chain.as_ref().map(|chain| format!(" {}", escape::name(chain)));
-    format!(
+    let by = by(violation);
+    let rule = format!(
         "{} {}{} ({}): {}",
         violation.family,
         escape::name(&violation.table),
         chain.unwrap_or_default(),
         violation.backend,
         escape::line(&violation.line).text
-    )
+    );
+    cut(&rule, ITEM_BYTES - by.len()) + &by
+}
+
+/// ` (by iptables < bash < sshd, pod default/web)`; nothing where nobody is reported.
+fn by(violation: &Violation) -> String {
+    let authors =
+        violation.provenance.as_ref().map(|provenance| wording::compact_authors(&provenance.authors));
+    match authors.filter(|authors| !authors.is_empty()) {
+        Some(authors) => format!(" (by {})", cut(&authors, BY_BYTES)),
+        None => String::new(),
+    }
 }
 
 fn problems(head: &str, problems: &[&Problem], detail: Detail) -> String {

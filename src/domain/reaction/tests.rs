@@ -6,13 +6,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use proptest::prelude::*;
 
+use super::blocked::Blocked;
 use super::note::{Detail, NOTE_BYTES, cut, recovery, warnings};
 use super::*;
+use crate::domain::author::{Ancestor, Author, PodHint};
+use crate::domain::change::Provenance;
 use crate::domain::escape;
 use crate::domain::report::{Evidence, Report, Violation};
 use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
 
-fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {
+pub(super) fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {
     let violation = |line: &&str| Violation {
         backend: Backend::IptablesNft,
         family: Family::Ip,
@@ -36,6 +39,7 @@ fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {
         violations_hash: String::new(),
         ruleset_hash: String::new(),
         problems: problems.iter().map(|(reason, detail)| Problem::new(*reason, *detail)).collect(),
+        blocked: None,
     }
 }
 
@@ -92,6 +96,42 @@ fn count_shows_no_text_of_rules() {
     assert!(all[0].ends_with("1 unexpected rule"), "{all:?}");
 }
 
+/// A rule that this process, and those that started it, are said to have brought.
+fn attributed(line: &str, names: &[&str]) -> Report {
+    let [name, parents @ ..] = names else { panic!("a name") };
+    let parents = parents.iter().map(|name| Ancestor { pid: 1, name: (*name).into(), command_line: None });
+    let author = Author {
+        pid: 71,
+        name: (*name).into(),
+        executable: None,
+        command_line: None,
+        parents: parents.collect(),
+        container: None,
+        pod: Some(PodHint { uid: "u".into(), name: Some(("default".into(), "web".into())) }),
+    };
+    let mut report = report(&[line], &[]);
+    let first_seen = SystemTime::UNIX_EPOCH;
+    report.violations[0].provenance =
+        Some(Provenance { first_seen, is_older: false, authors: vec![author.into()] });
+    report
+}
+
+#[test]
+fn a_note_names_who_is_said_to_have_brought_the_rule() {
+    let given = attributed("-A INPUT -j DROP", &["iptables", "bash", "sshd"]);
+    assert!(
+        told(&given, Detail::Full)[0].ends_with("-j DROP (by iptables < bash < sshd, pod default/web)"),
+        "{:?}",
+        told(&given, Detail::Full)
+    );
+    assert!(told(&given, Detail::Count)[0].ends_with(": 1 unexpected rule"));
+    let long = "n".repeat(90);
+    let crowded = attributed(&"x".repeat(900), &[&long, &long, &long, &long, &long]);
+    let note = &warnings(&crowded, Detail::Full)[0].note;
+    let item = note.strip_prefix("1 unexpected rule: ").unwrap();
+    assert!(item.len() <= 300 && item.contains("xxx... (by nnn") && item.ends_with("nnn...)"), "{item}");
+}
+
 #[test]
 fn rule_text_cannot_do_anything_to_a_terminal() {
     let all = told(&report(&["-A INPUT --comment \"\x1b[2J\u{202e}\n-N x\""], &[]), Detail::Full);
@@ -139,7 +179,7 @@ proptest! {
     clippy::disallowed_methods,
     reason = "an Instant cannot be made in another way; which one does not matter"
 )]
-fn start() -> Instant {
+pub(super) fn start() -> Instant {
     Instant::now()
 }
 
@@ -275,6 +315,23 @@ fn one_reason_that_changes_all_the_time_does_not_silence_another() {
 }
 
 #[test]
+fn a_contested_label_is_told_once_whatever_reports_say() {
+    let mut simulation = Simulation::new();
+    let contested = note::contested("CiliumNode", "n", &["k".to_owned()]);
+    simulation.announcements.tell(note::contested("Node", "n", &["k".to_owned()]));
+    simulation.announcements.tell(contested.clone());
+    assert_eq!(simulation.announcements.replaced(), 1);
+    for _ in 0..CHECKS_A_DAY {
+        simulation.check(&report(&[], &[]));
+        simulation.pass(INTERVAL);
+    }
+    assert_eq!(simulation.created, [contested], "and there is nothing to recover from");
+    assert!(simulation.refreshed.is_empty());
+    let long = note::contested("CiliumNode", &"n".repeat(253), &vec!["k".repeat(300); 20]);
+    assert!(long.note.len() <= NOTE_BYTES);
+}
+
+#[test]
 fn the_latest_note_is_written_when_its_turn_comes() {
     let mut simulation = Simulation::new();
     for number in 0..10 {
@@ -283,6 +340,61 @@ fn the_latest_note_is_written_when_its_turn_comes() {
     simulation.pass(Duration::from_secs(601));
     assert_eq!(simulation.created.len(), 6);
     assert!(simulation.created.last().is_some_and(|event| event.note.ends_with(": 9")));
+}
+
+/// A report at this second with so many rules blocked until then.
+fn blocked(second: u64, count: u64) -> Report {
+    let at = |second| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+    let blocked =
+        Blocked { counter: None, count, since: at(0), read_at: at(second), last_at: None, error: None };
+    Report { blocked: Some(blocked), ..report(&[], &[]) }
+}
+
+#[test]
+fn each_blocked_rule_is_told_once() {
+    let mut simulation = Simulation::new();
+    for (second, count) in [(0, 0), (300, 0), (600, 1), (900, 1), (1200, 1), (1500, 4), (1800, 4)] {
+        simulation.check(&blocked(second, count));
+        simulation.pass(INTERVAL);
+    }
+    let notes: Vec<_> = simulation.created.iter().map(|event| event.note.as_str()).collect();
+    assert_eq!(
+        notes,
+        ["1 rule was blocked since 1970-01-01T00:05:00Z", "3 rules were blocked since 1970-01-01T00:20:00Z"]
+    );
+    assert!(simulation.created.iter().all(|event| event.reason.event_type() == "Warning"));
+    assert!(simulation.refreshed.is_empty());
+}
+
+/// Each attempt says the same, so that the API server can tell that it is the same.
+#[test]
+fn an_increase_that_waits_is_not_mixed_with_the_next() {
+    let mut announcements = Announcements::new(start());
+    announcements.observe(&blocked(0, 0), Detail::Full);
+    announcements.observe(&blocked(1, 2), Detail::Count);
+    let first = announcements.due(start());
+    announcements.observe(&blocked(2, 7), Detail::Full);
+    assert_eq!(announcements.due(start()), first);
+    announcements.written(&first.unwrap(), Written::Created, start());
+    assert_eq!(announcements.due(start()), None);
+    announcements.observe(&blocked(3, 7), Detail::Full);
+    let Some(Action::Create(second)) = announcements.due(start()) else { panic!("the rest is due") };
+    assert_eq!(second.note, "5 rules were blocked since 1970-01-01T00:00:01Z");
+    assert_eq!(announcements.replaced(), 0);
+}
+
+#[test]
+fn many_increases_are_told_in_few_events() {
+    let mut simulation = Simulation::new();
+    for second in 0..7200 {
+        simulation.check(&blocked(second, second));
+        simulation.pass(Duration::from_secs(1));
+    }
+    let told = |event: &NodeEvent| event.note.split(' ').next().map(|number| number.replace(',', ""));
+    let told = simulation.created.iter().filter_map(told).filter_map(|number| number.parse::<u64>().ok());
+    assert!(simulation.created.len() <= 5 + 12, "{}", simulation.created.len());
+    let told = told.sum::<u64>();
+    assert!(told > 7_199 - 1_200 && told <= 7_199, "{told}");
 }
 
 #[test]

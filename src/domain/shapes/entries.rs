@@ -13,15 +13,21 @@ use super::{Untrusted, is_chain_name, limit, xt};
 use crate::domain::ruleset::Family;
 
 /// Where the fields of an entry stand, in bytes.
-struct Layout {
+pub(super) struct Layout {
     addresses: usize,
     address_len: usize,
     interfaces: usize,
     protocol: usize,
     flags: usize,
     inverse: usize,
-    target_offset: usize,
-    head: usize,
+    pub(super) target_offset: usize,
+    pub(super) head: usize,
+}
+
+impl Layout {
+    pub(super) const fn of(family: Family) -> &'static Self {
+        if matches!(family, Family::Ip6) { &IP6 } else { &IP }
+    }
 }
 
 const IP: Layout = Layout {
@@ -104,7 +110,7 @@ pub fn check_entries(
     entries: &[u8],
     mut misprint: impl FnMut(Misprint),
 ) -> Result<Entries, Untrusted> {
-    let layout = if family == Family::Ip6 { &IP6 } else { &IP };
+    let layout = Layout::of(family);
     let starts = chain_starts(layout, entries)?;
     let mut chain: Vec<u8> = Vec::new();
     let mut found = Entries::default();
@@ -338,10 +344,10 @@ fn legacy_target(family: Family, Extension { name, revision, info }: Extension<'
 }
 
 /// Size u16, name of 29 bytes, revision u8.
-const EXTENSION_HEAD: usize = 32;
+pub(super) const EXTENSION_HEAD: usize = 32;
 
 /// The match or target at the front, and what follows it.
-fn split_extension(bytes: &[u8]) -> Option<(Extension<'_>, &[u8])> {
+pub(super) fn split_extension(bytes: &[u8]) -> Option<(Extension<'_>, &[u8])> {
     let size = usize::from(u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?));
     let (extension, tail) = bytes.split_at_checked(size)?;
     let name = extension.get(2..31)?.split(|&byte| byte == 0).next()?;

@@ -15,6 +15,7 @@ mod entries;
 mod expression;
 mod grammar;
 mod limit;
+mod state;
 mod xt;
 
 pub use action::{ActionHash, action_of_text};
@@ -22,6 +23,7 @@ pub use chains::{
     Chain, ChainFault, ChainShape, Hook, Policy, Table, TableFault, check_chain, check_table, is_chain_name,
 };
 pub use entries::{Entries, Hooks, Misprint, check_entries};
+pub use state::clear_state;
 pub use xt::is_set_name;
 
 use crate::domain::ruleset::Family;

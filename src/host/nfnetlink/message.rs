@@ -110,6 +110,8 @@ pub(super) struct Reply<'a> {
     pub kind: u16,
     pub flags: u16,
     pub sequence: u32,
+    /// The socket that asked for it, or for the change it tells of; 0 is the kernel itself.
+    pub port: u32,
     pub payload: &'a [u8],
 }
 
@@ -134,7 +136,7 @@ impl<'a> Iterator for Replies<'a> {
 impl<'a> Replies<'a> {
     fn split(&mut self) -> Option<Reply<'a>> {
         let (header, _) = self.0.split_first_chunk::<NETLINK_HEADER>()?;
-        let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
+        let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, p0, p1, p2, p3] = *header;
         let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
         let payload = self.0.get(NETLINK_HEADER..length)?;
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
@@ -142,6 +144,7 @@ impl<'a> Replies<'a> {
             kind: u16::from_ne_bytes([k0, k1]),
             flags: u16::from_ne_bytes([f0, f1]),
             sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            port: u32::from_ne_bytes([p0, p1, p2, p3]),
             payload,
         })
     }

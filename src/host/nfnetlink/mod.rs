@@ -5,6 +5,7 @@
 //!
 //! *Source*: `include/uapi/linux/netfilter/nf_tables.h`, `nfnetlink.h`, `ipset/ip_set.h`; RFC 3549.
 
+pub mod events;
 mod message;
 mod parse;
 

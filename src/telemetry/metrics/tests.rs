@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::domain::change::Provenance;
+use crate::domain::reaction::blocked::Blocked;
 use crate::domain::report::Evidence;
-use crate::domain::ruleset::Problem;
+use crate::domain::ruleset::{Kind, Problem};
 
 fn table(backend: Backend, family: Family, name: &str, rules: u64, unexpected: u64) -> TableSummary {
     TableSummary { backend, family, table: name.into(), rules, unexpected, set_elements: 0 }
@@ -23,6 +25,7 @@ fn report(tables: Vec<TableSummary>, reasons: &[Reason]) -> Report {
         violations_hash: String::new(),
         ruleset_hash: String::new(),
         problems: reasons.iter().map(|reason| Problem::new(*reason, "")).collect(),
+        blocked: None,
     }
 }
 
@@ -50,6 +53,64 @@ fn nothing_is_compliant_before_the_first_check() {
     check(&metrics, "checks_total", Some(0.0));
     let reasons = scrape(&metrics).keys().filter(|name| name.starts_with("problems{")).count();
     assert_eq!(reasons, Reason::ALL.len());
+}
+
+#[test]
+fn blocked_rules_are_counted_once() {
+    let metrics = Metrics::new("", "");
+    check(&metrics, "blocked_rules_total", Some(0.0));
+    for (count, error) in [(0, None), (3, None), (3, Some("no map".to_owned())), (5, None)] {
+        let blocked = Blocked { counter: None, count, since: None, read_at: None, last_at: None, error };
+        let report = Report { blocked: Some(blocked), ..report(Vec::new(), &[]) };
+        metrics.check_done(&report, Duration::ZERO);
+        check(&metrics, "blocked_rules_total", Some(count as f64));
+    }
+    metrics.check_done(&report(Vec::new(), &[]), Duration::ZERO);
+    check(&metrics, "blocked_rules_total", Some(5.0));
+    check(&metrics, "blocked_read_errors_total", Some(1.0));
+}
+
+#[test]
+fn attribution_is_counted_without_names() {
+    let author = |executable: Option<&str>| Author {
+        pid: 1,
+        name: "secret".into(),
+        executable: executable.map(str::to_owned),
+        command_line: None,
+        parents: Vec::new(),
+        container: None,
+        pod: None,
+    };
+    let violation = |authors: Option<Vec<Author>>| Violation {
+        backend: Backend::Nftables,
+        family: Family::Ip,
+        table: "t".into(),
+        chain: None,
+        position: None,
+        kind: Kind::Rule,
+        line: Vec::new(),
+        suggested_pattern: None,
+        printed_as: None,
+        provenance: authors.map(|authors| Provenance {
+            first_seen: SystemTime::UNIX_EPOCH,
+            is_older: false,
+            authors: authors.into_iter().map(Arc::new).collect(),
+        }),
+    };
+    let metrics = Metrics::new("", "");
+    check(&metrics, r#"attributed_rules{how="none"}"#, Some(0.0));
+    let violations = vec![
+        violation(None),
+        violation(Some(Vec::new())),
+        violation(Some(vec![author(None)])),
+        violation(Some(vec![author(None), author(Some("/bin/secret"))])),
+    ];
+    let found = Report { violations, ..report(Vec::new(), &[]) };
+    metrics.check_done(&found, Duration::ZERO);
+    for (how, count) in [("process", 1.0), ("name", 1.0), ("none", 2.0)] {
+        check(&metrics, &format!("attributed_rules{{how=\"{how}\"}}"), Some(count));
+    }
+    assert!(!metrics.render().contains("secret"));
 }
 
 #[test]
@@ -136,11 +197,16 @@ fn what_others_count_is_counted() {
     clone.api_write("label");
     clone.api_write("label");
     clone.api_failure("event", "forbidden");
+    clone.permission("watch", "nodes", true);
+    clone.permission("watch", "nodes", false);
+    clone.label_restored("node");
     clone.shed("event");
     clone.allowlist(12, 1);
     clone.dump_took("nft", Duration::from_millis(250));
     check(&metrics, r#"api_writes_total{operation="label"}"#, Some(2.0));
     check(&metrics, r#"api_failures_total{operation="event",reason="forbidden"}"#, Some(1.0));
+    check(&metrics, r#"permission{resource="nodes",verb="watch"}"#, Some(0.0));
+    check(&metrics, r#"label_restores_total{object="node"}"#, Some(1.0));
     check(&metrics, r#"shed_total{what="event"}"#, Some(1.0));
     check(&metrics, "patterns", Some(12.0));
     check(&metrics, "broken_patterns", Some(1.0));

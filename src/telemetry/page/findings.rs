@@ -1,17 +1,22 @@
 //! The parts of the page that list things: unexpected rules, problems and tables.
 //! Shows a bounded part of each and says how much is left out.
 
+use std::sync::Arc;
+
 use super::super::html::Html;
-use super::line;
+use super::{line, moment};
+use crate::domain::author::Author;
 use crate::domain::escape;
 use crate::domain::report::{Report, TableSummary, Violation};
 use crate::domain::ruleset::Problem;
-use crate::domain::wording::{allowlist_file, counted, entry_name, grouped};
+use crate::domain::wording::{allowlist_file, author, command_line, counted, entry_name, grouped};
 
 /// Violations that are shown; `/status` has more.
 const MAX_VIOLATIONS: usize = 100;
 const MAX_PROBLEMS: usize = 100;
 const MAX_TABLES: usize = 200;
+/// Processes that are named for one rule.
+const MAX_AUTHORS: usize = 3;
 /// So few violations show their patterns without being asked.
 const FEW: usize = 3;
 
@@ -43,6 +48,13 @@ fn card(page: &mut Html, violation: &Violation, is_open: bool) {
         page.raw("<p class=\"label\">iptables-nft-save prints this rule as</p>\n");
         bytes(page, "misprint", printed_as);
     }
+    if let Some(provenance) = &violation.provenance {
+        page.raw("<p class=\"label\">since ");
+        moment(page, provenance.first_seen);
+        page.raw(if provenance.is_older { " or longer: it was there at the first look" } else { "" });
+        page.raw("</p>\n");
+        authors(page, &provenance.authors);
+    }
     match &violation.suggested_pattern {
         Some(pattern) => {
             page.raw(if is_open { "<details open=\"\">" } else { "<details>" });
@@ -57,6 +69,24 @@ fn card(page: &mut Html, violation: &Violation, is_open: bool) {
         }
     }
     page.raw("</li>\n");
+}
+
+/// Who is said to have made a change, each with its command line.
+pub(super) fn authors(page: &mut Html, authors: &[Arc<Author>]) {
+    for (index, reported) in authors.iter().take(MAX_AUTHORS).enumerate() {
+        page.raw("<p class=\"who\">").raw(if index == 0 { "" } else { "or " }).raw("reported process ");
+        line(page, &author(reported));
+        if let Some(command) = command_line(reported) {
+            page.raw(": <code>");
+            line(page, &command);
+            page.raw("</code>");
+        }
+        page.raw("</p>\n");
+    }
+    let others = authors.len().saturating_sub(MAX_AUTHORS);
+    if others > 0 {
+        page.raw("<p class=\"who\">or one of ").text(&grouped(others as u64)).raw(" others</p>\n");
+    }
 }
 
 /// What was not read or not understood, and what is worth knowing besides.
@@ -131,7 +161,7 @@ fn more(page: &mut Html, count: u64, noun: &str) {
     }
 }
 
-fn bytes(page: &mut Html, class: &'static str, bytes: &[u8]) {
+pub(super) fn bytes(page: &mut Html, class: &'static str, bytes: &[u8]) {
     let shown = escape::line(bytes);
     code(page, class, &shown.text);
     if shown.is_escaped {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::real::older_rules;
+use super::real::{older_rules, rule};
 use super::*;
 use crate::support::apiserver::{Api, Server};
 use crate::support::{AllowlistDir, MONITOR, Netns};
@@ -156,6 +156,17 @@ async fn the_older_systems_command_line_and_permissions_do_what_they_did() {
     let status: Value = serde_json::from_str(status.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     assert_eq!((&status["verdict"], &status["node"]), (&"violations".into(), &"drop-in".into()));
 
+    let missing =
+        "RBAC does not grant `get` on ciliumnodes.cilium.io, `watch` on ciliumnodes.cilium.io; everything";
+    wait_for(missing, async || node.log().contains(missing).then_some(())).await;
+    let metrics = node.get("/metrics");
+    for (resource, verb, value) in
+        [("ciliumnodes.cilium.io", "patch", 1), ("ciliumnodes.cilium.io", "watch", 0), ("nodes", "get", 1)]
+    {
+        let line = format!("iptables_monitor_permission{{resource=\"{resource}\",verb=\"{verb}\"}} {value}");
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
+
     node.netns.sh("iptables-nft -D INPUT 2");
     node.wait_for_label("false").await;
     wait_for("the recovery", async || {
@@ -188,6 +199,28 @@ async fn a_gate_ends_when_the_node_is_compliant_and_the_label_says_so() {
         agent.try_wait().unwrap().is_some()
     });
     assert_eq!(agent.wait().unwrap().code(), Some(0), "{}", node.log());
+}
+
+#[tokio::test]
+async fn who_leaves_says_that_nothing_is_known_any_more_and_who_comes_back_checks() {
+    let rules = json!([rule("cilium.io", "ciliumnodes", &["get", "patch", "watch"])]);
+    let mut node = Node::new("leaver", &rules).await;
+    let input = AllowlistDir::new(&[("global", "^-P .*\n^-N .*\n")]);
+    let args = ["--netns-check=off", "--unknown-on-exit", "--input", input.path(), "--interval", "300"];
+    for _ in 0..2 {
+        node.start(&args);
+        node.wait_for_label("false").await;
+        node.stop();
+        node.wait_for_label("unknown").await;
+    }
+    node.start(&args);
+    node.wait_for_label("false").await;
+    let path = "/apis/cilium.io/v2/ciliumnodes/leaver";
+    node.admin.call("PATCH", path, &json!({"metadata": {"labels": {KEY: "true"}}})).await;
+    node.wait_for_label("false").await;
+    let restores = "iptables_monitor_label_restores_total{object=\"ciliumnode\"} 1";
+    wait_for(restores, async || node.get("/metrics").contains(restores).then_some(())).await;
+    node.stop();
 }
 
 #[test]

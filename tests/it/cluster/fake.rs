@@ -38,6 +38,8 @@ struct State {
     always: Vec<(&'static str, Fault)>,
     labels: BTreeMap<String, Value>,
     node: Value,
+    /// Nobody may ask what is granted.
+    is_mute: bool,
     seen: Vec<Seen>,
 }
 
@@ -82,8 +84,19 @@ impl Fake {
         self
     }
 
+    /// Nobody may ask what is granted.
+    pub fn mute(self) -> Self {
+        self.state.lock().unwrap().is_mute = true;
+        self
+    }
+
     pub fn label(&self) -> Option<Value> {
         self.state.lock().unwrap().labels.get(super::KEY).cloned()
+    }
+
+    /// Somebody else removes the label.
+    pub fn overwrite(&self) {
+        self.state.lock().unwrap().labels.clear();
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -92,6 +105,9 @@ impl Fake {
 
     fn serve(&self, mut stream: TcpStream) {
         let Some((method, path, body)) = read_request(&stream) else { return };
+        if let Some((status, answer)) = self.answer_permission(&path) {
+            return send(&mut stream, status, "", &answer.to_string());
+        }
         let fault = {
             let mut state = self.state.lock().unwrap();
             state.seen.push(Seen {
@@ -111,6 +127,17 @@ impl Fake {
             Some(Fault::Text(text)) => send(&mut stream, 200, "", &text),
             None => send(&mut stream, 200, "", &self.answer(&method, &path, &body).to_string()),
         }
+    }
+
+    /// To watch is never granted, and whoever asks hears that all is, or nothing; neither counts as a request.
+    fn answer_permission(&self, path: &str) -> Option<(u16, Value)> {
+        let no = (403, json!({"kind": "Status", "message": "no"}));
+        if path.contains("watch=true") {
+            return Some(no);
+        }
+        let answer =
+            if self.state.lock().unwrap().is_mute { no } else { (201, json!({"status": {"allowed": true}})) };
+        path.ends_with("/selfsubjectaccessreviews").then_some(answer)
     }
 
     fn answer(&self, method: &str, path: &str, body: &Value) -> Value {

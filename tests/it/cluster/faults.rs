@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_millis(300);
 fn connect(address: &str, counted: &Counted) -> ApiServer {
     let mut config = kube::Config::new(address.parse().unwrap());
     config.default_retry = false;
-    ApiServer::new(kube::Client::try_from(config).unwrap(), DEADLINE, counted.counters())
+    ApiServer::new(kube::Client::try_from(config).unwrap(), DEADLINE, counted.observer())
 }
 
 fn status(code: u16) -> Fault {
@@ -37,6 +37,7 @@ async fn recovers(faults: Vec<Fault>, expected: &[(&str, usize)]) -> Fake {
     let mut wanted: BTreeMap<String, usize> =
         expected.iter().map(|(what, count)| ((*what).into(), *count)).collect();
     wanted.insert("write patch_ciliumnode".into(), 1);
+    wanted.insert("failure watch_ciliumnode forbidden".into(), 1);
     assert_eq!(counted.all(), wanted, "{faults:?}");
     fake
 }
@@ -123,6 +124,49 @@ async fn many_reports_do_not_shorten_the_pause() {
     agent.stop().await;
 }
 
+#[tokio::test]
+async fn a_fight_without_a_watch_costs_no_more_than_a_look_for_each_report() {
+    const REPORTS: usize = 30;
+    let counted = Counted::default();
+    let fake = Fake::new(&[]);
+    let events = Settings { events: true, ..settings("n") };
+    let agent = Agent::start(events, connect(&fake.address, &counted));
+    for _ in 0..12 {
+        fake.overwrite();
+        agent.tell(&report(&[], &[]));
+        wait_for("the label", async || fake.label()).await;
+    }
+    fake.overwrite();
+    for _ in 12..REPORTS {
+        agent.tell(&report(&[], &[]));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(fake.label(), None);
+    // the next restore is due a while after the fight began
+    wait_for("the label", async || fake.label()).await;
+    agent.stop().await;
+    let of = |method: &str, path: &str| {
+        fake.seen().iter().filter(|seen| seen.method == method && seen.path.contains(path)).count()
+    };
+    assert!((12..=REPORTS + 2).contains(&of("GET", "ciliumnodes")), "{}", of("GET", "ciliumnodes"));
+    assert_eq!((of("PATCH", "ciliumnodes"), counted.of("restored ciliumnode")), (13, 12));
+    let notes: Vec<_> = creations(&fake).iter().map(|seen| seen.body["reason"].clone()).collect();
+    assert_eq!(notes, ["LabelContested"]);
+}
+
+#[tokio::test]
+async fn an_api_server_that_does_not_say_what_it_grants_is_missing_nothing() {
+    let counted = Counted::default();
+    let fake = Fake::new(&[]).mute();
+    let agent = Agent::start(settings("n"), connect(&fake.address, &counted));
+    agent.tell(&report(&[], &[]));
+    wait_for("the label", async || fake.label()).await;
+    let refused = "failure review_access forbidden";
+    wait_for(refused, async || (counted.of(refused) == 1).then_some(())).await;
+    agent.stop().await;
+    assert!(counted.permissions.lock().unwrap().is_empty());
+}
+
 fn creations(fake: &Fake) -> Vec<super::fake::Seen> {
     fake.seen().into_iter().filter(|seen| seen.method == "POST").collect()
 }
@@ -186,7 +230,7 @@ async fn an_api_server_that_hangs_does_not_hold_up_the_end() {
     let api = ApiServer::new(
         kube::Client::try_from(kube::Config::new(fake.address.parse().unwrap())).unwrap(),
         Duration::from_secs(10),
-        Counted::default().counters(),
+        Counted::default().observer(),
     );
     let agent = Agent::start(Settings { events: true, ..settings("n") }, api);
     agent.tell(&report(&["x"], &[]));

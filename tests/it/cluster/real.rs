@@ -10,18 +10,18 @@ use super::*;
 use crate::support::Netns;
 use crate::support::apiserver::{Api, Server};
 
-fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
+pub fn rule(group: &str, resource: &str, verbs: &[&str]) -> Value {
     json!({"apiGroups": [group], "resources": [resource], "verbs": verbs})
 }
 
 /// What an account may do.
-enum Grants {
+pub enum Grants {
     /// What these manifests of config-samples grant.
     Manifests(&'static [&'static str]),
     Rules(Value),
 }
 
-const SHIPPED: Grants = Grants::Manifests(&["rbac.yaml"]);
+pub const SHIPPED: Grants = Grants::Manifests(&["rbac.yaml"]);
 
 /// What the older system had.
 fn older() -> Grants {
@@ -45,17 +45,22 @@ fn manifests(files: &[&str]) -> String {
 }
 
 /// A node, an account of the same name with these permissions, and the agent's connection with it.
-struct World {
-    admin: Api,
-    name: &'static str,
-    uid: String,
-    api: ApiServer,
-    counted: Counted,
+pub struct World {
+    pub admin: Api,
+    pub name: &'static str,
+    pub uid: String,
+    pub config: kube::Config,
+    pub api: ApiServer,
+    pub counted: Counted,
 }
 
 impl World {
-    async fn new(name: &'static str, grants: Grants) -> Self {
+    pub async fn new(name: &'static str, grants: Grants) -> Self {
         let server = tokio::task::spawn_blocking(Server::shared).await.unwrap();
+        Self::on(server, name, grants).await
+    }
+
+    pub async fn on(server: &Server, name: &'static str, grants: Grants) -> Self {
         let admin = server.admin();
         let uid = admin.node(name, "192.0.2.10").await;
         let token = match grants {
@@ -63,19 +68,20 @@ impl World {
             Grants::Rules(rules) => admin.account(name, &rules).await,
         };
         let counted = Counted::default();
-        let api = ApiServer::with_config(server.config(&token), counted.counters()).unwrap();
-        Self { admin, name, uid, api, counted }
+        let config = server.config(&token);
+        let api = ApiServer::with_config(config.clone(), counted.observer()).unwrap();
+        Self { admin, name, uid, config, api, counted }
     }
 
-    fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("/apis/cilium.io/v2/ciliumnodes/{}", self.name)
     }
 
-    async fn metadata(&self, path: &str) -> Value {
+    pub async fn metadata(&self, path: &str) -> Value {
         self.admin.get(path).await["metadata"].clone()
     }
 
-    async fn wait_for_label(&self, path: &str, value: &str) {
+    pub async fn wait_for_label(&self, path: &str, value: &str) {
         wait_for(&format!("{value} in {path}: {:?}", self.counted.all()), async || {
             (self.metadata(path).await["labels"][KEY] == value).then_some(())
         })
@@ -88,7 +94,7 @@ impl World {
         self.admin.get(&path).await["items"].as_array().unwrap().clone()
     }
 
-    async fn wait_for_events(&self, count: usize) -> Vec<Value> {
+    pub async fn wait_for_events(&self, count: usize) -> Vec<Value> {
         let mut events = wait_for(&format!("{count} Events: {:?}", self.counted.all()), async || {
             let events = self.events().await;
             (events.len() >= count).then_some(events)

@@ -8,7 +8,7 @@ use std::process::Command;
 use iptables_monitor::telemetry::page::content_security_policy;
 use serde_json::Value;
 
-use super::page::html;
+use super::page::{html, html_with};
 use super::{Server, samples};
 
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +152,8 @@ fn audited(pages: &[String], scheme: Scheme) -> Vec<Value> {
 fn every_page_fits_a_phone_and_can_be_read_in_both_schemes() {
     let reports = [samples::empty(), samples::good(), samples::bad(), samples::unknown(), samples::hostile()];
     let mut pages: Vec<_> = reports.iter().map(|report| html(Some(report), false)).collect();
+    let lives = [samples::quiet(), samples::hostile_live()];
+    pages.extend(lives.iter().map(|live| html_with(Some(&samples::good()), live, false, true)));
     pages.extend([html(None, false), html(None, true), html(Some(&samples::good()), true)]);
     for scheme in [Scheme::Light, Scheme::Dark] {
         let found = audited(&pages, scheme);

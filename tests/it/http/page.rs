@@ -1,9 +1,12 @@
 //! Laws of the page: well formed, all markup ours, all text escaped, whatever the report says.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use iptables_monitor::domain::report::{Report, Verdict};
+use iptables_monitor::domain::change::{ChangeSet, RuleChange, What};
+use iptables_monitor::domain::report::{Report, Verdict, Violation};
+use iptables_monitor::telemetry::live::{Live, Watching};
 use iptables_monitor::telemetry::page::{View, render};
 use proptest::prelude::*;
 
@@ -40,13 +43,19 @@ const ATTRIBUTES: [&str; 19] = [
 const MORE_ATTRIBUTES: [&str; 2] = ["datetime", "open"];
 
 pub(super) fn html(report: Option<&Report>, is_overdue: bool) -> String {
-    let view = View { report, version: "0.2.0 (commit abc)", now: SystemTime::now(), is_overdue };
+    html_with(report, &samples::busy(), is_overdue, false)
+}
+
+pub(super) fn html_with(report: Option<&Report>, live: &Live, is_overdue: bool, is_still: bool) -> String {
+    let live = report.is_some().then_some(live);
+    let view =
+        View { report, live, is_still, version: "0.2.0 (commit abc)", now: SystemTime::now(), is_overdue };
     render(&view)
 }
 
 /// Everything that holds for every page.
-fn assert_laws(report: Option<&Report>, is_overdue: bool) {
-    let page = html(report, is_overdue);
+fn assert_laws(report: Option<&Report>, live: &Live, is_overdue: bool) {
+    let page = html_with(report, live, is_overdue, is_overdue);
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
     let document = roxmltree::Document::parse_with_options(&page, options).expect("well formed");
     let (mut headings, mut ids) = (Vec::new(), BTreeSet::new());
@@ -82,8 +91,8 @@ fn assert_attributes<'a>(node: roxmltree::Node<'a, '_>, ids: &mut BTreeSet<&'a s
         let (name, value) = (attribute.name(), attribute.value());
         assert!(ATTRIBUTES.contains(&name) || MORE_ATTRIBUTES.contains(&name), "{name}={value:?}");
         if name == "href" {
-            let is_ours =
-                matches!(value, "/status" | "/metrics") || value.starts_with("data:image/svg+xml,%3Csvg ");
+            let is_ours = matches!(value, "/status" | "/metrics" | "/" | "/?still")
+                || value.starts_with("data:image/svg+xml,%3Csvg ");
             assert!(is_ours, "{value:?}");
         }
         if name == "id" {
@@ -92,22 +101,50 @@ fn assert_attributes<'a>(node: roxmltree::Node<'a, '_>, ids: &mut BTreeSet<&'a s
     }
 }
 
+/// The violations of a report as changes: every other one allowed, all by whom they are said to be.
+fn changed(report: &Report) -> Live {
+    let change = |(number, violation): (usize, &Violation)| RuleChange {
+        what: [What::Added, What::Removed, What::Moved][number % 3],
+        backend: violation.backend,
+        family: violation.family,
+        table: violation.table.clone(),
+        chain: violation.chain.clone(),
+        kind: violation.kind,
+        position: violation.position,
+        line: violation.line.clone(),
+        is_allowed: number % 2 == 1,
+        authors: violation.provenance.as_ref().map(|found| found.authors.clone()).unwrap_or_default(),
+    };
+    let changes = report.violations.iter().enumerate().map(change).collect();
+    let set = ChangeSet {
+        at: report.checked_at,
+        before: None,
+        after: report.verdict(),
+        changes,
+        untold: report.violation_count,
+    };
+    let watching = Watching { detail: report.node.clone(), ..samples::watching(false) };
+    Live::new(watching, [Arc::new(set)])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn hostile_text_is_never_markup(report in hostile_report(), is_overdue in any::<bool>()) {
-        assert_laws(Some(&report), is_overdue);
+        assert_laws(Some(&report), &changed(&report), is_overdue);
     }
 }
 
 #[test]
 fn the_laws_hold_for_every_sample() {
-    assert_laws(None, false);
-    assert_laws(None, true);
+    assert_laws(None, &samples::quiet(), false);
+    assert_laws(None, &samples::quiet(), true);
     let samples = [samples::empty(), samples::good(), samples::bad(), samples::unknown(), samples::hostile()];
     for (report, is_overdue) in samples.iter().flat_map(|report| [(report, false), (report, true)]) {
-        assert_laws(Some(report), is_overdue);
+        for live in [samples::quiet(), samples::busy(), samples::hostile_live()] {
+            assert_laws(Some(report), &live, is_overdue);
+        }
     }
 }
 
@@ -128,15 +165,97 @@ fn the_page_says_what_was_found() {
         "iptables-nft-save 1.8.9, nft 1.0.6",
         "0.2.0 (commit abc)",
         "nftables inet, 4,000 set elements",
+        "3 rules were blocked since 20",
+        "<p class=\"label\">since <time datetime=\"20",
+        "reported process ip6tables (pid 40871, /usr/sbin/xtables-nft-multi), started by bash (40112), sshd (40098), \
+         systemd (1): <code>ip6tables -I INPUT -s fd00::/8 -p tcp --dport 22 -j ACCEPT</code>",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
     }
 }
 
+/// The texts of the rows of changes, one line each.
+fn changes(page: &str) -> Vec<String> {
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = roxmltree::Document::parse_with_options(page, options).expect("well formed");
+    let is_list = |node: &roxmltree::Node| node.attribute("class") == Some("sheet changes");
+    let Some(list) = document.descendants().find(is_list) else { return Vec::new() };
+    let text = |row: roxmltree::Node| {
+        let parts = row.descendants().filter(|node| {
+            let is_time = node.ancestors().any(|above| above.attribute("class") == Some("when"));
+            node.is_text() && !is_time
+        });
+        let text = parts.filter_map(|node| node.text()).collect::<String>();
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    list.children().filter(roxmltree::Node::is_element).map(text).collect()
+}
+
+#[test]
+fn the_last_changes_are_told_and_churn_is_added_up() {
+    let page = html(Some(&samples::bad()), false);
+    let rows = changes(&page);
+    assert_eq!(
+        rows,
+        [
+            "kube-proxy: 18 allowed rules changed in 18 chains: 12 added, 6 removed",
+            "The verdict became Violations",
+            "Added unexpected chain INPUT, rule 1, iptables-nft family ip6 table filter -A INPUT -s fd00::/8 -p tcp -m \
+             tcp --dport 22 -j ACCEPT reported process ip6tables (pid 40871, /usr/sbin/xtables-nft-multi), started by \
+             bash (40112), sshd (40098), systemd (1): ip6tables -I INPUT -s fd00::/8 -p tcp --dport 22 -j ACCEPT",
+            "kube-proxy: 36 allowed rules changed in 18 chains: 24 added, 12 removed",
+            "The verdict became Compliant",
+            "Removed unexpected chain PREROUTING, rule 1, iptables-nft family ip table nat -A PREROUTING -p tcp --dport \
+             80 -j REDIRECT",
+        ]
+    );
+    assert!(page.contains("<b>Changes are seen at once</b>"), "{page}");
+    assert!(page.contains("a hint and no proof"), "{page}");
+}
+
+#[test]
+fn a_page_without_changes_says_so() {
+    let page = html_with(Some(&samples::good()), &samples::quiet(), false, false);
+    assert!(page.contains("No rule was seen to change since this program started."), "{page}");
+    assert!(page.contains("<b>Changes are seen only every 300 s</b>: CAP_NET_ADMIN is missing"), "{page}");
+    assert!(!page.contains("a hint and no proof"), "{page}");
+}
+
+#[test]
+fn hostile_changes_are_bounded() {
+    let page = html_with(Some(&samples::good()), &samples::hostile_live(), false, false);
+    let rows = changes(&page);
+    assert_eq!(rows.len(), 91 + 2 + 1, "{rows:#?}");
+    assert!(
+        rows.iter().any(|row| row.ends_with("59 allowed rules changed in 1 chain: 59 moved"))
+            || rows.len() == 94
+    );
+    assert!(
+        rows.last().is_some_and(|row| row.starts_with("18,446,744,073,709,551,615 more changes of allowed"))
+    );
+    assert!(page.len() < 400_000, "{} bytes", page.len());
+}
+
+#[test]
+fn the_page_reloads_itself_as_often_as_it_has_news() {
+    let refresh = |page: &str| {
+        let (_, rest) = page.split_once("http-equiv=\"refresh\" content=\"")?;
+        rest.split_once('"').map(|(seconds, _)| seconds.to_owned())
+    };
+    let report = samples::good();
+    let after = |report, live: &Live, is_still| refresh(&html_with(report, live, false, is_still));
+    assert_eq!(after(None, &samples::quiet(), false).as_deref(), Some("3"));
+    assert_eq!(after(Some(&report), &samples::quiet(), false).as_deref(), Some("60"));
+    assert_eq!(after(Some(&report), &samples::busy(), false).as_deref(), Some("10"));
+    assert_eq!(after(Some(&report), &samples::busy(), true), None);
+    let still = html_with(Some(&report), &samples::busy(), false, true);
+    assert!(still.contains("This page stands still") && still.contains("<a href=\"/\">"), "{still}");
+}
+
 #[test]
 fn too_much_is_cut_and_counted() {
     let report = samples::hostile();
-    let page = html(Some(&report), false);
+    let page = html_with(Some(&report), &samples::quiet(), false, false);
     assert_eq!(page.matches("<pre class=\"rule\">").count(), 100);
     assert!(page.contains("98,901 more unexpected rules are not shown"), "{page}");
     assert!(page.contains("106 more tables are not shown"), "{page}");

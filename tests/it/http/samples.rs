@@ -1,10 +1,15 @@
 //! Reports to show: one of each verdict, and one that wants to do harm.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use iptables_monitor::domain::report::{Evidence, Report, TableSummary, Violation};
+use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
+use iptables_monitor::domain::change::{ChangeSet, Provenance, RuleChange, What};
+use iptables_monitor::domain::reaction::blocked::Blocked;
+use iptables_monitor::domain::report::{Evidence, Report, TableSummary, Verdict, Violation};
 use iptables_monitor::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
+use iptables_monitor::telemetry::live::{Live, Watching};
 
 pub(super) fn empty() -> Report {
     Report {
@@ -18,6 +23,7 @@ pub(super) fn empty() -> Report {
         violations_hash: "0".repeat(64),
         ruleset_hash: "0".repeat(64),
         problems: Vec::new(),
+        blocked: None,
     }
 }
 
@@ -70,6 +76,11 @@ pub(super) fn bad() -> Report {
     };
     let ssh = "-A INPUT -s fd00::/8 -p tcp -m tcp --dport 22 -j ACCEPT";
     let ssh = Violation { family: Family::Ip6, ..violation("INPUT", 1, ssh, &format!("^{ssh}$")) };
+    let first_seen = SystemTime::now() - Duration::from_secs(95);
+    let ssh = Violation {
+        provenance: Some(Provenance { first_seen, is_older: false, authors: vec![admin()] }),
+        ..ssh
+    };
     let policy = Violation {
         kind: Kind::Policy,
         position: None,
@@ -81,6 +92,14 @@ pub(super) fn bad() -> Report {
         violations: vec![misprinted, ssh, policy],
         violation_count: 3,
         problems: vec![Problem::new(Reason::MixedBackends, mixed)],
+        blocked: Some(Blocked {
+            counter: Some(503),
+            count: 3,
+            since: Some(SystemTime::now() - Duration::from_secs(86_400)),
+            read_at: Some(SystemTime::now()),
+            last_at: None,
+            error: None,
+        }),
         ..empty()
     }
 }
@@ -95,6 +114,105 @@ pub(super) fn unknown() -> Report {
         ],
         ..good()
     }
+}
+
+pub(super) fn admin() -> Arc<Author> {
+    let parent = |pid, name: &str| Ancestor { pid, name: name.into(), command_line: None };
+    Arc::new(Author {
+        pid: 40_871,
+        name: "ip6tables".into(),
+        executable: Some("/usr/sbin/xtables-nft-multi".into()),
+        command_line: Some("ip6tables -I INPUT -s fd00::/8 -p tcp --dport 22 -j ACCEPT".into()),
+        parents: vec![parent(40_112, "bash"), parent(40_098, "sshd"), parent(1, "systemd")],
+        container: None,
+        pod: None,
+    })
+}
+
+fn proxy() -> Arc<Author> {
+    Arc::new(Author {
+        pid: 2_210,
+        name: "kube-proxy".into(),
+        executable: Some("/usr/local/bin/kube-proxy".into()),
+        command_line: None,
+        parents: Vec::new(),
+        container: Some("cri-containerd-0123456789ab".into()),
+        pod: Some(PodHint {
+            uid: "u-1".into(),
+            name: Some(("kube-system".into(), "kube-proxy-x7k2p".into())),
+        }),
+    })
+}
+
+fn hostile_author(breakout: &str) -> Arc<Author> {
+    let parent = Ancestor { pid: 0, name: format!("\u{202e}{breakout}"), command_line: None };
+    Arc::new(Author {
+        pid: u32::MAX,
+        name: format!("\x1b[2J{breakout}"),
+        executable: Some(format!("/{breakout}/{}", "x/".repeat(2_000))),
+        command_line: Some(format!("{breakout}\0{}", "y".repeat(4_096))),
+        parents: vec![parent; 40],
+        container: Some(breakout.into()),
+        pod: Some(PodHint { uid: breakout.into(), name: Some((breakout.into(), "z".repeat(5_000))) }),
+    })
+}
+
+fn change(what: What, chain: &str, line: &str, is_allowed: bool, author: Option<Arc<Author>>) -> RuleChange {
+    RuleChange {
+        what,
+        backend: Backend::IptablesNft,
+        family: Family::Ip,
+        table: "nat".into(),
+        chain: Some(chain.into()),
+        kind: Kind::Rule,
+        position: Some(1),
+        line: line.into(),
+        is_allowed,
+        authors: author.into_iter().collect(),
+    }
+}
+
+fn set(age: u64, before: Verdict, after: Verdict, changes: Vec<RuleChange>) -> Arc<ChangeSet> {
+    let at = SystemTime::now() - Duration::from_secs(age);
+    Arc::new(ChangeSet { at, before: Some(before), after, changes, untold: 0 })
+}
+
+pub(super) fn watching(is_on: bool) -> Watching {
+    let detail = if is_on { "" } else { "CAP_NET_ADMIN is missing: the kernel tells of no changes" };
+    Watching { is_on, interval: Duration::from_secs(300), detail: detail.into() }
+}
+
+/// Nothing has changed yet, and changes are not seen at once.
+pub(super) fn quiet() -> Live {
+    Live::new(watching(false), [])
+}
+
+/// kube-proxy at work, and a person in between.
+pub(super) fn busy() -> Live {
+    let churn = || {
+        let changes = (0..18).map(|number| {
+            let what = if number % 3 == 0 { What::Removed } else { What::Added };
+            change(what, &format!("KUBE-SVC-{number}"), "-A KUBE-SVC -j KUBE-SEP", true, Some(proxy()))
+        });
+        changes.collect()
+    };
+    let ssh = "-A INPUT -s fd00::/8 -p tcp -m tcp --dport 22 -j ACCEPT";
+    let ssh = RuleChange {
+        family: Family::Ip6,
+        table: "filter".into(),
+        ..change(What::Added, "INPUT", ssh, false, Some(admin()))
+    };
+    let old = change(What::Removed, "PREROUTING", "-A PREROUTING -p tcp --dport 80 -j REDIRECT", false, None);
+    Live::new(
+        watching(true),
+        [
+            set(4_000, Verdict::Violations, Verdict::Compliant, vec![old]),
+            set(140, Verdict::Compliant, Verdict::Compliant, churn()),
+            set(120, Verdict::Compliant, Verdict::Compliant, churn()),
+            set(95, Verdict::Compliant, Verdict::Violations, vec![ssh]),
+            set(20, Verdict::Violations, Verdict::Violations, churn()),
+        ],
+    )
 }
 
 /// Markup, escapes, endless words and too much of everything.
@@ -112,6 +230,9 @@ pub(super) fn hostile() -> Report {
         violation("X", 4, &"x".repeat(20_000), &"y".repeat(20_000)),
     ];
     let reject = "-p tcp -j REJECT --reject-with icmp-port-unreachable";
+    let first_seen = SystemTime::UNIX_EPOCH;
+    let authors = (0..5).map(|_| hostile_author(&breakout)).collect();
+    violations[1].provenance = Some(Provenance { first_seen, is_older: true, authors });
     violations.extend((1..200).map(|number| {
         let line = format!("-A KUBE-SERVICES -d 10.0.0.{number}/32 {reject}");
         violation("KUBE-SERVICES", number, &line, &format!("^{line}$"))
@@ -131,4 +252,23 @@ pub(super) fn hostile() -> Report {
         problems: Reason::ALL.iter().map(|reason| Problem::new(*reason, detail.clone())).collect(),
         ..empty()
     }
+}
+
+/// Changes that want to do harm, and too many of them.
+pub(super) fn hostile_live() -> Live {
+    let breakout = "\"></code></li></ol><script>document.title='ran'</script>".to_owned();
+    let endless = format!("{breakout}\x1b[2J\u{202e}{}", "w".repeat(20_000));
+    let many = (0..150).map(|number| {
+        let author = (number % 10 == 0).then(|| hostile_author(&breakout));
+        change(What::Moved, &breakout, &endless, number > 90, author)
+    });
+    let many = ChangeSet {
+        at: SystemTime::now() - Duration::from_secs(10),
+        before: None,
+        after: Verdict::Unknown,
+        changes: many.collect(),
+        untold: u64::MAX,
+    };
+    let watching = Watching { detail: format!("{endless}\n{breakout}"), ..watching(false) };
+    Live::new(watching, [Arc::new(many)])
 }

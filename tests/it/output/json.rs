@@ -43,6 +43,10 @@ fn the_schema_refuses_what_the_writer_never_writes() {
     refused("/violations/0/kind", "Rule".into());
     refused("/violations/0/position", 0.into());
     refused("/problems/0/reason", "Other".into());
+    refused("/blocked_rules/since", "yesterday".into());
+    refused("/violations/1/first_seen", Value::Null);
+    refused("/violations/1/reported_process/pid", "71".into());
+    refused("/violations/1/other_reported_processes", Value::Array(Vec::new()));
     let mut extra = good.clone();
     extra["tables"][0]["extra"] = true.into();
     assert!(!validator.is_valid(&extra));
@@ -90,10 +94,24 @@ fn json_is_a_value_for_value_copy() {
         ("/tables/0/unexpected", 1_005.into()),
         ("/tables/1/unexpected", 0.into()),
         ("/tables/2/set_elements", 4_000.into()),
+        ("/blocked_rules/count", 3.into()),
+        ("/blocked_rules/counter", 503.into()),
+        ("/blocked_rules/since", "2026-11-21T09:40:00.000Z".into()),
+        ("/blocked_rules/last_at", Value::Null),
+        ("/violations/1/first_seen", "2026-11-21T09:53:20.500Z".into()),
+        ("/violations/1/may_be_older", false.into()),
+        ("/violations/1/reported_process/pid", 71.into()),
+        ("/violations/1/reported_process/executable", "/usr/sbin/xtables-nft-multi".into()),
+        ("/violations/1/reported_process/parents/1/name", "sshd".into()),
+        ("/violations/1/reported_process/container", "0123abcd".into()),
+        ("/violations/1/reported_process/pod/name", "web".into()),
+        ("/violations/1/other_reported_processes/0/name", "kube-proxy".into()),
+        ("/violations/1/other_reported_processes/0/pod", Value::Null),
     ] {
         assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
     }
     assert_eq!(value.pointer("/tables/0/set_elements"), None);
+    assert_eq!(value.pointer("/violations/0/first_seen"), None);
     assert_eq!(value.pointer("/violations/0/line_hex"), None);
     let hex = value["violations"][4]["line_hex"].as_str().unwrap();
     assert!(hex.contains("1b5b324ae280ae0a") && hex.ends_with("ff22202d6a2044524f50"), "{hex}");

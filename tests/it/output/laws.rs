@@ -1,5 +1,9 @@
 //! Laws that hold for any bytes in any name, line or detail.
 
+use std::sync::Arc;
+
+use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
+use iptables_monitor::domain::change::Provenance;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -48,6 +52,31 @@ fn hostile_text() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
+    fn hostile_author()(
+        pid in any::<u32>(),
+        name in hostile_text(),
+        (executable, command_line) in (proptest::option::of(hostile_text()), proptest::option::of(hostile_text())),
+        parents in vec((any::<u32>(), hostile_text()), 0..3),
+        container in proptest::option::of(hostile_text()),
+        pod in proptest::option::of((hostile_text(), proptest::option::of((hostile_text(), hostile_text())))),
+    ) -> Arc<Author> {
+        let parents = parents.into_iter().map(|(pid, name)| Ancestor { pid, name, command_line: None });
+        let pod = pod.map(|(uid, name)| PodHint { uid, name });
+        Arc::new(Author { pid, name, executable, command_line, parents: parents.collect(), container, pod })
+    }
+}
+
+prop_compose! {
+    fn hostile_provenance()(
+        seconds in any::<u32>(),
+        is_older in any::<bool>(),
+        authors in vec(hostile_author(), 0..5),
+    ) -> Provenance {
+        Provenance { first_seen: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()), is_older, authors }
+    }
+}
+
+prop_compose! {
     fn hostile_violation()(
         (backend, family, kind) in (select(&Backend::ALL), select(&Family::ALL), select(&Kind::ALL)),
         table in hostile_text(),
@@ -56,8 +85,9 @@ prop_compose! {
         line in hostile_bytes(),
         suggested_pattern in proptest::option::of(hostile_text()),
         printed_as in proptest::option::of(hostile_bytes()),
+        provenance in proptest::option::of(hostile_provenance()),
     ) -> Violation {
-        Violation { backend, family, table, chain, position, kind, line, suggested_pattern, printed_as, provenance: None }
+        Violation { backend, family, table, chain, position, kind, line, suggested_pattern, printed_as, provenance }
     }
 }
 
@@ -99,6 +129,11 @@ fn is_ours(line: &str, report: &Report) -> bool {
         "     iptables-nft-save prints",
         "     allow it: ",
         "     no pattern may",
+        "     since ",
+        "     reported process ",
+        "     or reported process ",
+        "     or one of ",
+        "  (a reported process is a hint",
     ];
     let is_counted = line.trim_start().starts_with(|c: char| c.is_ascii_digit());
     let is_reason = report.problems.iter().any(|problem| line == format!("  {}", problem.reason.as_str()));

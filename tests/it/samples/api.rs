@@ -93,9 +93,10 @@ fn collection(object: &Value) -> String {
 const AGENT: &str = "system:serviceaccount:iptables-monitor:iptables-monitor";
 
 /// Everything the agent may do, as group, resource, namespace, verb.
-const GRANTED: [(&str, &str, &str, &str); 6] = [
+const GRANTED: [(&str, &str, &str, &str); 7] = [
     ("cilium.io", "ciliumnodes", "", "get"),
     ("cilium.io", "ciliumnodes", "", "patch"),
+    ("cilium.io", "ciliumnodes", "", "watch"),
     ("", "nodes", "", "get"),
     ("events.k8s.io", "events", "kube-system", "create"),
     ("events.k8s.io", "events", "kube-system", "patch"),
@@ -144,7 +145,7 @@ fn the_api_server_takes_the_manifests_and_grants_the_minimum() {
     let (daemonsets, others): (Vec<Value>, Vec<Value>) =
         added.into_iter().partition(|object| object["kind"] == "DaemonSet");
     create_all(&api, &others);
-    assert_granted(&api, &[("", "nodes", "", "patch")]);
+    assert_granted(&api, &[("", "nodes", "", "patch"), ("", "nodes", "", "watch")]);
 
     let (code, answer) =
         api.post(&format!("{}?dryRun=All", collection(&renamed(&daemonsets[0]))), &renamed(&daemonsets[0]));

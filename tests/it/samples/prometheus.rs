@@ -11,7 +11,7 @@ use super::{documents, read};
 use crate::support::lossy;
 
 /// The names of metrics that the agent has.
-const METRICS: [&str; 13] = [
+const METRICS: [&str; 15] = [
     "iptables_monitor_api_failures_total",
     "iptables_monitor_api_writes_total",
     "iptables_monitor_broken_patterns",
@@ -19,8 +19,10 @@ const METRICS: [&str; 13] = [
     "iptables_monitor_check_duration_seconds_bucket",
     "iptables_monitor_checks_total",
     "iptables_monitor_dump_duration_seconds",
+    "iptables_monitor_label_restores_total",
     "iptables_monitor_last_check_timestamp_seconds",
     "iptables_monitor_patterns",
+    "iptables_monitor_permission",
     "iptables_monitor_problems",
     "iptables_monitor_rules",
     "iptables_monitor_unexpected_rules",

@@ -42,10 +42,29 @@ impl Server {
         SERVER.get_or_init(Self::start)
     }
 
-    fn start() -> Self {
+    /// Stops it; its data stay.
+    pub fn stop(&self) {
+        run(Command::new(tool("apiserver")).arg("down").arg(&self.dir));
+    }
+
+    /// Starts it again at the same address.
+    pub fn start_again(&self) {
+        let address = self.address();
+        let port = address.rsplit(':').next().expect("a port");
+        self.up(&[("PORT", port)]);
+    }
+
+    fn up(&self, more: &[(&str, &str)]) {
+        let bin = self.dir.with_file_name("bin");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH"));
+        let mut up = Command::new(tool("apiserver"));
+        run(up.arg("up").arg(&self.dir).env("PATH", path).envs(more.iter().copied()));
+    }
+
+    /// Another one, for a test that stops it.
+    pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory").keep();
         let (bin, state) = (dir.join("bin"), dir.join("state"));
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH"));
         let guard = Command::new("sh")
             .args(["-c", "read gone; \"$0\" down \"$1\"; rm -rf \"$2\""])
             .args([&tool("apiserver"), &state, &dir])
@@ -55,8 +74,8 @@ impl Server {
             .spawn()
             .expect("sh");
         run(Command::new(tool("build-kubernetes")).arg(&bin));
-        run(Command::new(tool("apiserver")).arg("up").arg(&state).env("PATH", path));
         let server = Self { dir: state, _guard: guard };
+        server.up(&[]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(server.admin().prepare());
         server

@@ -1,0 +1,157 @@
+//! Reads and judges this node, and remembers what it read, so that the next check reads only what may have changed.
+//! Takes no lock and changes nothing; does not know how anybody learns what may have changed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::side::Side;
+use super::unit::{Attempt, Found, Key, Unit};
+use super::{Context, Options, Scan, legacy, nft};
+use crate::domain::audit::{Audit, Judgement, Line, Reading, Rulebook, Text, TextBudget, conclude};
+use crate::domain::change::{Part, Scope, Told};
+use crate::domain::history::{Place, Present};
+use crate::domain::ruleset::{Family, Problem, Reason};
+
+/// Text of allowed rules that is kept, so that a removed one can be told: that of 200,000 rules. Of further ones only
+/// the digest is kept.
+const TEXT_BYTES: usize = 32 << 20;
+
+/// Reads the node again and again.
+#[derive(Debug)]
+pub struct Reader {
+    options: Options,
+    program: Option<PathBuf>,
+    book: Option<Rulebook>,
+    nft: Side,
+    legacy: Side,
+}
+
+impl Reader {
+    /// A reader that has read nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            program: None,
+            book: None,
+            nft: Side::new(nft::read, Key::Inventory),
+            legacy: Side::new(legacy::read, Key::LegacyInventory),
+        }
+    }
+
+    /// Has `program` read the legacy entries in its short life: for a process that is not the program itself.
+    #[must_use]
+    pub fn with_program(self, program: impl Into<PathBuf>) -> Self {
+        Self { program: Some(program.into()), ..self }
+    }
+
+    /// Reads what may have changed, and judges it with what is kept of the rest.
+    ///
+    /// [`Scope::Everything`] reads all from scratch. Parts that were torn, or whose read failed, are read again with the
+    /// next check, whatever its scope. Other allowlists judge what was kept, without a read. What was torn is part of
+    /// the outcome, but is not kept, and its changes are told once it was read whole.
+    pub fn check(&mut self, book: &Rulebook, scope: &Scope) -> Scan {
+        let started = processor_time();
+        let is_legacy = |part: &Part| matches!(part, Part::Legacy { .. });
+        self.nft.owe(scope, |part| !is_legacy(part));
+        self.legacy.owe(scope, is_legacy);
+        self.adopt(book);
+        let context = Context { options: &self.options, program: self.program.as_deref() };
+        let budget = TextBudget::new(TEXT_BYTES.saturating_sub(self.nft.taken() + self.legacy.taken()));
+        let (nft, (legacy, legacy_cost)) = std::thread::scope(|threads| {
+            let legacy = threads.spawn(|| {
+                let found = self.legacy.read(&context, book, &budget);
+                (found, processor_time())
+            });
+            let nft = self.nft.read(&context, book, &budget);
+            (nft, legacy.join().unwrap_or_else(|_| panicked(book, &budget)))
+        });
+        let mut told = Told::default();
+        self.nft.settle(&nft, &mut told);
+        self.legacy.settle(&legacy, &mut told);
+        let mut scan = self.conclude(book, &nft, &legacy);
+        (scan.changes, scan.untold) = told.finish();
+        scan.dumps = [nft.dumps, legacy.dumps].concat();
+        let dumps: Duration = scan.dumps.iter().map(|(_, took)| *took).sum();
+        scan.cost = processor_time().saturating_sub(started) + legacy_cost + dumps;
+        scan
+    }
+
+    /// Every line that is kept, with its text.
+    pub fn present(&self) -> impl Iterator<Item = Present<'_>> {
+        self.lines().filter_map(|(place, line)| match line.text {
+            Text::Kept(text) => {
+                let is_allowed = line.judgement == Judgement::Allowed;
+                Some(Present { place, kind: line.kind, line: text, is_allowed })
+            }
+            Text::Digest(_) => None,
+        })
+    }
+
+    /// Whether the text of every line is kept.
+    pub fn keeps_every_text(&self) -> bool {
+        self.lines().all(|(_, line)| matches!(line.text, Text::Kept(_)))
+    }
+
+    /// Every line that is kept, and where it stands.
+    pub fn lines(&self) -> impl Iterator<Item = (Place<'_>, Line<'_>)> {
+        let tables = self.nft.units().chain(self.legacy.units()).flat_map(|unit| unit.reading.tables());
+        tables.flat_map(|((backend, family, table), slots)| {
+            slots.iter().flat_map(move |(slot, record)| {
+                let place = Place { backend: *backend, family: *family, table, chain: slot.name() };
+                record.lines().map(move |line| (place, line))
+            })
+        })
+    }
+
+    /// Forgets what was read: the next check reads everything, and tells no change.
+    pub fn forget(&mut self) {
+        let program = self.program.take();
+        *self = Self { program, ..Self::new(self.options.clone()) };
+    }
+
+    /// Judges what is kept by these allowlists from now on.
+    fn adopt(&mut self, book: &Rulebook) {
+        let Some(known) = self.book.replace(book.clone()) else { return };
+        if known.judges_as(book) {
+            return;
+        }
+        if Family::ALL.iter().any(|&family| known.covers(family) != book.covers(family)) {
+            self.forget();
+            self.book = Some(book.clone());
+            return;
+        }
+        let budget = TextBudget::new(TEXT_BYTES);
+        self.nft.judge_by(book, self.options.limit, &budget);
+        self.legacy.judge_by(book, self.options.limit, &budget);
+    }
+
+    fn conclude(&self, book: &Rulebook, nft: &Found, legacy: &Found) -> Scan {
+        let budget = TextBudget::new(0);
+        let mut audit = Audit::new(book, self.options.limit, &budget);
+        legacy::find_unread(&mut audit);
+        let unread = audit.seal();
+        let units = || nft.units.values().chain(legacy.units.values());
+        let readings: Vec<&Reading> = units().map(|unit| &unit.reading).chain([&unread]).collect();
+        Scan {
+            outcome: conclude(book, self.options.limit, readings),
+            tools: units().flat_map(|unit: &Arc<Unit>| unit.tools.clone()).collect(),
+            is_torn: nft.is_torn || legacy.is_torn,
+            ..Scan::default()
+        }
+    }
+}
+
+fn panicked(book: &Rulebook, budget: &TextBudget) -> (Found, Duration) {
+    let mut attempt = Attempt::new(book, 1, budget);
+    let problem = Problem::new(Reason::DumpFailed, "reading the legacy tables panicked: a bug");
+    attempt.draft(Key::LegacyInventory).audit.problem(problem);
+    (attempt.finish(Key::LegacyInventory), Duration::ZERO)
+}
+
+/// The processor time of this thread.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}

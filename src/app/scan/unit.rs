@@ -1,0 +1,193 @@
+//! The units that are read and kept one by one, and one that is being read.
+//! Reads nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dump::Generator;
+use crate::domain::audit::{Audit, Reading, Rulebook, TextBudget};
+use crate::domain::change::Part;
+use crate::domain::ruleset::{Family, Problem, Reason};
+use crate::domain::shadow::Shadow;
+use crate::host::xtables::Info;
+
+/// What can be read without the rest. Problems are told in this order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// The list of nf_tables tables, and whatever belongs to no single one.
+    Inventory,
+    /// The tables that iptables-nft manages in a family.
+    Iptables(Family),
+    /// A native table.
+    Native(Family, Vec<u8>),
+    /// Whatever belongs to the legacy tables of no single family.
+    LegacyInventory,
+    /// The legacy tables of a family, if any is loaded.
+    Legacy(Family),
+}
+
+/// One unit as it was read.
+#[derive(Debug)]
+pub struct Unit {
+    /// Its lines and problems.
+    pub reading: Reading,
+    /// Versions of the programs that printed it, by program.
+    pub tools: BTreeMap<String, String>,
+    /// What the kernel held then.
+    pub known: Known,
+}
+
+/// What the kernel held of a unit, to see whether it still does.
+#[derive(Clone, Debug, Default)]
+pub enum Known {
+    /// Not known: it is as it was until somebody says otherwise.
+    #[default]
+    Nothing,
+    /// What the chains held.
+    Chains(Shadow),
+    /// The table's number.
+    Handle(u64),
+    /// Sizes of the tables.
+    Legacy(Vec<(String, Info)>),
+}
+
+impl Unit {
+    /// The same lines judged by other allowlists; none if the text of one was not kept.
+    pub fn judged_by(&self, book: &Rulebook, limit: usize, budget: &TextBudget) -> Option<Self> {
+        let reading = self.reading.judged_by(book, limit, budget)?;
+        Some(Self { reading, tools: self.tools.clone(), known: self.known.clone() })
+    }
+
+    /// Whether reading it failed in a way that the next read may not.
+    pub fn has_failed(&self) -> bool {
+        self.reading.problems.reasons().any(|reason| {
+            !matches!(
+                reason,
+                Reason::TableUnreadable
+                    | Reason::TableInactive
+                    | Reason::UntrustedRule
+                    | Reason::UnrenderedRule
+                    | Reason::UntestedTool
+            )
+        })
+    }
+}
+
+/// Units by key.
+pub type Units = BTreeMap<Key, Arc<Unit>>;
+
+/// What is to be read.
+#[derive(Clone, Copy)]
+pub struct Wanted<'k> {
+    /// The units as they were read well last; none if everything is to be read.
+    pub kept: Option<&'k Units>,
+    /// Those whose last read failed.
+    pub failed: &'k BTreeSet<Key>,
+    /// The parts that may have changed since.
+    pub parts: &'k [&'k Part],
+}
+
+impl<'k> Wanted<'k> {
+    /// The unit of this key, if it need not be read from scratch.
+    pub fn kept(&self, key: &Key) -> Option<&'k Arc<Unit>> {
+        self.kept.and_then(|kept| kept.get(key)).filter(|_| !self.failed.contains(key))
+    }
+}
+
+/// A unit that is being read.
+pub struct Draft<'a> {
+    pub audit: Audit<'a>,
+    pub tools: BTreeMap<String, String>,
+    pub dumps: Vec<(&'static str, Duration)>,
+    pub known: Known,
+}
+
+impl Draft<'_> {
+    pub fn tool(&mut self, generator: Option<Generator>) {
+        if let Some(Generator { program, version, .. }) = generator {
+            self.tools.insert(program, version);
+        }
+    }
+}
+
+/// One try to read what is wanted.
+pub struct Attempt<'a> {
+    pub book: &'a Rulebook,
+    pub limit: usize,
+    pub budget: &'a TextBudget,
+    pub is_torn: bool,
+    drafts: BTreeMap<Key, Draft<'a>>,
+    units: Units,
+    /// How long the dumps of units made out of others took.
+    pub dumps: Vec<(&'static str, Duration)>,
+    /// Bytes that units to be replaced had taken from the budget.
+    freed: usize,
+}
+
+impl<'a> Attempt<'a> {
+    pub fn new(book: &'a Rulebook, limit: usize, budget: &'a TextBudget) -> Self {
+        let (drafts, units) = (BTreeMap::new(), Units::new());
+        Self { book, limit, budget, is_torn: false, drafts, units, dumps: Vec::new(), freed: 0 }
+    }
+
+    /// The unit that is read under this key.
+    pub fn draft(&mut self, key: Key) -> &mut Draft<'a> {
+        self.drafts.entry(key).or_insert_with(|| Draft {
+            audit: Audit::new(self.book, self.limit, self.budget),
+            tools: BTreeMap::new(),
+            dumps: Vec::new(),
+            known: Known::Nothing,
+        })
+    }
+
+    /// A unit that needs no reading, or was made out of the one that was kept.
+    pub fn keep(&mut self, key: Key, unit: Arc<Unit>) {
+        self.units.insert(key, unit);
+    }
+
+    /// The unit of this key will be read from scratch: its text need not be kept any longer.
+    pub fn replace(&mut self, wanted: &Wanted<'_>, key: &Key) {
+        if let Some(unit) = wanted.kept.and_then(|kept| kept.get(key)) {
+            let taken = unit.reading.taken();
+            self.freed += taken;
+            self.budget.give_back(taken);
+        }
+    }
+
+    /// Undoes what this attempt did to the budget, and returns how long its dumps took.
+    pub fn discard(self) -> Vec<(&'static str, Duration)> {
+        let mut dumps = self.dumps;
+        for draft in self.drafts.into_values() {
+            self.budget.give_back(draft.audit.seal().taken());
+            dumps.extend(draft.dumps);
+        }
+        self.budget.take(self.freed);
+        dumps
+    }
+
+    /// Ends the last attempt: where it is torn, under this key a problem says so.
+    pub fn finish(mut self, key: Key) -> Found {
+        if self.is_torn {
+            self.drafts.values_mut().for_each(|draft| draft.audit.forget(&[Reason::CountMismatch]));
+            self.draft(key).audit.problem(Problem::new(
+                Reason::TornRead,
+                "the rules changed during every read of them; only the violations shown are certain",
+            ));
+        }
+        let mut found = Found { units: self.units, is_torn: self.is_torn, dumps: self.dumps };
+        for (key, Draft { audit, tools, dumps, known }) in self.drafts {
+            found.dumps.extend(dumps);
+            found.units.insert(key, Arc::new(Unit { reading: audit.seal(), tools, known }));
+        }
+        found
+    }
+}
+
+/// What was found, the units that needed no reading too.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub units: Units,
+    pub is_torn: bool,
+    pub dumps: Vec<(&'static str, Duration)>,
+}

@@ -1,0 +1,117 @@
+//! When a check is due after changes were heard of: soon, but not in the middle of a burst, and not too often.
+//! Knows no clock: `now` is an argument.
+
+use std::time::{Duration, Instant};
+
+/// A burst is over after this much quiet.
+pub const QUIET: Duration = Duration::from_millis(200);
+/// A burst that does not end is checked in its middle, this long after its first change.
+pub const LONGEST: Duration = Duration::from_secs(2);
+/// However dear checks are, a change waits no longer than this for its own.
+pub const LONGEST_PACED: Duration = Duration::from_secs(4);
+/// Checks may take a twentieth of a processor.
+const SHARE: u32 = 20;
+/// They may take half a second of it in advance.
+const AHEAD: Duration = Duration::from_secs(10);
+
+/// Changes that were heard of and not yet looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Debounce {
+    first: Instant,
+    last: Instant,
+}
+
+impl Debounce {
+    /// The first change after calm.
+    pub const fn new(now: Instant) -> Self {
+        Self { first: now, last: now }
+    }
+
+    /// One more.
+    pub fn heard(&mut self, now: Instant) {
+        self.last = self.last.max(now);
+    }
+
+    /// When the first was heard of.
+    pub const fn first(&self) -> Instant {
+        self.first
+    }
+
+    /// When they are to be looked at, unless more is heard of until then.
+    pub fn due(&self, pace: Pace) -> Instant {
+        let settled = (self.last + QUIET).min(self.first + LONGEST);
+        let paced = pace.not_before().map(|moment| moment.min(self.first + LONGEST_PACED));
+        paced.map_or(settled, |paced| paced.max(settled))
+    }
+}
+
+/// What earlier checks leave for the next: after dear ones, time to rest. One dear check after calm does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// When all checks so far will have taken no more than their share.
+    even: Option<Instant>,
+}
+
+impl Pace {
+    /// The pace after one more check, which began then and took so much processor time.
+    #[must_use]
+    pub fn after(self, started: Instant, spent: Duration) -> Self {
+        let from = self.even.map_or(started, |even| even.max(started));
+        Self { even: from.checked_add(spent.saturating_mul(SHARE)) }
+    }
+
+    /// When the next check may begin.
+    fn not_before(self) -> Option<Instant> {
+        self.even.and_then(|even| even.checked_sub(AHEAD))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test has to begin at some moment")]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// Milliseconds from the first change to the check, after checks that began so long before it and took so long.
+    #[track_caller]
+    fn check(changes: &[u64], checks: &[(u64, u64)], due: u64) {
+        let zero = Instant::now() + Duration::from_secs(3600);
+        let pace =
+            checks.iter().fold(Pace::default(), |pace, &(ago, spent)| pace.after(zero - ms(ago), ms(spent)));
+        let mut debounce = Debounce::new(zero);
+        changes.iter().for_each(|&at| debounce.heard(zero + ms(at)));
+        assert_eq!(debounce.due(pace) - zero, ms(due));
+        assert_eq!(debounce.first(), zero);
+    }
+
+    #[test]
+    fn waits_for_quiet_but_not_for_ever() {
+        check(&[], &[], 200);
+        check(&[50, 150], &[], 350);
+        check(&[150, 50], &[], 350);
+        check(&[1_900], &[], 2_000);
+        check(&[1_000, 9_000], &[], 2_000);
+    }
+
+    #[test]
+    fn a_change_after_calm_is_only_debounced() {
+        check(&[], &[(60_000, 1_000)], 200);
+        check(&[], &[(100, 500)], 200);
+        check(&[], &[(300, 100), (100, 100)], 200);
+    }
+
+    #[test]
+    fn checks_take_their_share_and_a_change_never_waits_long() {
+        check(&[], &[(0, 600)], 2_000);
+        check(&[500], &[(0, 600)], 2_000);
+        check(&[1_900], &[(0, 600)], 2_000);
+        check(&[], &[(4_000, 400), (2_000, 300)], 200);
+        check(&[], &[(4_000, 400), (2_000, 400)], 2_000);
+        check(&[], &[(0, 1_000)], 4_000);
+        check(&[3_999], &[(0, u64::MAX)], 4_000);
+        check(&[60_000], &[(0, 60_000)], 4_000);
+    }
+}

@@ -1,0 +1,149 @@
+use super::*;
+use crate::domain::ruleset::Family;
+use crate::domain::shapes::Hook;
+
+fn chain(name: &str, handle: u64, uses: u32) -> Chain {
+    let is_input = name == "INPUT";
+    Chain {
+        family: Family::Ip,
+        table: b"filter".to_vec(),
+        name: name.as_bytes().to_vec(),
+        handle,
+        hook: is_input.then(|| Hook { hooknum: 1, priority: 0, devices: Vec::new() }),
+        chain_type: is_input.then(|| b"filter".to_vec()),
+        policy: is_input.then_some(1),
+        flags: u32::from(is_input),
+        uses,
+    }
+}
+
+fn table(uses: u32) -> Table {
+    Table { family: Family::Ip, name: b"filter".to_vec(), flags: 0, owner: None, handle: 1, uses }
+}
+
+/// A rule of one expression; `what` is its name and what it holds.
+fn rule(name: &str, data: &[u8]) -> Vec<u8> {
+    let attribute = |kind: u16, value: &[u8]| {
+        let length = u16::try_from(value.len() + 4).unwrap();
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    let name = [name.as_bytes(), b"\0"].concat();
+    attribute(1, &[attribute(1, &name), attribute(2, data)].concat())
+}
+
+fn content(rules: &[Vec<u8>]) -> Content {
+    let mut contents = Contents::default();
+    rules.iter().for_each(|rule| contents.add_rule(None, rule));
+    contents.finish()
+}
+
+fn shadow(chains: &[Chain]) -> Shadow {
+    let mut shadow = Shadow::default();
+    shadow.add_table(&table(0));
+    chains.iter().for_each(|chain| shadow.add_chain(chain, content(&[])));
+    shadow
+}
+
+/// Names of changed and gone chains; none if all must be read.
+fn differ(before: &[Chain], after: &[Chain], touched: &[&str]) -> Option<(Vec<String>, Vec<String>)> {
+    let uses = u32::try_from(after.len()).unwrap();
+    let chains: Vec<&Chain> = after.iter().collect();
+    let is_touched = |chain: &Chain| touched.iter().any(|name| name.as_bytes() == chain.name);
+    let difference = shadow(before).compare(&[&table(uses)], &chains, is_touched)?;
+    let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let changed = difference.changed.iter().map(|chain| name(&chain.name)).collect();
+    Some((changed, difference.gone.iter().map(|(_, chain)| name(chain)).collect()))
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn touched_new_and_otherwise_used_chains_are_read_again() {
+    let before = [chain("INPUT", 1, 0), chain("A", 2, 1), chain("B", 3, 0)];
+    assert_eq!(differ(&before, &before, &[]), Some((names(&[]), names(&[]))));
+    assert_eq!(differ(&before, &before, &["B"]), Some((names(&["B"]), names(&[]))));
+    let after = [chain("INPUT", 1, 0), chain("A", 2, 2), chain("C", 4, 0)];
+    assert_eq!(differ(&before, &after, &[]), Some((names(&["A", "C"]), names(&["B"]))));
+    let again = [chain("INPUT", 1, 0), chain("A", 2, 1), chain("B", 9, 0)];
+    assert_eq!(differ(&before, &again, &[]), Some((names(&["B"]), names(&[]))), "made again");
+}
+
+#[test]
+fn a_policy_is_a_change_of_its_chain() {
+    let before = [chain("INPUT", 1, 0)];
+    let after = [Chain { policy: Some(0), ..chain("INPUT", 1, 0) }];
+    assert_eq!(differ(&before, &after, &[]), Some((names(&["INPUT"]), names(&[]))));
+    assert_eq!(shadow(&before).content(&after[0]), None, "what it declares is other");
+    assert_eq!(shadow(&before).content(&before[0]), Some(content(&[])));
+}
+
+#[test]
+fn anything_but_iptables_needs_a_whole_read() {
+    let before = [chain("INPUT", 1, 0), chain("A", 2, 0), chain("B", 3, 0)];
+    for (what, after) in [
+        ("renamed", [chain("INPUT", 1, 0), chain("A", 2, 0), chain("X", 3, 0)]),
+        ("names exchanged", [chain("INPUT", 1, 0), chain("B", 2, 0), chain("A", 3, 0)]),
+        ("a built-in chain gone", [chain("A", 2, 0), chain("B", 3, 0), chain("C", 4, 0)]),
+        (
+            "a hook",
+            [before[0].clone(), before[1].clone(), Chain { name: b"B".to_vec(), ..chain("INPUT", 3, 0) }],
+        ),
+        ("no hook", [Chain { hook: None, ..before[0].clone() }, before[1].clone(), before[2].clone()]),
+        ("a forged name", [before[0].clone(), before[1].clone(), chain("x y", 5, 0)]),
+    ] {
+        assert_eq!(differ(&before, &after, &[]), None, "{what}");
+    }
+    let chains: Vec<&Chain> = before.iter().collect();
+    for (what, tables) in [
+        ("a set", vec![table(4)]),
+        ("dormant", vec![Table { flags: 1, ..table(3) }]),
+        ("owned", vec![Table { owner: Some(1), ..table(3) }]),
+        ("made again", vec![Table { handle: 2, ..table(3) }]),
+        ("gone", vec![]),
+        ("another", vec![table(3), Table { name: b"nat".to_vec(), ..table(0) }]),
+    ] {
+        let tables: Vec<&Table> = tables.iter().collect();
+        assert!(shadow(&before).compare(&tables, &chains, |_| false).is_none(), "{what}");
+    }
+}
+
+#[test]
+fn content_is_all_but_what_counters_count() {
+    let plain = content(&[rule("counter", &[1, 2, 3, 4]), rule("cmp", b"a")]);
+    assert_eq!(plain, content(&[rule("counter", &[9, 9, 9, 9]), rule("cmp", b"a")]));
+    for (what, other) in [
+        ("a value", vec![rule("counter", &[]), rule("cmp", b"b")]),
+        ("the order", vec![rule("cmp", b"a"), rule("counter", &[])]),
+        ("no counter", vec![rule("cmp", b"a")]),
+        ("one rule of both", vec![[rule("counter", &[]), rule("cmp", b"a")].concat()]),
+        ("twice", vec![rule("counter", &[]), rule("cmp", b"a"), rule("cmp", b"a")]),
+    ] {
+        assert_ne!(plain, content(&other), "{what}");
+    }
+    let with = |userdata: Option<&[u8]>| {
+        let mut contents = Contents::default();
+        contents.add_rule(userdata, &[]);
+        contents.finish()
+    };
+    assert_ne!(with(None), with(Some(b"")));
+    assert_ne!(with(Some(b"a")), with(Some(b"b")));
+}
+
+#[test]
+fn rules_that_the_kernel_does_not_hand_over_are_missed() {
+    let mut shadow = shadow(&[chain("INPUT", 1, 2), chain("A", 2, 1)]);
+    assert!(!shadow.is_complete());
+    let (one, two) = (content(&[rule("cmp", b"a")]), content(&[rule("cmp", b"a"), rule("cmp", b"a")]));
+    shadow.add_chain(&chain("INPUT", 1, 2), two);
+    assert!(!shadow.is_complete(), "the rule of A is missing");
+    shadow.add_chain(&chain("A", 2, 1), one);
+    assert!(shadow.is_complete());
+    assert_eq!(shadow.rules(), 3);
+    shadow.remove_chain(b"filter", b"A");
+    assert_eq!(shadow.rules(), 2);
+}

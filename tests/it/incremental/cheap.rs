@@ -1,0 +1,91 @@
+//! What need not be printed is not printed.
+
+use super::{Node, printed};
+use crate::support::rules;
+
+fn cluster() -> Node {
+    let node = Node::new("iptables-nft -N A; iptables-nft -A INPUT -m comment --comment ok -j A");
+    let text = rules::kube_proxy(30);
+    let output = node.netns.feed("iptables-nft-restore", &["-n"], text.as_bytes());
+    assert!(output.status.success(), "{output:?}");
+    node
+}
+
+/// Makes a chain anew with the lines that `sed` makes of those it has.
+fn rewrite(chain: &str, sed: &str) -> String {
+    format!(
+        "(echo '*nat'; echo ':{chain} - [0:0]'; iptables-nft -t nat -S {chain} | grep ^-A | sed -e '{sed}'; echo COMMIT) |
+            iptables-nft-restore -n"
+    )
+}
+
+#[test]
+fn a_changed_chain_is_printed_alone() {
+    let mut node = cluster();
+    node.step("true", &["ip nat"]);
+    let scan = node.step("iptables-nft -A A -s 10.0.0.1 -j DROP", &["ip filter A"]);
+    assert_eq!(printed(&scan), ["iptables-nft"]);
+    assert_eq!(scan.outcome.violation_count, 30 * 11 + 7 + 1);
+}
+
+#[test]
+fn rules_that_are_written_again_as_they_were_are_not_printed() {
+    let mut node = cluster();
+    node.step("true", &["ip nat"]);
+    let scan = node.step(&rewrite("KUBE-SERVICES", ""), &["ip nat KUBE-SERVICES"]);
+    assert_eq!((printed(&scan), scan.changes), (vec![], vec![]));
+    let scan = node.step(&rewrite("KUBE-SERVICES", "1d"), &["ip nat KUBE-SERVICES"]);
+    assert_eq!((printed(&scan), scan.changes.len()), (vec!["iptables-nft"], 1));
+}
+
+#[test]
+fn what_the_kernel_counts_is_no_change() {
+    let mut node = Node::new(
+        "iptables-nft -A OUTPUT -m limit --limit 3/min -m comment --comment ok
+         iptables-nft -A OUTPUT -m quota --quota 5000 -m comment --comment ok
+         iptables-nft -A OUTPUT -m statistic --mode nth --every 3 --packet 0 -m comment --comment ok
+         iptables-nft -A OUTPUT -m hashlimit --hashlimit-upto 5/min --hashlimit-name h -m comment --comment ok
+         iptables-nft -A OUTPUT -m recent --set --name r -m comment --comment ok
+         iptables-nft -A OUTPUT -m connlimit --connlimit-upto 30 -m comment --comment ok",
+    );
+    let packets = "for i in 1 2 3; do echo > /dev/udp/127.0.0.1/9; done 2>/dev/null || true";
+    let scan = node.step(packets, &["ip filter OUTPUT"]);
+    assert_eq!((printed(&scan), scan.changes), (vec![], vec![]));
+    let counted = node.netns.sh("iptables-nft -nvxL OUTPUT");
+    let is_counted = |line: &str| {
+        line.split_whitespace()
+            .next()
+            .is_some_and(|packets| packets.parse::<u64>().is_ok_and(|packets| packets > 0))
+    };
+    assert_eq!(counted.lines().filter(|line| is_counted(line)).count(), 6, "{counted}");
+}
+
+#[test]
+fn units_that_nobody_touched_are_not_read() {
+    let mut node = cluster();
+    node.step(
+        "nft add table inet t; nft add chain inet t c; ip6tables-nft -A INPUT -m comment --comment ok",
+        &["inet t", "inet t c", "ip6 filter"],
+    );
+    let scan = node.step("nft add rule inet t c counter accept", &["inet t c"]);
+    assert_eq!(printed(&scan), ["nft"]);
+    let scan = node.step("iptables-legacy -A INPUT -j DROP", &["legacy ip"]);
+    assert_eq!(printed(&scan), ["iptables-legacy-save"]);
+    let scan = node.step("true", &[]);
+    assert_eq!(printed(&scan), [""; 0]);
+}
+
+#[test]
+fn many_changed_chains_are_printed_at_once() {
+    let mut node = cluster();
+    node.step("true", &["ip nat"]);
+    let chains = node.netns.sh("iptables-nft -t nat -S | sed -n 's/^-N \\(KUBE-SEP-.*\\)/\\1/p'");
+    let chains: Vec<_> = chains.lines().collect();
+    let script: Vec<_> =
+        chains.iter().map(|chain| format!("iptables-nft -t nat -A {chain} -j RETURN")).collect();
+    let touched: Vec<_> = chains.iter().map(|chain| format!("ip nat {chain}")).collect();
+    let touched: Vec<_> = touched.iter().map(String::as_str).collect();
+    let scan = node.step(&script.join("\n"), &touched);
+    assert_eq!(printed(&scan), ["iptables-nft-save"]);
+    assert_eq!(scan.changes.len(), chains.len());
+}

@@ -1,0 +1,89 @@
+//! Changes that real programs make to a real kernel: which parts are heard to have changed, and who did it.
+
+mod authors;
+mod legacy;
+mod losses;
+mod nftables;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use iptables_monitor::app::watch::{self, Settings, Watch};
+use iptables_monitor::domain::author::Author;
+use iptables_monitor::domain::change::{Part, Scope};
+use iptables_monitor::domain::debounce::Pace;
+use iptables_monitor::domain::pending::Heard;
+
+use super::support::{MONITOR, Netns};
+
+/// A watch of a namespace, and a lock file of its own for iptables-legacy.
+struct Watched {
+    netns: Netns,
+    watch: Watch,
+    lock: tempfile::NamedTempFile,
+}
+
+impl Watched {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With other settings; `change` runs on the thread that starts the watch.
+    fn with(change: impl FnOnce(&mut Settings) + Send) -> Self {
+        Self::of(Netns::new(), change)
+    }
+
+    fn of(netns: Netns, change: impl FnOnce(&mut Settings) + Send) -> Self {
+        let lock = tempfile::NamedTempFile::new().unwrap();
+        let mut settings = Settings::new(PathBuf::from(MONITOR));
+        settings.lock = lock.path().to_owned();
+        let watch = netns.within(|| {
+            change(&mut settings);
+            watch::start(settings).unwrap()
+        });
+        Self { netns, watch, lock }
+    }
+
+    /// Runs a shell script inside.
+    fn sh(&self, script: &str) -> String {
+        self.netns.sh(&format!("export XTABLES_LOCKFILE={}; {script}", self.lock.path().display()))
+    }
+
+    /// What the next check is to look at, once it is due.
+    #[track_caller]
+    fn next(&self) -> Heard {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let ready = self.watch.ready(Pace::default());
+        runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(30), ready).await })
+            .expect("a change is heard of");
+        self.watch.take().expect("it is ready")
+    }
+
+    /// The parts that a script touches, with the names of their authors.
+    #[track_caller]
+    fn parts_of(&self, script: &str) -> Vec<String> {
+        self.sh(script);
+        parts(&self.next()).iter().map(|(part, _)| part.clone()).collect()
+    }
+}
+
+fn show(part: &Part) -> String {
+    match part {
+        Part::NftChain { family, table, chain } => {
+            format!("{family} {} {}", table.escape_ascii(), chain.escape_ascii())
+        }
+        Part::NftTable { family, table } => format!("{family} {}", table.escape_ascii()),
+        Part::Legacy { family } => format!("legacy {family}"),
+    }
+}
+
+fn parts(heard: &Heard) -> Vec<(String, Vec<Author>)> {
+    match &heard.scope {
+        Scope::Everything => vec![("everything".to_owned(), Vec::new())],
+        Scope::Parts(parts) => parts
+            .iter()
+            .map(|(part, authors)| (show(part), authors.iter().map(|author| Author::clone(author)).collect()))
+            .collect(),
+    }
+}
