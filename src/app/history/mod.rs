@@ -5,7 +5,7 @@
 mod tests;
 mod writer;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::change::{ChangeSet, Provenance, What};
 use crate::domain::history::budget::Budget;
-use crate::domain::history::{self, Change, Digested, Happening, Key, Moment, Place, Present, Watch};
+use crate::domain::history::{self, Change, Digested, Happening, Key, Moment, Place, Present};
 use crate::domain::report::Verdict;
 use crate::host::journal_store::Reader;
 pub use crate::host::journal_store::{MIN_LIMIT_BYTES, Remembered, StoreError};
@@ -28,8 +28,6 @@ const QUEUE: usize = 16;
 /// Lines of one message, and their bytes.
 const CHUNK_LINES: usize = 250;
 const CHUNK_BYTES: usize = 64 << 10;
-/// Changes that are kept for the page.
-const RECENT: usize = 100;
 /// How long the start waits for an earlier process's journal.
 const OPENING: Duration = Duration::from_secs(5);
 /// How long a comparison may wait for the disk in all.
@@ -40,17 +38,6 @@ const ALIVE: Duration = Duration::from_secs(60);
 const CATCH_UP: Duration = Duration::from_secs(300);
 /// Moments that a reader takes at a time.
 const PAGE: u32 = 50;
-
-/// A change with its time, for the page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// When the check ended that found it.
-    pub at: SystemTime,
-    /// How it was noticed.
-    pub watch: Watch,
-    /// The change.
-    pub change: Change,
-}
 
 /// What the journal has done since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +77,6 @@ struct Writer {
 struct Shared {
     counts: Mutex<Counts>,
     known: Mutex<HashMap<Key, Provenance>>,
-    recent: Mutex<VecDeque<Arc<Recorded>>>,
     pace: Mutex<Pace>,
 }
 
@@ -123,8 +109,7 @@ enum Message {
 }
 
 impl Journal {
-    /// Opens the journal in this directory; without one, only the last changes are kept, in memory. Waits a few seconds
-    /// at most, and never fails: what is wrong is logged, counted and tried again later.
+    /// Opens the journal in this directory; without one, nothing is kept. Waits a few seconds at most, and never fails: what is wrong is logged, counted and tried again later.
     pub fn open(directory: Option<PathBuf>, limit_bytes: u64) -> Self {
         let shared = Arc::new(Shared::default());
         let Some(directory) = directory else { return Self { shared, writer: None } };
@@ -155,7 +140,6 @@ impl Journal {
         let (message, count) = match digested.and_then(|digested| pace.ripen(digested)) {
             Some(digested) => {
                 pace.alive_at = Some(set.at);
-                self.shared.remember(&digested.moment);
                 let count = digested.moment.changes.len() as u64;
                 (Message::Moment(Box::new(digested)), count)
             }
@@ -223,11 +207,6 @@ impl Journal {
         lock(&self.shared.known).get(&key).cloned()
     }
 
-    /// The last changes, the newest first.
-    pub fn recent(&self, count: usize) -> Vec<Arc<Recorded>> {
-        lock(&self.shared.recent).iter().rev().take(count).cloned().collect()
-    }
-
     /// What was done so far.
     pub fn counts(&self) -> Counts {
         *lock(&self.shared.counts)
@@ -279,18 +258,6 @@ impl Shared {
     fn shed(&self, count: u64) {
         lock(&self.counts).shed += count;
         lock(&self.pace).is_stale = true;
-    }
-
-    /// Keeps the last changes for the page.
-    fn remember(&self, moment: &Moment) {
-        let mut recent = lock(&self.recent);
-        // the newest last, and among those of one moment the most important last
-        for change in moment.changes.iter().take(RECENT).rev() {
-            let Moment { at, watch, .. } = *moment;
-            recent.push_back(Arc::new(Recorded { at, watch, change: change.clone() }));
-        }
-        let excess = recent.len().saturating_sub(RECENT);
-        recent.drain(..excess);
     }
 }
 

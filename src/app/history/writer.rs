@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use super::{BURST, Message, RECENT, Shared, lock};
+use super::{BURST, Message, Shared, lock};
 use crate::app::scan::dump::chain_of;
 use crate::domain::history::budget::Budget;
 use crate::host::journal_store::{Reconciliation, Store, StoreError};
@@ -90,13 +90,10 @@ impl Disk {
     }
 
     fn open(&mut self) {
-        let opened = self.open_or_replace().and_then(|store| Ok((store.known(RECENT as u32)?, store)));
+        let opened = self.open_or_replace().and_then(|store| Ok((store.known()?, store)));
         match opened {
             Ok((known, store)) => {
-                *lock(&self.shared.known) = known.provenances;
-                if lock(&self.shared.recent).is_empty() {
-                    known.recent.iter().for_each(|moment| self.shared.remember(moment));
-                }
+                *lock(&self.shared.known) = known;
                 self.opened(store);
                 if self.trouble.take().is_some() {
                     log::info!(path:% = self.directory.display(); "the journal works again");
@@ -181,7 +178,6 @@ impl Disk {
                 self.is_reconciled = true;
                 if let Some(moment) = moment {
                     lock(&self.shared.counts).written += moment.changes.len() as u64;
-                    self.shared.remember(&moment);
                 }
             }
         }

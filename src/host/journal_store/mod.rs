@@ -25,7 +25,6 @@ pub use self::read::{Reader, Remembered};
 pub use self::reconcile::Reconciliation;
 #[cfg(test)]
 pub(crate) use self::tests::block_writers;
-pub use self::write::Known;
 
 /// The database's file in the state directory.
 const FILE: &str = "history.db";

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::{Store, StoreError, millis, read, time, wire};
+use super::{Store, StoreError, millis, time, wire};
 use crate::domain::author::Author;
 use crate::domain::change::{Provenance, What};
 use crate::domain::history::rule::Life;
@@ -19,21 +19,12 @@ const MAX_KNOWN: i64 = 10_000;
 /// What follows `SELECT` where a life is read with [`life`].
 pub(super) const LIFE: &str = "first_seen, since, is_older, gone_at, copies, is_allowed";
 
-/// What an earlier process has left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
-    /// Since when the rules stand that are not allowed, and who brought them.
-    pub provenances: HashMap<Key, Provenance>,
-    /// The last moments, the newest last.
-    pub recent: Vec<Moment>,
-}
-
 impl Store {
-    /// What an earlier process has left behind, with no more than `moments` moments.
+    /// Since when the rules stand that are not allowed, and who brought them.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn known(&self, moments: u32) -> Result<Known, StoreError> {
+    pub fn known(&self) -> Result<HashMap<Key, Provenance>, StoreError> {
         let mut statement = self.connection.prepare(&format!(
             "SELECT {LIFE}, key, (SELECT authors.json FROM changes JOIN authors ON authors.id = authors_id
                 WHERE rule_id = rules.id AND happening = ?1 ORDER BY changes.id DESC LIMIT 1)
@@ -46,8 +37,7 @@ impl Store {
             let authors = json.as_deref().map_or(Ok(Vec::new()), wire::authors_from_json)?;
             Ok((Key(row.get(6)?), Provenance { first_seen: since, is_older, authors }))
         })?;
-        let provenances = rows.collect::<rusqlite::Result<_>>()?;
-        Ok(Known { provenances, recent: read::last_moments(&self.connection, moments)? })
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Writes moments, in order, and what they do to their rules, in one transaction.
