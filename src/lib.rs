@@ -27,7 +27,7 @@
 //! main → cli → app → { host, k8s, telemetry } → domain
 //! ```
 //! - [`domain`]: pure functions. What text says, what may be trusted, what is allowed.
-//! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Reads only, but for two routes if asked.
+//! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Writes nothing but, if asked, two routes and the journal.
 //! - [`k8s`]: the API server. One label and its watch, Events, the Node's addresses, what RBAC grants; each call has a deadline.
 //! - [`telemetry`]: log lines, metrics, probes and the page.
 //! - [`app`]: joins them. One scan, the loop that repeats it, and what the cluster is told.
