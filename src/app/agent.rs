@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses, prove_netns};
-use super::history::Journal;
+use super::history::{self, Journal};
 use super::monitor::{self, Checked, Ending};
 use super::scan::dump::chain_of;
 use super::watch::{Counters, Failures};
@@ -124,7 +124,9 @@ pub async fn run(
     };
     let interval = settings.monitor.interval;
     let mut recent = VecDeque::new();
-    let journal = Arc::new(Journal::open(settings.state_dir, settings.state_limit_bytes));
+    let (directory, limit) = (settings.state_dir, settings.state_limit_bytes);
+    let journal = tokio::task::spawn_blocking(move || Journal::open(directory, limit)).await;
+    let journal = Arc::new(journal.map_err(|error| AgentError::Check(error.into()))?);
     let outcome = |checked: &Checked| {
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
@@ -134,6 +136,7 @@ pub async fn run(
         }
         remember(&mut recent, checked.changes.clone());
         journal.record(&happened(checked));
+        count_journal(&metrics, journal.counts());
         let report = Arc::new(checked.report.clone());
         let live = Live::new(watching(checked.heard.as_ref(), interval), recent.iter().cloned());
         shared.publish(Arc::clone(&report), live, to_json(&report));
@@ -142,12 +145,12 @@ pub async fn run(
     };
     let ending = monitor::run(settings.monitor, Arc::clone(&journal), evidence, outcome).await;
     stop.send_replace(Some(*ending.as_ref().unwrap_or(&Ending::Stopped)));
+    let close = move || Arc::into_inner(journal).is_none_or(|journal| journal.close(FAREWELL));
+    let closing = tokio::task::spawn_blocking(close);
     if let Some(told) = told {
         let _ = tokio::time::timeout(FAREWELL, told).await;
     }
-    if let Some(journal) = Arc::into_inner(journal) {
-        journal.close(FAREWELL);
-    }
+    let _ = closing.await;
     ending.map_err(AgentError::Check)
 }
 
@@ -175,6 +178,19 @@ fn watching(heard: Option<&(Counters, Failures)>, interval: Duration) -> Watchin
     let failures = heard.map(|(_, failures)| [&failures.nftables, &failures.legacy]);
     let told: Vec<_> = failures.into_iter().flatten().flatten().map(String::as_str).collect();
     Watching { is_on: heard.is_some() && told.is_empty(), interval, detail: told.join("; ") }
+}
+
+fn count_journal(metrics: &Metrics, counts: history::Counts) {
+    let history::Counts { written, shed, forgotten, failures, set_aside, is_open, bytes } = counts;
+    let what = [
+        ("written", written),
+        ("shed", shed),
+        ("forgotten", forgotten),
+        ("failures", failures),
+        ("set_aside", set_aside),
+    ];
+    what.into_iter().for_each(|(what, count)| metrics.journal(what, count));
+    metrics.journal_size(is_open, bytes);
 }
 
 fn count_heard(metrics: &Metrics, counters: Counters, failures: &Failures) {
