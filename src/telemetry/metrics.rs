@@ -13,6 +13,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::drops::DropMetrics;
 use crate::domain::author::Author;
 use crate::domain::escape;
 use crate::domain::report::{Report, TableSummary, Verdict, Violation};
@@ -37,6 +38,9 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    /// Names in it have no prefix: one of them is another system's.
+    unprefixed: Registry,
+    drops: DropMetrics,
     /// Held while several series change together, so that no scrape sees half of a check.
     names: Mutex<NativeNames>,
     verdict: IntGaugeVec,
@@ -70,6 +74,8 @@ impl Metrics {
         let registry =
             Registry::new_custom(Some(PREFIX.to_owned()), None).expect("the prefix is a valid name");
         let on = &registry;
+        let unprefixed = Registry::new();
+        let drops = DropMetrics::register(&unprefixed).expect("every name is valid and registered once");
         let build_info =
             gauges(on, "build_info", "Always 1; the labels say which build this is.", &["version", "commit"]);
         build_info.with_label_values(&[version, commit]).set(1);
@@ -153,6 +159,8 @@ impl Metrics {
             shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
             names: Mutex::default(),
             registry,
+            unprefixed,
+            drops,
         }));
         metrics.set_verdict(Verdict::Unknown);
         metrics.set_problems(&BTreeMap::new());
@@ -236,11 +244,17 @@ impl Metrics {
         self.0.shed.with_label_values(&[what]).inc();
     }
 
+    /// The metrics of drops.
+    pub fn drops(&self) -> DropMetrics {
+        self.0.drops.clone()
+    }
+
     /// The page of metrics: text format 0.0.4.
     pub fn render(&self) -> String {
         let together = self.names();
-        let families = self.0.registry.gather();
+        let mut families = self.0.registry.gather();
         drop(together);
+        families.extend(self.0.unprefixed.gather());
         TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             log::error!(error:%; "the metrics could not be written");
             String::new()
