@@ -20,6 +20,7 @@ use std::time::{Instant, SystemTime};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::{Mode, OFlags, SeekFrom, open, seek};
 use rustix::io::{Errno, read, write};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::drops::batch::Batch;
 use ledger::{Ledger, Pending};
@@ -43,7 +44,7 @@ pub enum Start {
 }
 
 /// A place in the kernel's log that survives this process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The kernel's random id of its boot.
     pub boot_id: String,

@@ -87,7 +87,7 @@ fn prefix(name: &str) -> String {
 }
 
 fn options(journald: &Journald) -> Options {
-    Options { directory: Some(journald.directory().into()), start: Start::Beginning, ..Options::default() }
+    Options { directory: Some(journald.directory()), start: Start::Beginning, ..Options::default() }
 }
 
 #[test]
@@ -123,7 +123,8 @@ fn only_the_kernel_is_believed_unless_told_otherwise() {
     journald.sh(&format!(
         "printf 'SYSLOG_IDENTIFIER=kernel\\n_TRANSPORT=kernel\\nMESSAGE={prefix}: native DPT=2 \\n' | logger --journald"
     ));
-    fs::write("/dev/kmsg", format!("<4>{prefix}: kmsg DPT=3 \n")).unwrap();
+    // journald takes the first word for a name
+    fs::write("/dev/kmsg", format!("<4>kernel: {prefix}: kmsg DPT=3 \n")).unwrap();
     wait_until("journald has the forged lines", LIMIT, || journald.count(&prefix) == 3);
     packets.send(1000..1001);
     let mut seen = Seen::new(&prefix);

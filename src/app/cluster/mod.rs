@@ -26,7 +26,7 @@ use label::LabelLoop;
 pub use netns::{NetnsEvidence, judge, local_addresses, netns_problem, prove_netns};
 use permissions::review;
 pub use settings::{
-    Connection, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings, connect,
+    Connection, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings, api_server, connect,
 };
 use watch::watch;
 

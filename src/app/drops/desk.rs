@@ -8,14 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::queue::{Queue, Telling};
 use super::settings::EventSettings;
+use super::source::Logged;
 use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::kind::Kind;
 use crate::domain::drops::message::{Side, message};
-use crate::domain::drops::packet::{Action, Packet};
+use crate::domain::drops::packet::{Action, Packet, Protocol};
 use crate::domain::drops::peers::{Directory, Peer, class};
 use crate::domain::drops::pods::Pod;
 use crate::domain::drops::recent::Recent;
 use crate::domain::drops::record::Record;
+use crate::domain::drops::rule_text::{described, ends_in_drop};
+use crate::domain::drops::rules::{Facts, RuleIndex, Via};
 use crate::domain::drops::window::{Decision, Repeats, Window};
 use crate::host::reverse_dns::ReverseDns;
 use crate::telemetry::drops::DropMetrics;
@@ -31,7 +34,7 @@ const PATIENT_FOR: usize = 1000;
 #[derive(Clone, Debug)]
 pub struct Arrival {
     /// The packet.
-    pub packet: Packet<'static>,
+    pub logged: Logged,
     /// The counters of its source.
     pub accounting: Arc<Accounting>,
     /// While it lives the packet is not delivered, and the source's checkpoint stays before it.
@@ -47,6 +50,8 @@ pub struct Knowledge {
     pub is_watched: bool,
     /// Names of other addresses.
     pub dns: Option<Arc<ReverseDns>>,
+    /// The rules that log.
+    pub rules: Arc<RwLock<RuleIndex>>,
 }
 
 impl Knowledge {
@@ -62,6 +67,25 @@ impl Knowledge {
             }
         };
         (find(packet.header.src), find(packet.header.dst))
+    }
+
+    /// The record of a packet, with the names of both sides and the rule that logged it.
+    pub fn record(&self, logged: &Logged, src: &Peer, dst: &Peer) -> Record {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let rule = described(&rules.find(&facts(logged)));
+        Record { src_peer: src.record(), dst_peer: dst.record(), rule, ..Record::from(&logged.packet) }
+    }
+
+    /// Whether the packet is known to have been dropped: by its prefix, or by the rule that logged it.
+    pub fn is_drop(&self, logged: &Logged) -> bool {
+        match logged.packet.action {
+            Action::Drop => true,
+            Action::Accept => false,
+            Action::Unknown => {
+                let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+                ends_in_drop(&rules.find(&facts(logged)))
+            }
+        }
     }
 
     fn directory(&self) -> RwLockReadGuard<'_, Directory> {
@@ -106,13 +130,13 @@ impl Desk {
 
     /// Takes a packet.
     pub fn arrive(&mut self, arrival: Arrival, now: Instant, wall: SystemTime) {
-        let times = u64::from(arrival.packet.repeated);
+        let times = u64::from(arrival.logged.packet.repeated);
         let is_old = |at| wall.duration_since(at).is_ok_and(|age| age > self.settings.expiration);
-        if arrival.packet.at.is_some_and(is_old) {
+        if arrival.logged.packet.at.is_some_and(is_old) {
             return arrival.accounting.add(Fate::Ignored, times);
         }
-        let kind = Kind::of(&arrival.packet);
-        if self.is_early(&arrival.packet, &kind, wall) {
+        let kind = Kind::of(&arrival.logged.packet);
+        if self.is_early(&arrival.logged.packet, &kind, wall) {
             self.waiting.push_back((now + PATIENCE, arrival));
         } else {
             self.decide(arrival, kind, now, wall);
@@ -123,7 +147,7 @@ impl Desk {
     pub fn tick(&mut self, now: Instant, wall: SystemTime) -> Option<Instant> {
         while self.waiting.front().is_some_and(|(due, _)| *due <= now) {
             if let Some((_, arrival)) = self.waiting.pop_front() {
-                let kind = Kind::of(&arrival.packet);
+                let kind = Kind::of(&arrival.logged.packet);
                 self.decide(arrival, kind, now, wall);
             }
         }
@@ -137,7 +161,7 @@ impl Desk {
     /// Tells what is still to be told, before the end.
     pub fn close(&mut self, now: Instant, wall: SystemTime) {
         for (_, arrival) in std::mem::take(&mut self.waiting) {
-            let kind = Kind::of(&arrival.packet);
+            let kind = Kind::of(&arrival.logged.packet);
             self.decide(arrival, kind, now, wall);
         }
         let rest: Vec<_> = self.fine.drain().chain(self.coarse.drain()).collect();
@@ -157,7 +181,8 @@ impl Desk {
     }
 
     fn decide(&mut self, arrival: Arrival, kind: Kind, now: Instant, wall: SystemTime) {
-        let Arrival { packet, accounting, hold } = arrival;
+        let Arrival { logged, accounting, hold } = arrival;
+        let packet = &logged.packet;
         let (times, at) = (u64::from(packet.repeated), packet.at.unwrap_or(wall));
         let mut told_as = kind;
         let mut is_coarse = false;
@@ -176,7 +201,7 @@ impl Desk {
             Decision::Folded => accounting.add(Fate::Folded, times),
             Decision::Full => accounting.add(Fate::Shed, times),
             Decision::Tell => {
-                let told = self.tell(&packet, at, &hold, now, wall);
+                let told = self.tell(&logged, at, &hold, now, wall);
                 let window = if is_coarse { &mut self.coarse } else { &mut self.fine };
                 window.keep(&told_as, told);
                 // one line told, and the repeats that its log daemon folded into it
@@ -186,18 +211,12 @@ impl Desk {
         }
     }
 
-    fn tell(
-        &self,
-        packet: &Packet<'_>,
-        at: SystemTime,
-        hold: &Arc<()>,
-        now: Instant,
-        wall: SystemTime,
-    ) -> Told {
+    fn tell(&self, logged: &Logged, at: SystemTime, hold: &Arc<()>, now: Instant, wall: SystemTime) -> Told {
+        let packet = &logged.packet;
         let (src, dst) = self.knowledge.peers(packet, now, wall);
         let count = u64::from(packet.repeated);
         let told =
-            Told { messages: self.messages(packet, &src, &dst), names: self.labels(packet, &src, &dst) };
+            Told { messages: self.messages(logged, &src, &dst), names: self.labels(packet, &src, &dst) };
         for (pod, message) in &told.messages {
             self.push(Telling {
                 pod: Arc::clone(pod),
@@ -208,7 +227,7 @@ impl Desk {
                 hold: Some(Arc::clone(hold)),
             });
         }
-        let record = Record { src_peer: src.record(), dst_peer: dst.record(), ..Record::from(packet) };
+        let record = self.knowledge.record(logged, &src, &dst);
         let (src, dst) = (&told.names.0, &told.names.1);
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).push(record, count, src, dst);
         self.metrics.told(src, dst);
@@ -233,9 +252,9 @@ impl Desk {
     }
 
     /// A message for each side that is a pod; packets that were let through harm nobody.
-    fn messages(&self, packet: &Packet<'_>, src: &Peer, dst: &Peer) -> Vec<(Arc<Pod>, Arc<str>)> {
-        let header = &packet.header;
-        if packet.action == Action::Accept {
+    fn messages(&self, logged: &Logged, src: &Peer, dst: &Peer) -> Vec<(Arc<Pod>, Arc<str>)> {
+        let header = &logged.packet.header;
+        if !self.knowledge.is_drop(logged) {
             return Vec::new();
         }
         let of = |side, own: &Peer, other: &Peer, ip: Option<IpAddr>| {
@@ -254,4 +273,28 @@ impl Desk {
         };
         (label(src, packet.header.src), label(dst, packet.header.dst))
     }
+}
+
+/// What is known of a packet, for the rule that logged it.
+fn facts(logged: &Logged) -> Facts<'_> {
+    let Logged { packet, group, hook } = logged;
+    let header = &packet.header;
+    // a log line names both devices, and the parser leaves out those that are empty
+    let names_both = packet.is_complete && group.is_none();
+    Facts {
+        family: logged.family(),
+        hook: *hook,
+        in_dev: device(packet.in_dev.as_deref(), names_both),
+        out_dev: device(packet.out_dev.as_deref(), names_both),
+        source: header.src,
+        destination: header.dst,
+        protocol: header.protocol.and_then(Protocol::number),
+        source_port: header.src_port,
+        destination_port: header.dst_port,
+        ..Facts::new(group.map_or(Via::Log, Via::Nflog), &packet.prefix)
+    }
+}
+
+fn device(name: Option<&[u8]>, names_both: bool) -> Option<&[u8]> {
+    name.or_else(|| names_both.then_some(b"".as_slice()))
 }

@@ -23,6 +23,19 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// A directory that this module's loops write and others read.
 pub type Shared = Arc<RwLock<Directory>>;
 
+/// The pods of one node, or of all.
+pub fn scope(is_local: bool, node: &str) -> PodScope {
+    if is_local { PodScope::Node(node.to_owned()) } else { PodScope::Cluster }
+}
+
+/// Lists the pods once, so that the first packets have names.
+///
+/// # Errors
+/// What the API server answers.
+pub async fn fill(api: &ApiServer, scope: &PodScope, directory: &Shared) -> Result<(), Failure> {
+    list(api, scope, None, directory).await.map(drop).map_err(|(failure, _)| failure)
+}
+
 /// Keeps the pods, for ever.
 pub async fn keep_pods(api: ApiServer, scope: PodScope, label: Option<String>, directory: Shared) {
     let mut health = Health::new("watching pods");

@@ -4,6 +4,11 @@
 pub mod desk;
 pub mod directory;
 pub mod events;
+pub mod follow;
+pub mod followers;
 pub mod ledger;
 pub mod queue;
+pub mod rules;
+pub mod service;
 pub mod settings;
+pub mod source;

@@ -17,6 +17,7 @@ pub mod pods;
 pub mod prefix;
 pub mod recent;
 pub mod record;
+pub mod rule_text;
 mod rule_words;
 pub mod rules;
 pub mod time_layout;

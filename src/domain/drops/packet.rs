@@ -199,6 +199,21 @@ impl Protocol {
     }
 }
 
+impl Protocol {
+    /// The number in an IP header; none for what IP does not carry.
+    pub const fn number(self) -> Option<u8> {
+        Some(match self {
+            Self::Icmp => 1,
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Icmpv6 => 58,
+            Self::Sctp => 132,
+            Self::Other(number) => number,
+            Self::Arp => return None,
+        })
+    }
+}
+
 impl fmt::Display for Protocol {
     /// As in `/etc/protocols`, in lower case; a number where that is all there is.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -367,3 +367,44 @@ fn machine_id() -> Option<String> {
     let id = id.trim();
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| format!("_MACHINE_ID={id}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(options: &Options, cursor: Option<&str>) -> String {
+        let position = Position { cursor: cursor.map(str::to_owned), since_us: 1_700_000_000_000_042 };
+        let arguments = arguments(options, &position);
+        arguments.join(" ".as_ref()).into_string().unwrap()
+    }
+
+    #[test]
+    fn a_journal_is_followed_through_all_boots() {
+        let options = Options { directory: Some("/j".into()), ..Options::default() };
+        let followed = line(&options, None);
+        // the order matters to some versions
+        assert!(followed.contains("--merge --follow --no-tail --boot=all --directory=/j"), "{followed}");
+        assert!(followed.contains(" --since=@1700000000.000042 "), "{followed}");
+        let kernel = format!(" _TRANSPORT=kernel + _TRANSPORT=driver MESSAGE_ID={MISSED}");
+        assert!(followed.ends_with(&kernel), "{followed}");
+        let trusting = Options { trusts_identifier: true, is_following: false, ..options };
+        let read = line(&trusting, Some("s=1;i=2"));
+        assert!(read.ends_with(" + SYSLOG_IDENTIFIER=kernel") && !read.contains("--follow"), "{read}");
+        assert!(read.contains(" --cursor=s=1;i=2 ") && !read.contains("--since"), "{read}");
+    }
+
+    #[test]
+    fn without_a_directory_only_this_machine_is_followed() {
+        let matches = machine_id().map_or(0, |_| 2);
+        assert_eq!(line(&Options::default(), None).matches("_MACHINE_ID=").count(), matches);
+    }
+
+    #[test]
+    fn a_forged_cursor_is_a_gap_and_no_argument() {
+        for forged in ["", "--file=/etc/shadow", "s=1 --all", "s=1\n", &"a".repeat(2000)] {
+            let position = Position { cursor: Some(forged.to_owned()), since_us: 7 };
+            let journal = Journal::open(Options::default(), Some(position));
+            assert_eq!((journal.position().cursor, journal.gaps), (None, 1), "{forged}");
+        }
+    }
+}

@@ -107,7 +107,7 @@ impl Tail {
     pub fn open(path: &Path, mut options: Options, position: Option<Position>) -> Self {
         options.line_limit = options.line_limit.clamp(1, reader::MAX_LINE_LIMIT);
         let state = State::Closed(position.unwrap_or(Position::Start));
-        let mut tail = Self { path: path.to_owned(), options, state, watch: Watch::new(), next: None };
+        let mut tail = Self { path: path.to_owned(), options, state, watch: Watch::default(), next: None };
         if matches!(tail.state, State::Closed(Position::Start)) {
             // now, so that "the end" is the end as it is now; the next read says what went wrong
             let _ = tail.locate(&mut Batch::default());
@@ -129,7 +129,8 @@ impl Tail {
                 _ if batch.has_news() => return Ok(Status::CaughtUp),
                 _ => {}
             }
-            if !self.listen() && !self.watch.wait(deadline) {
+            let is_over = Instant::now() >= deadline;
+            if is_over || (!self.listen() && !self.watch.wait(deadline)) {
                 return advanced;
             }
         }
@@ -270,9 +271,9 @@ impl Tail {
                 return Reader::resume(file, facts, place, limit).map(Some).map_err(error);
             }
         }
-        for sibling in listing.since(place.modified).readable().filter(|_| place.head.bytes > 0) {
+        for sibling in listing.since(place.modified).readable() {
             let (file, facts) = listing.open(sibling)?;
-            if place.head.is_in(&file).map_err(error)? {
+            if place.is_in_copy(&file, &facts).map_err(error)? {
                 batch.gaps += 1;
                 let mut reader = Reader::resume(file, facts, place, limit).map_err(error)?;
                 reader.is_live = false;
@@ -286,10 +287,10 @@ impl Tail {
     fn recover(&mut self, batch: &mut Batch) -> Result<(), TailError> {
         let State::Open(reader) = &mut self.state else { return Ok(()) };
         let listing = Listing::read(&self.path)?;
-        let since = reader.facts.modified;
-        for sibling in listing.since(since).readable() {
+        let place = reader.place();
+        for sibling in listing.since(place.modified).readable() {
             let (copy, facts) = listing.open(sibling)?;
-            if reader.has_head_of(&copy).map_err(|error| TailError::from_io(&self.path, error))? {
+            if place.is_in_copy(&copy, &facts).map_err(|error| TailError::from_io(&self.path, error))? {
                 batch.gaps += 1;
                 reader.go_on_in(copy, facts);
                 return Ok(());
@@ -297,7 +298,7 @@ impl Tail {
         }
         batch.gaps += 1;
         reader.finish(batch);
-        self.state = State::Closed(Position::Waiting { since });
+        self.state = State::Closed(Position::Waiting { since: place.modified });
         Ok(())
     }
 

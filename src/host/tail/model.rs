@@ -329,7 +329,7 @@ fn open(path: PathBuf, position: Option<Position>) -> Tail {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_line_arrives_or_a_gap_is_counted(steps in proptest::collection::vec(step(), 1..40)) {

@@ -58,6 +58,13 @@ impl Place {
         let is_same = facts.inode == self.inode && facts.born == self.born && self.head.is_in(file)?;
         Ok(is_same && (facts.size_bytes < self.offset || self.trail.is_in(file)?))
     }
+
+    /// Whether this is a copy of the place's file. One that ends before the place was made before that was written.
+    pub(super) fn is_in_copy(&self, copy: &File, facts: &Facts) -> io::Result<bool> {
+        let is_alike = self.head.bytes > 0 && self.head.is_in(copy)?;
+        let is_shorter = facts.size_bytes < self.offset;
+        Ok(is_alike && if is_shorter { !self.head.is_hole() } else { self.trail.is_in(copy)? })
+    }
 }
 
 /// The hash of a piece of a file.
@@ -75,6 +82,11 @@ impl Print {
     pub(super) fn of(offset: u64, piece: &[u8]) -> Self {
         let sha256 = Sha256::digest(piece).iter().map(|byte| format!("{byte:02x}")).collect();
         Self { offset, bytes: piece.len(), sha256 }
+    }
+
+    /// Whether it is nothing but NULs, as at the beginning of a file that was truncated under its writer.
+    fn is_hole(&self) -> bool {
+        *self == Self::of(self.offset, &vec![0; self.bytes.min(HEAD_BYTES)])
     }
 
     /// Whether the file has the same piece at the same place.

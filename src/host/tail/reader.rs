@@ -120,11 +120,6 @@ impl Reader {
         self.begun().saturating_sub(self.trail.len() as u64)
     }
 
-    /// Whether this other file begins as this one did.
-    pub(super) fn has_head_of(&self, other: &File) -> io::Result<bool> {
-        Ok(!self.head.is_empty() && read_piece(other, 0, HEAD_BYTES)?.starts_with(&self.head))
-    }
-
     /// Goes on in a copy of the file, at the same offset.
     pub(super) fn go_on_in(&mut self, copy: File, facts: Facts) {
         (self.file, self.facts) = (copy, facts);

@@ -141,6 +141,45 @@ fn a_log_that_lost_its_end_in_a_crash_is_not_read_again() {
 }
 
 #[test]
+fn a_log_that_is_truncated_twice_under_its_writer_is_not_taken_for_the_same() {
+    let log = Log::new("");
+    // its writer goes on at its old offset: what was there is a hole
+    let truncate = |line: &str| {
+        let file = OpenOptions::new().write(true).open(log.path()).unwrap();
+        let size = file.metadata().unwrap().len();
+        file.set_len(0).unwrap();
+        file.set_len(size).unwrap();
+        log.append(line);
+    };
+    log.append(&"some line that is long enough\n".repeat(100));
+    let mut tail = log.tail(Start::Beginning);
+    assert_eq!(read(&mut tail).0.len(), 100);
+    truncate("one\n");
+    check(&mut tail, &["one"], 1);
+    log.append("never read\n");
+    truncate("two\n");
+    check(&mut tail, &["two"], 1);
+}
+
+#[test]
+fn a_copy_that_ends_before_what_was_read_has_nothing_more() {
+    let log = Log::new("");
+    log.append(&"some line that is long enough\n".repeat(100));
+    let mut tail = log.tail(Start::Beginning);
+    assert_eq!(read(&mut tail).0.len(), 100);
+    let copy = log.directory.path().join("kern.log.1");
+    fs::copy(log.path(), &copy).unwrap();
+    log.append("three\n");
+    check(&mut tail, &["three"], 0);
+    let written = fs::metadata(log.path()).unwrap().modified().unwrap();
+    OpenOptions::new().append(true).open(copy).unwrap().set_modified(written).unwrap();
+    let position = tail.position();
+    fs::write(log.path(), "four\n").unwrap();
+    check(&mut tail, &["four"], 1);
+    check(&mut Tail::open(&log.path(), Options::default(), Some(position)), &["four"], 1);
+}
+
+#[test]
 fn a_position_survives_as_json_and_a_forged_one_does_no_harm() {
     let log = Log::new("one\ntwo\n");
     let mut tail = log.tail(Start::Beginning);

@@ -19,22 +19,21 @@ const LOOK_WITHOUT_INOTIFY: Duration = Duration::from_millis(250);
 /// How long to let lines gather after the first was heard of: a flood must not wake the reader for each.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// What is listened to.
-#[derive(Debug)]
+/// What is listened to; nothing before the first call.
+#[derive(Debug, Default)]
 pub(super) struct Watch {
     inotify: Option<OwnedFd>,
     files: Vec<i32>,
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
-        Self { inotify: inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok(), files: Vec::new() }
-    }
-
     /// Listens to these files only, and to the directory for files that come and go.
     ///
     /// Says whether a file is new: what happened to it before was not heard.
     pub(super) fn listen(&mut self, path: &Path, files: &[&File]) -> bool {
+        if self.inotify.is_none() {
+            self.inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok();
+        }
         let Some(inotify) = &self.inotify else { return false };
         let in_directory = WatchFlags::CREATE
             | WatchFlags::MOVED_TO

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iptables_monitor::app::drops::desk::{Arrival, Desk, Knowledge};
 use iptables_monitor::app::drops::queue::Queue;
 use iptables_monitor::app::drops::settings::EventSettings;
+use iptables_monitor::app::drops::source::Logged;
 use iptables_monitor::app::drops::{directory, events};
 use iptables_monitor::domain::drops::accounting::Accounting;
 use iptables_monitor::domain::drops::packet::{Action, Header, Packet, Protocol};
@@ -120,7 +121,11 @@ fn packet(src: &str, dst: &str, dst_port: u16, at: SystemTime) -> Arrival {
         protocol: Some(Protocol::Tcp),
         ..Header::default()
     };
-    Arrival { packet, accounting: Arc::new(Accounting::default()), hold: Arc::new(()) }
+    Arrival {
+        logged: Logged::of_line(packet),
+        accounting: Arc::new(Accounting::default()),
+        hold: Arc::new(()),
+    }
 }
 
 #[tokio::test]
@@ -135,7 +140,12 @@ async fn owners_of_both_pods_read_it_in_kubectl_describe() {
     let queue = Queue::new(NonZeroUsize::new(100).unwrap());
     let registry = prometheus::Registry::new();
     let metrics = DropMetrics::register(&registry).unwrap();
-    let knowledge = Knowledge { directory: Arc::clone(&world.directory), is_watched: true, dns: None };
+    let knowledge = Knowledge {
+        directory: Arc::clone(&world.directory),
+        is_watched: true,
+        dns: None,
+        rules: Arc::default(),
+    };
     let recent = Arc::new(Mutex::new(Recent::default()));
     let mut desk =
         Desk::new(settings.clone(), knowledge, Some(queue.clone()), Arc::clone(&recent), metrics.clone());

@@ -1,7 +1,7 @@
 //! A systemd-journald of our own, that reads the kernel's log.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ impl Journald {
     }
 
     /// Where it writes.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().join("journal")
     }
 
     fn command(&self, script: &str) -> Command {
@@ -77,11 +77,11 @@ impl Journald {
 
     /// The processes that read it for us.
     pub fn readers(&self) -> Vec<u32> {
-        let directory = self.directory.path().to_str().unwrap().to_owned();
+        let directory = self.directory();
         let is_reader = |pid: &u32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line);
-            line.contains("journalctl\0") && line.contains(&format!("--directory={directory}"))
+            line.contains("journalctl\0") && line.contains(&format!("--directory={}", directory.display()))
         };
         let pids = fs::read_dir("/proc").unwrap().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -51,6 +51,11 @@ impl LogParser {
         Self { matcher, layout, out_key: Finder::new(b" OUT=") }
     }
 
+    /// What a rule with this prefix does with a packet, as NFLOG has it; none if it is not asked for.
+    pub fn action_of(&self, prefix: &[u8]) -> Option<Action> {
+        self.matcher.action_of(prefix)
+    }
+
     /// Reads one line; its line end makes no difference.
     ///
     /// `at` is when it was logged, if its source knows. Then the line is the bare message, as of the journal and
