@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use crate::domain::report::Report;
 use crate::host::routes;
 use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};
 use crate::telemetry::http::{Pages, Shared, serve};
+use crate::telemetry::live::drops::Followed;
 use crate::telemetry::live::{Live, Watching};
 use crate::telemetry::metrics::Metrics;
 
@@ -138,7 +139,14 @@ pub async fn run(
     let drops = match settings.drops {
         Some(drops) => {
             let api = connection.api.clone().filter(|_| connection.is_sink);
-            Some(Service::start(drops, api, &metrics.drops()).map_err(AgentError::Drops)?)
+            let service = Service::start(drops, api, &metrics.drops()).map_err(AgentError::Drops)?;
+            shared.show_drops(Followed {
+                since: SystemTime::now(),
+                is_all: !settings.has_checks,
+                recent: Arc::clone(&service.recent),
+                sources: service.accounts().to_vec(),
+            });
+            Some(service)
         }
         None => None,
     };
