@@ -4,7 +4,7 @@
 //! *Source*: Prometheus documentation, "Exposition formats" (text format 0.0.4), "Metric and label naming".
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
@@ -38,9 +38,8 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
-    /// Names in it have no prefix: one of them is another system's.
-    unprefixed: Registry,
-    drops: DropMetrics,
+    drops_registry: Registry,
+    drops: OnceLock<DropMetrics>,
     /// Held while several series change together, so that no scrape sees half of a check.
     names: Mutex<NativeNames>,
     verdict: IntGaugeVec,
@@ -74,8 +73,6 @@ impl Metrics {
         let registry =
             Registry::new_custom(Some(PREFIX.to_owned()), None).expect("the prefix is a valid name");
         let on = &registry;
-        let unprefixed = Registry::new();
-        let drops = DropMetrics::register(&unprefixed).expect("every name is valid and registered once");
         let build_info =
             gauges(on, "build_info", "Always 1; the labels say which build this is.", &["version", "commit"]);
         build_info.with_label_values(&[version, commit]).set(1);
@@ -159,8 +156,8 @@ impl Metrics {
             shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
             names: Mutex::default(),
             registry,
-            unprefixed,
-            drops,
+            drops_registry: Registry::new(),
+            drops: OnceLock::new(),
         }));
         metrics.set_verdict(Verdict::Unknown);
         metrics.set_problems(&BTreeMap::new());
@@ -239,22 +236,25 @@ impl Metrics {
         counter.inc_by(count.saturating_sub(counter.get()));
     }
 
+    /// The metrics of drops: under names of their own, without the prefix of the others.
+    ///
+    /// # Panics
+    /// Never: the names and labels are fixed and valid.
+    pub fn drops(&self) -> DropMetrics {
+        let register = || DropMetrics::register(&self.0.drops_registry).expect("registered once");
+        self.0.drops.get_or_init(register).clone()
+    }
+
     /// Counts something that was left out to stay within a limit.
     pub fn shed(&self, what: &'static str) {
         self.0.shed.with_label_values(&[what]).inc();
     }
 
-    /// The metrics of drops.
-    pub fn drops(&self) -> DropMetrics {
-        self.0.drops.clone()
-    }
-
     /// The page of metrics: text format 0.0.4.
     pub fn render(&self) -> String {
         let together = self.names();
-        let mut families = self.0.registry.gather();
+        let families = [self.0.registry.gather(), self.0.drops_registry.gather()].concat();
         drop(together);
-        families.extend(self.0.unprefixed.gather());
         TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             log::error!(error:%; "the metrics could not be written");
             String::new()

@@ -69,6 +69,8 @@ impl fmt::Display for SourceSpec {
 pub enum Begin {
     /// With the oldest that is there.
     Oldest,
+    /// With what was logged since so long ago, where a source can tell; a file and the kernel's log with the oldest.
+    Lately(Duration),
     /// With what is logged from now on.
     Now,
 }
@@ -143,6 +145,9 @@ impl Source {
             SourceSpec::Journal(directory) => {
                 let start = match how.begin {
                     Begin::Oldest => journal::Start::Beginning,
+                    Begin::Lately(age) => journal::Start::Since(
+                        SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
+                    ),
                     Begin::Now => journal::Start::End,
                 };
                 let options = journal::Options {
@@ -157,7 +162,7 @@ impl Source {
             SourceSpec::Kmsg => {
                 let start = match (read_checkpoint(checkpoint), how.begin) {
                     (Some(position), _) => kmsg::Start::After(position),
-                    (None, Begin::Oldest) => kmsg::Start::Oldest,
+                    (None, Begin::Oldest | Begin::Lately(_)) => kmsg::Start::Oldest,
                     (None, Begin::Now) => kmsg::Start::End,
                 };
                 Self::Kmsg(Kmsg::open(start)?)
@@ -220,7 +225,7 @@ pub enum Nflogged {
 
 fn open_file(path: &Path, how: How, checkpoint: Option<Value>) -> Tail {
     let start = match how.begin {
-        Begin::Oldest => tail::Start::Beginning,
+        Begin::Oldest | Begin::Lately(_) => tail::Start::Beginning,
         Begin::Now => tail::Start::End,
     };
     let options = tail::Options { start, is_following: how.is_following, ..tail::Options::default() };

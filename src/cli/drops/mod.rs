@@ -80,7 +80,12 @@ enum DropsCommand {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct MatchArguments {
     /// Log prefix of rules that drop; repeatable. Without any, every line of netfilter's counts.
-    #[arg(long = "prefix", alias = "drops-prefix", value_name = "TEXT", env = "MONITOR_DROPS_PREFIX")]
+    #[arg(
+        long = "drops-prefix",
+        visible_alias = "prefix",
+        value_name = "TEXT",
+        env = "MONITOR_DROPS_PREFIX"
+    )]
     prefix: Vec<String>,
     /// Log prefix of rules that accept; repeatable.
     #[arg(
@@ -107,7 +112,7 @@ pub(super) struct MatchArguments {
     )]
     trust_identifier: bool,
     /// How lines of a file begin: a time layout of Go's [default: the usual ones are known].
-    #[arg(long = "time-layout", alias = "drops-time-layout", value_name = "LAYOUT", value_parser = layout)]
+    #[arg(long = "drops-time-layout", visible_alias = "time-layout", value_name = "LAYOUT", value_parser = layout)]
     time_layout: Option<String>,
 }
 
