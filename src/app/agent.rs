@@ -14,8 +14,9 @@ use tokio::sync::watch;
 
 use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses, prove_netns};
 use super::drops::service::{self, Service};
-use super::history::Journal;
+use super::history::{self, Journal};
 use super::monitor::{self, Checked, Ending};
+use super::pod_names::PodNames;
 use super::scan::dump::chain_of;
 use super::wake::Signals;
 use super::watch::{Counters, Failures};
@@ -152,8 +153,15 @@ pub async fn run(
     let log_rules = drops.as_ref().map(|drops| Arc::clone(&drops.rules));
     let interval = settings.monitor.interval;
     let mut recent = VecDeque::new();
-    let journal = Arc::new(Journal::open(settings.state_dir, settings.state_limit_bytes));
+    let (directory, limit) = (settings.state_dir, settings.state_limit_bytes);
+    let journal = tokio::task::spawn_blocking(move || Journal::open(directory, limit)).await;
+    let journal = Arc::new(journal.map_err(|error| AgentError::Check(error.into()))?);
+    let pod_names = PodNames::default();
+    if let Some(api) = connection.api.clone().filter(|_| connection.is_sink && settings.has_checks) {
+        tokio::spawn(pod_names.clone().learn(api, settings.cluster.node.clone()));
+    }
     let outcome = |checked: &Checked| {
+        let checked = &pod_names.named(checked);
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
         checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));
@@ -162,6 +170,7 @@ pub async fn run(
         }
         remember(&mut recent, checked.changes.clone());
         journal.record(&happened(checked));
+        count_journal(&metrics, journal.counts());
         let report = Arc::new(checked.report.clone());
         let live = Live::new(watching(checked.heard.as_ref(), interval), recent.iter().cloned());
         shared.publish(Arc::clone(&report), live, to_json(&report));
@@ -173,15 +182,20 @@ pub async fn run(
         false => only_drops(&shared).await,
     };
     stop.send_replace(Some(*ending.as_ref().unwrap_or(&Ending::Stopped)));
-    if let Some(drops) = drops {
-        drops.stop(FAREWELL).await;
-    }
-    if let Some(told) = told {
-        let _ = tokio::time::timeout(FAREWELL, told).await;
-    }
-    if let Some(journal) = Arc::into_inner(journal) {
-        journal.close(FAREWELL);
-    }
+    let close = move || Arc::into_inner(journal).is_none_or(|journal| journal.close(FAREWELL));
+    let closing = tokio::task::spawn_blocking(close);
+    let stopping = async {
+        if let Some(drops) = drops {
+            drops.stop(FAREWELL).await;
+        }
+    };
+    let telling = async {
+        if let Some(told) = told {
+            let _ = tokio::time::timeout(FAREWELL, told).await;
+        }
+    };
+    tokio::join!(stopping, telling);
+    let _ = closing.await;
     ending.map_err(AgentError::Check)
 }
 
@@ -221,6 +235,19 @@ fn watching(heard: Option<&(Counters, Failures)>, interval: Duration) -> Watchin
     let failures = heard.map(|(_, failures)| [&failures.nftables, &failures.legacy]);
     let told: Vec<_> = failures.into_iter().flatten().flatten().map(String::as_str).collect();
     Watching { is_on: heard.is_some() && told.is_empty(), interval, detail: told.join("; ") }
+}
+
+fn count_journal(metrics: &Metrics, counts: history::Counts) {
+    let history::Counts { written, shed, forgotten, failures, set_aside, is_open, bytes } = counts;
+    let what = [
+        ("written", written),
+        ("shed", shed),
+        ("forgotten", forgotten),
+        ("failures", failures),
+        ("set_aside", set_aside),
+    ];
+    what.into_iter().for_each(|(what, count)| metrics.journal(what, count));
+    metrics.journal_size(is_open, bytes);
 }
 
 fn count_heard(metrics: &Metrics, counters: Counters, failures: &Failures) {

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod drops;
 pub mod history;
 pub mod monitor;
+pub mod pod_names;
 pub mod reload;
 pub mod scan;
 mod wake;

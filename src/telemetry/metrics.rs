@@ -61,6 +61,9 @@ struct Inner {
     label_restores: IntCounterVec,
     watching: IntGaugeVec,
     heard: IntCounterVec,
+    journal: IntCounterVec,
+    journal_open: IntGauge,
+    journal_bytes: IntGauge,
     shed: IntCounterVec,
 }
 
@@ -153,6 +156,12 @@ impl Metrics {
                 &["half"],
             ),
             heard: counters(on, "watch_total", "What hearing of changes has come to.", &["what"]),
+            journal: counters(on, "journal_total", "What became of changes in the journal.", &["what"]),
+            journal_open: registered(on, IntGauge::new("journal_open", "1 while the journal is written.")),
+            journal_bytes: registered(
+                on,
+                IntGauge::new("journal_bytes", "The size of the journal's database."),
+            ),
             shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
             names: Mutex::default(),
             registry,
@@ -243,6 +252,18 @@ impl Metrics {
     pub fn drops(&self) -> DropMetrics {
         let register = || DropMetrics::register(&self.0.drops_registry).expect("registered once");
         self.0.drops.get_or_init(register).clone()
+    }
+
+    /// Notes how often something has happened to the journal so far.
+    pub fn journal(&self, what: &'static str, count: u64) {
+        let counter = self.0.journal.with_label_values(&[what]);
+        counter.inc_by(count.saturating_sub(counter.get()));
+    }
+
+    /// Notes whether the journal is written, and its size in bytes.
+    pub fn journal_size(&self, is_open: bool, bytes: u64) {
+        self.0.journal_open.set(is_open.into());
+        self.0.journal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts something that was left out to stay within a limit.

@@ -13,8 +13,7 @@ use anyhow::Context;
 use super::{Exit, duration};
 use crate::app::history;
 use crate::domain::history::Moment;
-pub(super) use json::WireAuthor;
-pub(super) use text::{Paint, who};
+pub(super) use text::{Paint, authors};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HistoryArguments {
