@@ -153,7 +153,8 @@ pub async fn run(
     let log_rules = drops.as_ref().map(|drops| Arc::clone(&drops.rules));
     let interval = settings.monitor.interval;
     let mut recent = VecDeque::new();
-    let (directory, limit) = (settings.state_dir, settings.state_limit_bytes);
+    // without checks there is nothing to remember
+    let (directory, limit) = (settings.state_dir.filter(|_| settings.has_checks), settings.state_limit_bytes);
     let journal = tokio::task::spawn_blocking(move || Journal::open(directory, limit)).await;
     let journal = Arc::new(journal.map_err(|error| AgentError::Check(error.into()))?);
     let pod_names = PodNames::default();

@@ -177,8 +177,15 @@ fn the_image_can_be_named() {
 /// clap reads all arguments before those it prints the help for.
 #[test]
 fn the_binary_knows_the_arguments() {
-    for overlay in OVERLAYS {
-        let arguments = arguments(&daemonset(&documents(&manifests(&["--overlay", overlay]))));
+    let help = Command::new(MONITOR).arg("--help").output().expect("the program under test");
+    let printed = OVERLAYS.map(|overlay| daemonset(&documents(&manifests(&["--overlay", overlay]))));
+    for daemonset in printed.into_iter().chain([daemonset(&documents(&read("drops-only.yaml")))]) {
+        let env = daemonset["spec"]["template"]["spec"]["containers"][0]["env"].as_array().expect("env");
+        let names = env.iter().filter_map(|env| env["name"].as_str());
+        for name in names.filter(|name| name.starts_with("MONITOR_")) {
+            assert!(lossy(&help).contains(&format!("[env: {name}=")), "{name}");
+        }
+        let arguments = arguments(&daemonset);
         let output =
             Command::new(MONITOR).args(&arguments).arg("--help").output().expect("the program under test");
         assert!(output.status.success(), "{arguments:?}\n{}", lossy(&output));
