@@ -304,6 +304,9 @@ fn promtool_accepts_the_metrics() {
         server.metrics.permission("watch", "nodes", false);
         server.metrics.label_restored("node");
         server.metrics.shed("event");
+        server.metrics.watching("nftables", true);
+        server.metrics.heard("transactions", 3);
+        server.metrics.journal("written", 2);
         drops::count(&server.metrics);
         let page = server.get("/metrics").body;
         assert_eq!(promtool(&page), Ok(()), "{page}");
@@ -322,6 +325,9 @@ fn the_documentation_lists_every_metric() {
     server.metrics.permission("watch", "nodes", false);
     server.metrics.label_restored("node");
     server.metrics.shed("event");
+    server.metrics.watching("nftables", true);
+    server.metrics.heard("transactions", 3);
+    server.metrics.journal("written", 2);
     server.metrics.dump_took("nft", Duration::ZERO);
     drops::count(&server.metrics);
     let page = server.get("/metrics").body;
