@@ -7,6 +7,7 @@ pub mod compat;
 mod history;
 mod manifests;
 pub mod output;
+mod watch;
 mod why;
 
 use std::ffi::OsString;
@@ -85,6 +86,8 @@ enum Command {
     },
     /// Print what changed on this node, when, and by whom.
     History(history::HistoryArguments),
+    /// Print what changes on this node as it happens, and who is said to have done it.
+    Watch(watch::WatchArguments),
     /// Explain why a rule is allowed or not, since when it stands, and who brought it.
     Why(why::WhyArguments),
     /// Print the manifests for a cluster: monitor manifests | kubectl apply -f -
@@ -170,6 +173,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
         None => agent::run(&arguments.agent, &warnings),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Watch(arguments)) => watch::run(&arguments),
         Some(Command::Why(arguments)) => why::run(&arguments),
         Some(Command::Manifests(arguments)) => manifests::run(&arguments),
         Some(Command::LegacyEntries { family, tables }) => {

@@ -13,8 +13,9 @@ const LAYERS: [(&str, &[&str], &[&str]); 6] = [
     ("cli", &["cli", "app", "domain", "telemetry"], &["anyhow", "clap_complete", "jiff", "humantime"]),
 ];
 /// Where a crate of another layer is named all the same, and why.
-const EXCEPTIONS: [(&str, &str); 7] = [
+const EXCEPTIONS: [(&str, &str); 8] = [
     ("cli/agent.rs", "tokio"),      // the runtime is made where the process starts
+    ("cli/watch/mod.rs", "tokio"),  // the same
     ("k8s/client.rs", "tokio"),     // the deadline of a call
     ("k8s/label.rs", "jiff"),       // the same, for an annotation
     ("k8s/watch.rs", "tokio"),      // the longest a watch may be silent

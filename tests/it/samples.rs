@@ -203,7 +203,9 @@ fn the_documents_name_flags_that_there_are() {
                 !lossy(&output).contains("unexpected argument")
             };
             assert!(
-                ["", "check", "history", "manifests", "why"].iter().any(|subcommand| is_known(subcommand)),
+                ["", "check", "history", "manifests", "watch", "why"]
+                    .iter()
+                    .any(|subcommand| is_known(subcommand)),
                 "{flag}"
             );
         }
