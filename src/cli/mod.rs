@@ -8,6 +8,7 @@ mod drops;
 mod history;
 mod manifests;
 pub mod output;
+mod watch;
 mod why;
 
 use std::ffi::OsString;
@@ -88,6 +89,8 @@ enum Command {
     Drops(drops::DropsArguments),
     /// Print what changed on this node, when, and by whom.
     History(history::HistoryArguments),
+    /// Print what changes on this node as it happens, and who is said to have done it.
+    Watch(watch::WatchArguments),
     /// Explain why a rule is allowed or not, since when it stands, and who brought it.
     Why(why::WhyArguments),
     /// Print the manifests for a cluster: monitor manifests | kubectl apply -f -
@@ -174,6 +177,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Drops(drops)) => drops::run(&drops),
         Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Watch(arguments)) => watch::run(&arguments),
         Some(Command::Why(arguments)) => why::run(&arguments),
         Some(Command::Manifests(arguments)) => manifests::run(&arguments),
         Some(Command::LegacyEntries { family, tables }) => {

@@ -7,6 +7,7 @@ mod drops;
 mod support;
 
 mod incremental;
+mod watch;
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -22,12 +23,32 @@ const PATTERNS: &str = "^-P .*\n^-N .*\n^-A KUBE-\n^-A (PREROUTING|OUTPUT|POSTRO
     -A SWIFT -s\n-A POSTROUTING -j SWIFT\n-A INPUT -p udp -m udp --dport 68 -j ACCEPT\n\
     -A FORWARD -d 169\\.254\\.1\\.1/32 -p tcp -m tcp --dport 80 -j DROP\n^-A X[0-9]{3,5} .*$\n";
 
+/// What is measured: a name for the command line, a title and the work.
+const SECTIONS: [(&str, &str, fn()); 9] = [
+    ("check", "`monitor check` against the slower single dump", checks),
+    ("incremental", "Checks of what changed", incremental::table),
+    ("latency", "From a change to the verdict", watch::latency),
+    ("label", "From a change to the label", watch::label),
+    ("churn", "While rules change all the time", watch::churn),
+    ("idle", "While nothing changes", watch::idle),
+    ("matching", "Matching", matching),
+    ("agent", "The agent at 99,000 rules", agents),
+    ("drops", "Drops", drops::run),
+];
+
+/// Everything, or the sections that are named.
 fn main() {
-    println!("{}\n", machine());
-    if std::env::args().any(|argument| argument == "drops") {
-        return drops::run();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    println!("{}", machine());
+    for (name, title, work) in SECTIONS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            println!("\n## {title}\n");
+            work();
+        }
     }
-    println!("## `monitor check` against the slower single dump\n");
+}
+
+fn checks() {
     println!("Median of {ROUNDS} alternating rounds; the limit is 1.15 times the dump plus 50 ms.\n");
     println!("| backend | services | rules | dump | check | ratio | limit kept |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
@@ -36,17 +57,14 @@ fn main() {
             check_against_dump(backend, services);
         }
     }
-    println!("\n## Checks of what changed\n");
-    incremental::table();
-    println!("\n## Matching\n");
-    matching();
-    println!("\n## The agent at 99,000 rules\n");
+}
+
+fn agents() {
     println!("| backend | peak memory | between checks | processor time in 10 s between checks |");
     println!("| --- | --- | --- | --- |");
     for backend in ["nft", "legacy"] {
         agent(backend);
     }
-    drops::run();
 }
 
 fn machine() -> String {

@@ -17,7 +17,8 @@ const LAYERS: [(&str, &[&str], &[&str]); 6] = [
     ("cli", &["cli", "app", "domain", "telemetry"], &["anyhow", "clap_complete", "jiff", "humantime"]),
 ];
 /// Where a crate of another layer is named all the same, and why.
-const EXCEPTIONS: [(&str, &str); 12] = [
+const EXCEPTIONS: [(&str, &str); 13] = [
+    ("cli/watch/mod.rs", "tokio"),     // the runtime is made where the process starts
     ("cli/drops/mod.rs", "tokio"),     // the runtime is made where the process starts
     ("k8s/pod_events.rs", "jiff"),     // k8s_openapi's own times are made of it
     ("k8s/pods.rs", "tokio"),          // the deadline of a watch

@@ -19,6 +19,7 @@ mod http;
 mod incremental;
 mod ipset;
 mod layers;
+mod live;
 mod native;
 mod output;
 mod profiles;

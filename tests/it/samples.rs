@@ -211,7 +211,7 @@ fn the_documents_name_flags_that_there_are() {
                 !lossy(&output).contains("unexpected argument")
             };
             assert!(
-                ["", "check", "drops", "history", "manifests", "why"]
+                ["", "check", "drops", "history", "manifests", "watch", "why"]
                     .iter()
                     .any(|subcommand| is_known(subcommand)),
                 "{flag}"

@@ -18,6 +18,8 @@ use crate::host::xtables_lock::XtablesLock;
 const POLL: Duration = Duration::from_millis(500);
 /// From one look at the list of tables to the next, where there are none.
 const LIST: Duration = Duration::from_secs(1);
+/// The same where runs of iptables-legacy are seen: only a program that uses another lock file makes tables unseen.
+const LIST_BEHIND_LOCK: Duration = Duration::from_secs(5);
 /// However often iptables-legacy runs, sizes are compared after this time and not sooner.
 const POLL_AFTER_RUN: Duration = Duration::from_millis(20);
 /// The longest that reading the contents may take.
@@ -31,6 +33,7 @@ pub(super) struct Poller {
     families: [Tables; 3],
     touched: Touched,
     polled: Instant,
+    sees_runs: bool,
 }
 
 impl Poller {
@@ -45,6 +48,7 @@ impl Poller {
             families: [Family::Ip, Family::Ip6, Family::Arp].map(Tables::new),
             touched: Touched::default(),
             polled: Instant::now(),
+            sees_runs: false,
         };
         poller.compare_sizes();
         poller.compare_contents();
@@ -86,17 +90,20 @@ impl Poller {
     /// Until the next comparison, unless iptables-legacy runs before.
     fn pause(&self, now: Instant) -> Duration {
         let has_tables = self.families.iter().any(|tables| !tables.sizes.is_empty());
-        let next = self.polled + if has_tables { POLL } else { LIST };
+        let next = self.polled
+            + match (has_tables, self.sees_runs) {
+                (true, _) => POLL,
+                (false, false) => LIST,
+                (false, true) => LIST_BEHIND_LOCK,
+            };
         let due = self.families.iter().filter_map(Tables::due).min();
         due.map_or(next, |due| due.min(next)).saturating_duration_since(now)
     }
 
     fn compare_sizes(&mut self) {
         self.polled = Instant::now();
-        let has_run = self.lock.as_ref().is_some_and(|lock| {
-            lock.renew();
-            lock.has_run()
-        });
+        self.sees_runs = self.lock.as_ref().is_some_and(XtablesLock::renew);
+        let has_run = self.lock.as_ref().is_some_and(XtablesLock::has_run);
         count(&self.shared.counts.legacy_polls);
         for tables in &mut self.families {
             tables.contents.is_urgent |= has_run;

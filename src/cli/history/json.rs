@@ -12,7 +12,7 @@ use crate::domain::report::Verdict;
 ///
 /// # Errors
 /// Never for a moment; serde's signature has one.
-pub(super) fn render(moment: &Moment) -> serde_json::Result<String> {
+pub(crate) fn render(moment: &Moment) -> serde_json::Result<String> {
     let check = Line::Check { moment: WireMoment::new(moment), untold_changes: moment.untold };
     let mut out = ascii_line(&check)?;
     for change in &moment.changes {

@@ -30,7 +30,7 @@ impl Paint {
 }
 
 /// The moment as lines of text.
-pub(super) fn render(moment: &Moment, paint: Paint) -> String {
+pub(crate) fn render(moment: &Moment, paint: Paint) -> String {
     let mut out = format!(
         "{}  {}\n",
         paint.paint(BOLD, &format!("{:.0}", timestamp(moment.at))),

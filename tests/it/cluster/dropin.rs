@@ -10,25 +10,8 @@ use serde_json::{Value, json};
 use super::real::{older_rules, rule};
 use super::*;
 use crate::support::apiserver::{Api, Server};
+use crate::support::live::write_kubeconfig;
 use crate::support::{AllowlistDir, MONITOR, Netns};
-
-/// Copies both ways between each client of `listener` and `address`.
-fn relay(listener: TcpListener, address: String) {
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let server = TcpStream::connect(&address).expect("the API server");
-            for (mut from, mut to) in [
-                (client.try_clone().expect("a socket"), server.try_clone().expect("a socket")),
-                (server, client),
-            ] {
-                std::thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(std::net::Shutdown::Write);
-                });
-            }
-        }
-    });
-}
 
 /// The agent inside a namespace, connected to the API server with one account.
 struct Node {
@@ -47,20 +30,8 @@ impl Node {
         admin.cilium_node(name).await;
         let token = admin.account(name, rules).await;
         let netns = Netns::new();
-        let listener = netns.within(|| TcpListener::bind("127.0.0.1:0").unwrap());
-        let port = listener.local_addr().unwrap().port();
-        relay(listener, server.address());
         let files = tempfile::tempdir().unwrap();
-        let kubeconfig = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {
-                "server": format!("https://127.0.0.1:{port}"),
-                "certificate-authority": server.certificate(),
-            }}],
-            "users": [{"name": "u", "user": {"token": token}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        });
-        std::fs::write(files.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+        write_kubeconfig(&netns, server, &token, &files.path().join("kubeconfig"));
         Self { netns, admin, name, files, agent: None }
     }
 

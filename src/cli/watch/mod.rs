@@ -1,0 +1,201 @@
+//! `monitor watch`: what changes on this node, as it happens, for a person at a terminal.
+//! Tells no cluster, serves no page and keeps no journal.
+
+mod summary;
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::oneshot;
+
+use super::agent::watch_settings;
+use super::history::{Paint, TextOrJson, render_json, render_text};
+use super::output::{self, Format, WriteOptions};
+use super::{AllowlistArguments, Exit, ReadArguments, duration};
+use crate::app::history::Journal;
+use crate::app::monitor::{self, Checked};
+use crate::app::scan::Options;
+use crate::domain::audit::DEFAULT_LIMIT;
+use crate::domain::change::ChangeSet;
+use crate::domain::escape;
+use crate::domain::history::{Change, Moment, Watch};
+use crate::domain::report::{Report, Verdict};
+use crate::telemetry::log::{self as logging, LogFormat};
+
+/// More changes of allowed rules than these in one check are added up.
+const FEW: usize = 20;
+/// Of what makes the verdict unknown, so much is told; `monitor check` tells all of it.
+const PROBLEMS: usize = 5;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WatchArguments {
+    #[command(flatten)]
+    allowlists: AllowlistArguments,
+    #[command(flatten)]
+    read: ReadArguments,
+    /// From one check of everything to the next, whatever is heard of between; a bare number is seconds.
+    #[arg(long, value_name = "DURATION", env = "MONITOR_INTERVAL", default_value = "300", value_parser = duration)]
+    interval: Duration,
+    /// How it looks; json: one object a line, as `monitor history --format json` prints them.
+    #[arg(long, value_enum, env = "MONITOR_FORMAT", default_value = "text")]
+    format: TextOrJson,
+    /// Print each change of an allowed rule, also where many come at once.
+    #[arg(long, env = "MONITOR_ALL", value_parser = clap::builder::BoolishValueParser::new())]
+    all: bool,
+}
+
+/// Prints changes until a signal, or until nobody reads them any more.
+pub(super) fn run(arguments: &WatchArguments) -> anyhow::Result<Exit> {
+    logging::start(LogFormat::Text, 0);
+    let settings = settings(arguments);
+    let cancelled = Arc::clone(&settings.scan.cancelled);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(watch(settings, Screen::new(arguments)));
+    cancelled.store(true, Ordering::Relaxed);
+    // a thread that still reads the node ends with the process; its programs were killed
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    ended.map(|()| Exit::Success)
+}
+
+fn settings(arguments: &WatchArguments) -> monitor::Settings {
+    monitor::Settings {
+        node: arguments.read.node(),
+        sources: arguments.allowlists.sources(),
+        interval: arguments.interval,
+        watch: watch_settings(true),
+        scan: Options {
+            dump_timeout: arguments.read.dump_timeout,
+            nftables: arguments.read.nftables,
+            limit: DEFAULT_LIMIT,
+            cancelled: Arc::new(AtomicBool::new(false)),
+        },
+        blocked_map: None,
+        terminate_on_success: false,
+    }
+}
+
+async fn watch(settings: monitor::Settings, mut screen: Screen) -> anyhow::Result<()> {
+    let (failed, failure) = oneshot::channel();
+    let mut failed = Some(failed);
+    let tell = |checked: &Checked| {
+        if let Err(error) = screen.show(checked)
+            && let Some(failed) = failed.take()
+        {
+            // the receiver lives as long as this loop
+            let _ = failed.send(error);
+        }
+    };
+    let journal = Arc::new(Journal::open(None, 0));
+    tokio::select! {
+        ended = monitor::run(settings, journal, None, tell) => ended.map(drop).context("checking this node"),
+        Ok(error) = failure => match error.kind() {
+            // the reader, such as head(1), has seen enough
+            io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(error).context("printing what changed"),
+        },
+    }
+}
+
+/// Standard output, and what was printed there.
+struct Screen {
+    format: TextOrJson,
+    paint: Paint,
+    few: usize,
+    last: Option<Verdict>,
+}
+
+impl Screen {
+    fn new(arguments: &WatchArguments) -> Self {
+        let is_on = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let few = if arguments.all { usize::MAX } else { FEW };
+        Self { format: arguments.format, paint: Paint { is_on }, few, last: None }
+    }
+
+    /// Prints what is new. A check that found nothing prints nothing.
+    fn show(&mut self, checked: &Checked) -> io::Result<()> {
+        let report = &checked.report;
+        let mut out = match (&self.last, &checked.changes) {
+            (None, _) => self.beginning(report)?,
+            (Some(_), Some(set)) => self.changes(set)?,
+            (Some(_), None) => Vec::new(),
+        };
+        let before = self.last.replace(report.verdict());
+        if self.format == TextOrJson::Text && before != self.last && report.verdict() == Verdict::Unknown {
+            out.extend(problems(report).into_bytes());
+        }
+        if out.is_empty() {
+            return Ok(());
+        }
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&out)?;
+        stdout.flush()
+    }
+
+    fn beginning(&self, report: &Report) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        match self.format {
+            TextOrJson::Text => {
+                let options = WriteOptions { color: self.paint.is_on, limit: DEFAULT_LIMIT, quiet: true };
+                output::write(report, Format::Text, &options, &mut out)?;
+                out.extend(b"changes follow as they happen; Ctrl-C ends it\n");
+            }
+            TextOrJson::Json => out.extend(render_json(&first(report))?.into_bytes()),
+        }
+        Ok(out)
+    }
+
+    fn changes(&self, set: &ChangeSet) -> io::Result<Vec<u8>> {
+        if self.format == TextOrJson::Json {
+            return Ok(render_json(&moment(set, |_| true))?.into_bytes());
+        }
+        let allowed = || set.changes.iter().filter(|change| change.is_allowed);
+        let is_many = allowed().count() > self.few;
+        let mut text = render_text(&moment(set, |is_allowed| !(is_many && is_allowed)), self.paint);
+        if is_many {
+            text.push_str(&summary::of(allowed()));
+        }
+        Ok(text.into_bytes())
+    }
+}
+
+/// The first check as a line of its own.
+fn first(report: &Report) -> Moment {
+    Moment {
+        at: report.checked_at,
+        watch: Watch::Resumed { since: None },
+        before: None,
+        after: report.verdict(),
+        untold: 0,
+        changes: Vec::new(),
+    }
+}
+
+/// What one check found, with the changes that `is_told` wants, asked whether the rule is allowed.
+fn moment(set: &ChangeSet, is_told: impl Fn(bool) -> bool) -> Moment {
+    let told = set.changes.iter().filter(|change| is_told(change.is_allowed));
+    Moment {
+        at: set.at,
+        watch: Watch::Watched,
+        before: set.before,
+        after: set.after,
+        untold: set.untold,
+        changes: told.map(Change::from).collect(),
+    }
+}
+
+/// What makes the verdict unknown.
+fn problems(report: &Report) -> String {
+    let decisive: Vec<_> = report.problems.iter().filter(|problem| problem.reason.is_decisive()).collect();
+    let told = decisive.iter().take(PROBLEMS).map(|problem| {
+        let detail = escape::line(problem.detail.as_bytes()).text;
+        format!("  ? {}: {detail}\n", problem.reason.as_str())
+    });
+    let more = match decisive.len().saturating_sub(PROBLEMS) {
+        0 => String::new(),
+        more => format!("  ? and {more} more; monitor check tells all\n"),
+    };
+    told.collect::<String>() + &more
+}

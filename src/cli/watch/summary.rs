@@ -1,0 +1,71 @@
+//! Many changes of allowed rules as one line: a kube-proxy that syncs would scroll everything else away.
+//! Never adds up what is not allowed.
+
+use std::collections::BTreeSet;
+
+use crate::domain::change::{RuleChange, What};
+use crate::domain::wording::{compact_authors, counted, grouped};
+
+/// "  213 changes of allowed rules in 12 chains: 200 added, 13 removed, by kube-proxy".
+pub(super) fn of<'a>(changes: impl Iterator<Item = &'a RuleChange>) -> String {
+    let (mut counts, mut chains, mut authors) = ([0; 3], BTreeSet::new(), Vec::new());
+    for change in changes {
+        let [added, removed, moved] = &mut counts;
+        *match change.what {
+            What::Added => added,
+            What::Removed => removed,
+            What::Moved => moved,
+        } += 1;
+        let is_new = chains.insert((change.backend, change.family, &change.table, &change.chain));
+        // those of one chain have the same
+        if is_new {
+            authors.extend(change.authors.iter().cloned());
+        }
+    }
+    let kinds = [What::Added, What::Removed, What::Moved].into_iter().zip(counts);
+    let kinds = kinds.filter(|&(_, count)| count > 0);
+    let kinds: Vec<_> = kinds.map(|(what, count)| format!("{} {}", grouped(count), what.as_str())).collect();
+    let by = match compact_authors(&authors) {
+        nobody if nobody.is_empty() => nobody,
+        names => format!(", by {names}"),
+    };
+    let (all, chains) = (counted(counts.iter().sum(), "change"), counted(chains.len() as u64, "chain"));
+    format!("  {all} of allowed rules in {chains}: {}{by}\n", kinds.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::author::Author;
+    use crate::domain::ruleset::{Backend, Family, Kind};
+
+    fn change(what: What, chain: &str) -> RuleChange {
+        RuleChange {
+            what,
+            backend: Backend::IptablesNft,
+            family: Family::Ip,
+            table: "nat".into(),
+            chain: Some(chain.into()),
+            kind: Kind::Rule,
+            position: Some(1),
+            line: b"-A x".to_vec(),
+            is_allowed: true,
+            authors: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn counts_by_kind_and_chain_and_names_each_author_once() {
+        let author = Arc::new(Author::named(7, b"evil\x1b[2J"));
+        let mut changes: Vec<_> = (0..1_200).map(|_| change(What::Added, "A")).collect();
+        changes.push(RuleChange { authors: vec![author.clone()], ..change(What::Removed, "B") });
+        changes.push(RuleChange { authors: vec![author], ..change(What::Moved, "C") });
+        assert_eq!(
+            of(changes.iter()),
+            "  1,202 changes of allowed rules in 3 chains: 1,200 added, 1 removed, 1 moved, by \"evil\\x{1b}[2J\"\n"
+        );
+        assert_eq!(of(changes.iter().take(1)), "  1 change of allowed rules in 1 chain: 1 added\n");
+    }
+}
