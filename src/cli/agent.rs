@@ -294,11 +294,7 @@ pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Re
     let format = arguments.log_format;
     let mut last = None;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending = runtime.block_on(agent::run(
-        settings,
-        |checked| tell(checked, format, &mut last),
-        to_json,
-    ));
+    let ending = runtime.block_on(agent::run(settings, |checked| tell(checked, format, &mut last), to_json));
     // a thread that still reads the node ends with the process; its programs were killed
     runtime.shutdown_timeout(Duration::from_millis(500));
     match ending? {

@@ -75,7 +75,11 @@ const OLD: [(&str, Old); 25] = [
 pub fn translate(args: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<String>) {
     let mut args = args.peekable();
     let mut translation = Translation { out: args.next().into_iter().collect(), dropped: BTreeSet::new() };
-    if translation.out.first().is_some_and(|program| Path::new(program).file_name() == Some(OsStr::new(TAILER))) {
+    if translation
+        .out
+        .first()
+        .is_some_and(|program| Path::new(program).file_name() == Some(OsStr::new(TAILER)))
+    {
         translation.out.push("--drops-only".into());
     }
     while let Some(arg) = args.next() {
