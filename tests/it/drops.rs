@@ -1,3 +1,7 @@
 //! Drops: from a logged packet to what the owner of a pod reads.
 
+mod cli;
+mod cluster;
 mod pods;
+mod program;
+mod tailer;

@@ -46,16 +46,21 @@ pub struct Follower {
 pub type Deliver<'a> = dyn FnMut(Vec<Arrival>) -> u64 + 'a;
 
 impl Follower {
-    /// Runs until it is stopped, or to the end of a source that is not followed.
+    /// Runs until it is stopped, or to the end of a source that is not followed. What is in the ledger then was not
+    /// delivered yet: [`save`](Self::save) once more when it was.
     ///
     /// # Errors
     /// If a source that is not followed cannot be read; one that is followed is tried again.
-    pub fn run(&self, is_stopped: &AtomicBool, deliver: &mut Deliver<'_>) -> Result<(), SourceError> {
-        let mut ledger = Ledger::default();
+    pub fn run(
+        &self,
+        ledger: &mut Ledger<Value>,
+        is_stopped: &AtomicBool,
+        deliver: &mut Deliver<'_>,
+    ) -> Result<(), SourceError> {
         let mut trouble = Trouble::default();
         while !is_stopped.load(Ordering::Relaxed) {
             let result = Source::open(&self.spec, self.how, self.load())
-                .and_then(|source| self.read_all(source, &mut ledger, &mut trouble, is_stopped, deliver));
+                .and_then(|source| self.read_all(source, ledger, &mut trouble, is_stopped, deliver));
             match result {
                 Ok(()) => break,
                 Err(error) if !self.how.is_following => return Err(error),
@@ -65,7 +70,6 @@ impl Follower {
                 }
             }
         }
-        self.save(&mut ledger);
         Ok(())
     }
 
@@ -145,7 +149,7 @@ impl Follower {
     }
 
     /// Moves the checkpoint behind what was delivered.
-    fn save(&self, ledger: &mut Ledger<Value>) {
+    pub fn save(&self, ledger: &mut Ledger<Value>) {
         let Some(checkpoints) = &self.checkpoints else {
             ledger.delivered();
             return;

@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::desk::Arrival;
 use super::follow::{Follower, SharedCheckpoints};
+use super::ledger::Ledger;
 use super::source::{How, SourceError, SourceSpec};
 use crate::app::scan::dump::chain_of;
 use crate::domain::drops::accounting::Accounting;
@@ -38,11 +41,14 @@ pub struct Settings {
     pub utc_offset_seconds: i32,
 }
 
+/// A follower that has ended, how, and what of its lines was not delivered by then.
+type Ended = (Follower, Ledger<Value>, Result<(), SourceError>);
+
 /// The threads. They end when told to, or at the end of sources that are not followed.
 #[derive(Debug)]
 pub struct Followers {
     is_stopped: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Result<(), SourceError>>>,
+    threads: Vec<JoinHandle<Ended>>,
     checkpoints: Option<SharedCheckpoints>,
     /// The counters of each source, by its name.
     pub accounts: Vec<(String, Arc<Accounting>)>,
@@ -76,9 +82,12 @@ impl Followers {
             };
             let (sender, is_stopped) = (sender.clone(), Arc::clone(&is_stopped));
             let can_wait = !matches!(spec, SourceSpec::Nflog(_));
-            let thread = std::thread::Builder::new()
-                .name("drops".into())
-                .spawn(move || follower.run(&is_stopped, &mut |batch| send(&sender, batch, can_wait)))?;
+            let thread = std::thread::Builder::new().name("drops".into()).spawn(move || {
+                let mut ledger = Ledger::default();
+                let deliver = &mut |batch| send(&sender, batch, can_wait);
+                let result = follower.run(&mut ledger, &is_stopped, deliver);
+                (follower, ledger, result)
+            })?;
             followers.threads.push(thread);
         }
         Ok((followers, arrivals))
@@ -95,12 +104,17 @@ impl Followers {
     /// What ended a source that is not followed.
     pub fn join(self) -> Result<(), SourceError> {
         let ended: Vec<_> = self.threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let results = ended.into_iter().map(|(follower, mut ledger, result)| {
+            follower.save(&mut ledger);
+            result
+        });
+        let results: Vec<_> = results.collect();
         if let Some(checkpoints) = self.checkpoints
             && let Err(error) = checkpoints.lock().unwrap_or_else(PoisonError::into_inner).write()
         {
             log::warn!("{}", chain_of(&error));
         }
-        ended.into_iter().collect()
+        results.into_iter().collect()
     }
 }
 

@@ -5,7 +5,7 @@ mod table;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -145,7 +145,13 @@ impl MatchArguments {
             PrefixPosition::Start => Position::StartOfMessage,
         };
         let prefixes: Vec<&str> = self.prefix.iter().map(String::as_str).chain(prefix).collect();
-        let layout = self.time_layout.as_deref().or(older_layout).map(TimeLayout::parse).transpose()?;
+        let layout = match (&self.time_layout, older_layout) {
+            (Some(layout), _) => Some(TimeLayout::parse(layout)?),
+            (None, Some(layout)) => {
+                Some(TimeLayout::parse(layout).context("reading PACKET_DROP_LOG_TIME_LAYOUT")?)
+            }
+            (None, None) => None,
+        };
         Ok(LogParser::new(Matcher::new(&prefixes, &self.accept_prefix, position), layout))
     }
 
@@ -182,24 +188,17 @@ pub(super) fn run(arguments: &DropsArguments) -> anyhow::Result<Exit> {
     };
     let (followers, arrivals) = Followers::start(&followers).context("following the sources")?;
     let mut out = Output::new(arguments);
-    loop {
-        match arrivals.recv_timeout(out.pause()) {
-            Ok(batch) => {
-                for arrival in batch {
-                    out.take(arrival, &knowledge)?;
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if out.tick(&followers)? {
-            break;
-        }
-    }
-    out.end(&followers)?;
+    let printed = out.print(&arrivals, &followers, &knowledge);
     followers.stop();
-    drop(arrivals);
-    followers.join()?;
+    // what was not printed is held until the last checkpoint is kept
+    let unprinted: Vec<_> = arrivals.iter().collect();
+    let followed = followers.join();
+    drop((out, unprinted));
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed.context("printing drops")?,
+    }
+    followed?;
     Ok(Exit::Success)
 }
 
@@ -250,6 +249,8 @@ struct Output<'a> {
     table: Table,
     is_live: bool,
     drawn: Instant,
+    /// Of the batch that is not on its way yet: a line is delivered when it was written, not before.
+    held: Option<Arc<()>>,
 }
 
 /// The live table is drawn so often.
@@ -265,6 +266,27 @@ impl<'a> Output<'a> {
             table: Table::default(),
             is_live,
             drawn: Instant::now(),
+            held: None,
+        }
+    }
+
+    /// Prints until the sources end.
+    fn print(
+        &mut self,
+        arrivals: &Receiver<Vec<Arrival>>,
+        followers: &Followers,
+        knowledge: &Knowledge,
+    ) -> io::Result<()> {
+        loop {
+            match arrivals.recv_timeout(self.pause()) {
+                Ok(batch) => {
+                    self.held = batch.first().map(|arrival| Arc::clone(&arrival.hold));
+                    batch.into_iter().try_for_each(|arrival| self.take(arrival, knowledge))?;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.end(followers),
+            }
+            self.tick(followers)?;
         }
     }
 
@@ -272,9 +294,9 @@ impl<'a> Output<'a> {
         if self.is_live { DRAW } else { Duration::from_millis(500) }
     }
 
-    fn take(&mut self, arrival: Arrival, knowledge: &Knowledge) -> anyhow::Result<()> {
+    fn take(&mut self, arrival: Arrival, knowledge: &Knowledge) -> io::Result<()> {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let Arrival { logged, accounting, hold } = arrival;
+        let Arrival { logged, accounting, .. } = arrival;
         let count = u64::from(logged.packet.repeated);
         let (src, dst) = knowledge.peers(&logged.packet, now, wall);
         let record = knowledge.record(&logged, &src, &dst);
@@ -299,11 +321,6 @@ impl<'a> Output<'a> {
             }
             TextOrJson::Text => self.table.add(&record, count),
         }
-        // the line is delivered when it was written, not before
-        if Arc::strong_count(&hold) <= 2 {
-            self.out.flush()?;
-        }
-        drop(hold);
         Ok(())
     }
 
@@ -312,27 +329,22 @@ impl<'a> Output<'a> {
         self.arguments.pod.is_none() || is_it(&record.src_peer) || is_it(&record.dst_peer)
     }
 
-    /// Whether nobody reads any more.
-    fn tick(&mut self, followers: &Followers) -> anyhow::Result<bool> {
+    fn tick(&mut self, followers: &Followers) -> io::Result<()> {
         if self.is_live && self.drawn.elapsed() >= DRAW {
             self.drawn = Instant::now();
             // clears the terminal, and goes to its first line (ECMA-48: CUP, ED)
             let screen = format!("\x1b[H\x1b[2J{}", self.table.render(&followers.accounts, table::rows()));
             self.out.write_all(screen.as_bytes())?;
         }
-        match self.out.flush() {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
-            other => other.map(|()| false).context("printing drops"),
-        }
+        self.out.flush()?;
+        self.held = None;
+        Ok(())
     }
 
-    fn end(&mut self, followers: &Followers) -> anyhow::Result<()> {
+    fn end(&mut self, followers: &Followers) -> io::Result<()> {
         if self.arguments.format == TextOrJson::Text && !self.arguments.follow {
             self.out.write_all(self.table.render(&followers.accounts, usize::MAX).as_bytes())?;
         }
-        match self.out.flush() {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.context("printing drops"),
-        }
+        self.out.flush()
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::process::Command;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,32 +19,28 @@ use iptables_monitor::domain::drops::recent::Recent;
 use iptables_monitor::k8s::client::ApiServer;
 use iptables_monitor::k8s::pods::PodScope;
 use iptables_monitor::telemetry::drops::DropMetrics;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::apiserver::{Api, Server};
+use super::cluster::Cluster;
+use crate::support::apiserver::Server;
 
-/// A namespace of its own, and the agent's connection as an account with the permissions of config-samples.
+/// A cluster, and the agent's connection as an account with the permissions of config-samples.
 struct World {
-    admin: Api,
-    namespace: &'static str,
+    cluster: Cluster,
     api: ApiServer,
     directory: Arc<RwLock<Directory>>,
 }
 
 impl World {
     async fn new(namespace: &'static str) -> Self {
-        let server = tokio::task::spawn_blocking(Server::shared).await.unwrap();
-        let admin = server.admin();
-        admin.call("POST", "/api/v1/namespaces", &json!({"metadata": {"name": namespace}})).await;
-        let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
-        admin.call("POST", &accounts, &json!({"metadata": {"name": "default"}})).await;
         let rules = json!([
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes", "services"], "verbs": ["list"]},
             {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
         ]);
-        let token = admin.account(&format!("drops-{namespace}"), &rules).await;
-        let api = ApiServer::with_config(server.config(&token), Arc::new(|_| {})).unwrap();
+        let cluster = Cluster::new(namespace, &rules).await;
+        let config = Server::shared().config(&cluster.token);
+        let api = ApiServer::with_config(config, Arc::new(|_| {})).unwrap();
         let directory = Arc::new(RwLock::new(Directory::new(PodIndex::new(Duration::from_secs(600)))));
         tokio::spawn(directory::keep_pods(
             api.clone(),
@@ -53,35 +48,7 @@ impl World {
             Some("app".into()),
             Arc::clone(&directory),
         ));
-        Self { admin, namespace, api, directory }
-    }
-
-    fn path(&self, rest: &str) -> String {
-        format!("/api/v1/namespaces/{}/{rest}", self.namespace)
-    }
-
-    async fn pod(&self, name: &str, ips: &[&str], is_host_network: bool) {
-        let pod = json!({
-            "metadata": {"name": name, "labels": {"app": "web"}},
-            "spec": {
-                "nodeName": "node-of-pods", "hostNetwork": is_host_network, "serviceAccountName": "default",
-                "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 0,
-                "containers": [{"name": "c", "image": "none"}],
-            },
-        });
-        self.admin.call("POST", &self.path("pods"), &pod).await;
-        let ips: Vec<_> = ips.iter().map(|ip| json!({"ip": ip})).collect();
-        let start: String = self.time();
-        let status = json!({"status": {
-            "phase": "Running", "podIP": ips[0]["ip"], "podIPs": ips, "startTime": start,
-        }});
-        self.admin.call("PATCH", &self.path(&format!("pods/{name}/status")), &status).await;
-    }
-
-    fn time(&self) -> String {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let output = Command::new("date").args(["-u", "-d", &format!("@{now}"), "+%FT%TZ"]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        Self { cluster, api, directory }
     }
 
     fn find(&self, ip: &str, at: SystemTime) -> Peer {
@@ -102,10 +69,6 @@ impl World {
 
     async fn wait_for_pod(&self, ip: &str, name: &str) {
         self.wait_for(ip, |peer| peer.pod().is_some_and(|pod| &*pod.name == name)).await;
-    }
-
-    async fn events(&self) -> Vec<Value> {
-        self.admin.get(&self.path("events")).await["items"].as_array().unwrap().clone()
     }
 }
 
@@ -131,8 +94,8 @@ fn packet(src: &str, dst: &str, dst_port: u16, at: SystemTime) -> Arrival {
 #[tokio::test]
 async fn owners_of_both_pods_read_it_in_kubectl_describe() {
     let world = World::new("drops-describe").await;
-    world.pod("web-1", &["10.11.0.5", "2001:db8:11::5"], false).await;
-    world.pod("db-1", &["10.11.0.6"], false).await;
+    world.cluster.pod("web-1", &["10.11.0.5", "2001:db8:11::5"], false).await;
+    world.cluster.pod("db-1", &["10.11.0.6"], false).await;
     world.wait_for_pod("2001:db8:11::5", "web-1").await;
     world.wait_for_pod("10.11.0.6", "db-1").await;
 
@@ -180,7 +143,7 @@ async fn owners_of_both_pods_read_it_in_kubectl_describe() {
         assert!(text.contains(message), "{message}\n{text}");
         assert!(text.contains("kube-iptables-tailer") && text.contains("PacketDrop"), "{text}");
     }
-    let events = world.events().await;
+    let events = world.cluster.events("drops-describe").await;
     let counts: Vec<_> = events
         .iter()
         .filter(|event| event["message"].as_str().unwrap().ends_with("5432/TCP"))
@@ -194,15 +157,16 @@ async fn owners_of_both_pods_read_it_in_kubectl_describe() {
 #[tokio::test]
 async fn a_reused_address_and_a_host_network_pod_are_told_apart() {
     let world = World::new("drops-reuse").await;
-    world.pod("old", &["10.12.0.5"], false).await;
-    world.pod("proxy", &["192.0.2.99"], true).await;
+    world.cluster.pod("old", &["10.12.0.5"], false).await;
+    world.cluster.pod("proxy", &["192.0.2.99"], true).await;
     world.wait_for_pod("10.12.0.5", "old").await;
     world.wait_for("192.0.2.99", |peer| *peer == Peer::Node("node-of-pods".into())).await;
     let earlier = SystemTime::now();
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    world.admin.call("DELETE", &world.path("pods/old"), &json!({"gracePeriodSeconds": 0})).await;
+    let old = "/api/v1/namespaces/drops-reuse/pods/old";
+    world.cluster.admin.call("DELETE", old, &json!({"gracePeriodSeconds": 0})).await;
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    world.pod("new", &["10.12.0.5"], false).await;
+    world.cluster.pod("new", &["10.12.0.5"], false).await;
     world.wait_for_pod("10.12.0.5", "new").await;
     let old = world.find("10.12.0.5", earlier);
     assert_eq!(old.record().as_deref(), Some("drops-reuse/old"));
