@@ -181,8 +181,11 @@ impl Reader {
         Ok(if count == 0 { Found::End } else { Found::More })
     }
 
-    /// A crash of the node takes the end of a log, and an editor may: begin again behind it.
+    /// A crash of the node takes the end of a log, and an editor may: begin again behind it. A hole tells nothing.
     fn cut_back(&mut self, facts: Facts) -> Found {
+        if self.head.iter().all(|byte| *byte == 0) {
+            return Found::Truncated;
+        }
         (self.start, self.end, self.offset, self.facts) = (0, 0, facts.size_bytes, facts);
         self.trail.clear();
         Found::CutBack
