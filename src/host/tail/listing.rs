@@ -79,6 +79,11 @@ impl Sibling {
         let rank = rank(plain.unwrap_or(name.as_bytes()), own_name.as_bytes());
         Self { name: name.to_owned(), facts, rank, is_compressed: plain.is_some() }
     }
+
+    /// What changes when it is replaced, or when it was compressed to the end.
+    fn key(&self) -> (&OsStr, u64, Option<i64>) {
+        (&self.name, self.facts.inode, self.is_compressed.then_some(self.facts.modified))
+    }
 }
 
 impl Listing {
@@ -97,14 +102,16 @@ impl Listing {
                 .map_err(|errno| TailError::from_io(parent, errno.into()))?;
             let current = open_current(&directory, name, path)?;
             let own = current.as_ref().map(|(_, facts)| *facts);
-            let siblings =
-                read_siblings(&directory, name, own).map_err(|error| TailError::from_io(parent, error))?;
+            let read =
+                || read_siblings(&directory, name, own).map_err(|error| TailError::from_io(parent, error));
+            let siblings = read()?;
             let now = Facts::read(&directory, name, AtFlags::empty()).ok();
             let is_unchanged = match (own, now) {
                 (Some(before), Some(now)) => before.is_same_file(&now),
                 (before, now) => before.is_none() && now.is_none(),
             };
-            if is_unchanged {
+            // a directory is not read at one moment: files may be renamed, compressed and deleted meanwhile
+            if is_unchanged && siblings.iter().map(Sibling::key).eq(read()?.iter().map(Sibling::key)) {
                 let mut listing = Self { directory, path: path.to_owned(), current, siblings };
                 listing.forget_copy();
                 return Ok(listing);

@@ -310,9 +310,14 @@ impl Tail {
             return Ok(false);
         }
         let listing = Listing::read(&self.path)?;
-        let by_name = listing.after(&reader.facts);
+        // only now: once its writer was seen to write elsewhere, what is here is all there will be
+        let facts = Facts::of(&reader.file).map_err(|error| TailError::from_io(&self.path, error))?;
+        if facts.size_bytes > reader.offset {
+            return Ok(true);
+        }
+        let by_name = listing.after(&facts);
         let is_deleted = by_name.is_none();
-        let successors = by_name.unwrap_or_else(|| listing.since(reader.facts.modified));
+        let successors = by_name.unwrap_or_else(|| listing.since(facts.modified));
         let rotated = successors.readable().next().map(|sibling| listing.open(sibling)).transpose()?;
         let current_is_empty = listing.current.as_ref().is_none_or(|(_, facts)| facts.size_bytes == 0);
         if reader.is_live && successors.is_empty() && current_is_empty {
@@ -320,16 +325,11 @@ impl Tail {
             self.next = listing.current.map(|(file, _)| file);
             return Ok(false);
         }
-        if reader.is_live && !reader.is_left {
-            // and it may have until a moment ago
-            reader.is_left = true;
-            return Ok(true);
-        }
         reader.finish(batch);
         batch.gaps += successors.unreadable();
         // others may have been deleted with it
         batch.gaps += u64::from(is_deleted && !successors.is_empty());
-        let since = listing.newest().unwrap_or(0).max(reader.facts.modified).saturating_add(1);
+        let since = listing.newest().unwrap_or(0).max(facts.modified).saturating_add(1);
         self.open_first(rotated, listing.current, since)
     }
 }

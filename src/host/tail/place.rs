@@ -56,7 +56,8 @@ impl Place {
     /// Whether this is the place's file, and not truncated. One that only lost its end is still the same.
     pub(super) fn is_in(&self, file: &File, facts: &Facts) -> io::Result<bool> {
         let is_same = facts.inode == self.inode && facts.born == self.born && self.head.is_in(file)?;
-        Ok(is_same && (facts.size_bytes < self.offset || self.trail.is_in(file)?))
+        let is_shorter = facts.size_bytes < self.offset;
+        Ok(is_same && if is_shorter { !self.head.is_hole() } else { self.trail.is_in(file)? })
     }
 
     /// Whether this is a copy of the place's file. One that ends before the place was made before that was written.

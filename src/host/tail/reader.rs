@@ -25,8 +25,6 @@ pub(super) struct Reader {
     pub facts: Facts,
     /// Whether it may grow or shrink still; a copy of a truncated file does neither.
     pub is_live: bool,
-    /// Whether its writer was seen to use another file.
-    pub is_left: bool,
     head: Vec<u8>,
     /// The last bytes that were handed over.
     trail: Vec<u8>,
@@ -36,7 +34,7 @@ pub(super) struct Reader {
     start: usize,
     end: usize,
     /// Where in the file the next read begins.
-    offset: u64,
+    pub offset: u64,
     /// Whether the last read gave nothing but NULs.
     is_in_hole: bool,
 }
@@ -61,7 +59,6 @@ impl Reader {
             file,
             facts,
             is_live: true,
-            is_left: false,
             head: Vec::new(),
             trail: Vec::new(),
             lines: Lines::new(line_limit, false),
@@ -181,8 +178,11 @@ impl Reader {
         Ok(if count == 0 { Found::End } else { Found::More })
     }
 
-    /// A crash of the node takes the end of a log, and an editor may: begin again behind it.
+    /// A crash of the node takes the end of a log, and an editor may: begin again behind it. A hole tells nothing.
     fn cut_back(&mut self, facts: Facts) -> Found {
+        if self.head.iter().all(|byte| *byte == 0) {
+            return Found::Truncated;
+        }
         (self.start, self.end, self.offset, self.facts) = (0, 0, facts.size_bytes, facts);
         self.trail.clear();
         Found::CutBack
