@@ -1,5 +1,7 @@
 //! Log lines a second on one core: lines as a node's log has them, read into packets and thrown away.
 
+mod pipeline;
+
 use std::hint::black_box;
 use std::time::{Duration, SystemTime};
 
@@ -54,6 +56,7 @@ pub fn run() {
     measure("file, no prefix", 100, &every, stamp, false);
     measure("journal, 3 prefixes", 10, &droptailer, |_| String::new(), true);
     measure("journal, 3 prefixes", 100, &droptailer, |_| String::new(), true);
+    pipeline::run();
 }
 
 fn measure(name: &str, percent: usize, parser: &LogParser, stamp: impl Fn(usize) -> String, is_bare: bool) {

@@ -1,5 +1,6 @@
 //! Drops: from a logged packet to what the owner of a pod reads.
 
+mod account;
 mod cli;
 mod cluster;
 mod pods;
