@@ -62,7 +62,7 @@ pub fn latency() {
         ),
     ] {
         let (netns, rules) = loaded(backend, 1_000);
-        let allowlist = patterns();
+        let allowlist = allowlist();
         let agent = start(&netns, &allowlist);
         let mut times = Vec::new();
         for round in 0..CHANGES {
@@ -83,7 +83,7 @@ pub fn label() {
     let (netns, rules) = loaded("nft", 1_000);
     let files = tempfile::tempdir().unwrap();
     let kubeconfig = files.path().join("kubeconfig");
-    let admin = server.admin();
+    let admin = runtime.block_on(async { server.admin() });
     let verbs = json!(["get", "patch", "watch"]);
     let grants = json!([{"apiGroups": ["cilium.io"], "resources": ["ciliumnodes"], "verbs": verbs}]);
     let token = runtime.block_on(async {
@@ -92,7 +92,7 @@ pub fn label() {
         admin.account(name, &grants).await
     });
     write_kubeconfig(&netns, server, &token, &kubeconfig);
-    let allowlist = patterns();
+    let allowlist = allowlist();
     let mut command = netns.command(MONITOR);
     command.env("KUBECONFIG", &kubeconfig).args(["--interval", "1h", "--netns-check", "off"]);
     command.args(["--node-name", name, "--input", allowlist.path(), "--input6", allowlist.path()]);
@@ -147,7 +147,7 @@ fn part(all: &str) -> String {
 
 fn churned(what: &str, text: &str) {
     let (netns, _) = loaded("nft", 5_000);
-    let allowlist = patterns();
+    let allowlist = allowlist();
     let agent = start(&netns, &allowlist);
     let (before, started) = (ticks(agent.pid()), Instant::now());
     let (mut oldest, mut syncs) = (Duration::ZERO, 0);
@@ -178,8 +178,14 @@ fn churned(what: &str, text: &str) {
 pub fn idle() {
     let netns = Netns::new();
     netns.sh("iptables-nft -A INPUT -s 192.0.2.9 -j DROP; iptables-nft -F");
-    let allowlist = patterns();
-    let agent = start(&netns, &allowlist);
+    // the directory around it is watched too, and that of temporary files is busy
+    let around = tempfile::tempdir().unwrap();
+    let input = around.path().join("config");
+    fs::create_dir(&input).unwrap();
+    fs::write(input.join("global"), "^-P \n").unwrap();
+    let input = input.to_str().unwrap();
+    let agent = Agent::start(&netns, &["--input", input, "--input6", input]);
+    agent.wait_for("compliant", LIMIT);
     // helper threads that are no longer needed end after ten seconds
     std::thread::sleep(Duration::from_secs(11));
     let before = ticks(agent.pid());
@@ -210,10 +216,6 @@ pub fn idle() {
         shown.join(", "),
         (ticks(agent.pid()) - before) * 10
     );
-}
-
-fn patterns() -> super::AllowlistDir {
-    allowlist()
 }
 
 fn start<'a>(netns: &'a Netns, allowlist: &super::AllowlistDir) -> Agent<'a> {
