@@ -69,7 +69,7 @@ fn a_person_sees_what_changes_and_who_did_it() {
     watch.wait_for("+ added  unexpected  iptables-nft, family ip, table filter, chain INPUT, rule 1");
     let line = watch.wait_for("      | -A INPUT -s 10.0.0.1/32 ");
     assert!(!line.contains('\u{202e}'), "{line:?}");
-    watch.wait_for("      by iptables-nft (pid ");
+    watch.wait_for("      reported process iptables-nft (pid ");
     netns.sh("iptables-nft -F INPUT");
     watch.wait_for("violations -> compliant");
     watch.wait_for("- removed  unexpected");
