@@ -64,6 +64,8 @@ pub fn latency() {
         let (netns, rules) = loaded(backend, 1_000);
         let allowlist = allowlist();
         let agent = start(&netns, &allowlist);
+        // the first check was one of everything: what that cost is to be forgotten
+        std::thread::sleep(Duration::from_secs(15));
         let mut times = Vec::new();
         for round in 0..CHANGES {
             std::thread::sleep(PAUSE);
@@ -107,6 +109,7 @@ pub fn label() {
         started.elapsed()
     };
     wait("false");
+    std::thread::sleep(Duration::from_secs(15));
     let mut times = Vec::new();
     for round in 0..LABELS {
         std::thread::sleep(PAUSE);
