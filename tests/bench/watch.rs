@@ -181,8 +181,8 @@ fn churned(what: &str, text: &str) {
 pub fn idle() {
     let netns = Netns::new();
     netns.sh("iptables-nft -A INPUT -s 192.0.2.9 -j DROP; iptables-nft -F");
-    // the directory around it is watched too, and that of temporary files is busy
-    let around = tempfile::tempdir().unwrap();
+    // the directories around it are watched too, and that of temporary files is busy
+    let around = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let input = around.path().join("config");
     fs::create_dir(&input).unwrap();
     fs::write(input.join("global"), "^-P \n").unwrap();
