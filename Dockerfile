@@ -14,11 +14,13 @@ LABEL org.opencontainers.image.title="iptables-monitor" \
       org.opencontainers.image.description="A node-local iptables and nftables compliance monitor that never fails open" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="$MONITOR_COMMIT"
-# Both iptables backends are in one package; nft judges what no iptables tool manages.
+# Both iptables backends are in one package; nft judges what no iptables tool manages; systemd has journalctl.
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends iptables nftables \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends iptables nftables systemd \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/target/release/monitor /usr/bin/monitor
 # Manifests of azure-iptables-monitor name this program (docs/migrating.md).
 RUN ln -s usr/bin/monitor /azure-iptables-monitor
+# Manifests of kube-iptables-tailer name this one.
+RUN ln -s usr/bin/monitor /kube-iptables-tailer
 ENTRYPOINT ["/usr/bin/monitor"]

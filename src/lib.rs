@@ -27,7 +27,7 @@
 //! main → cli → app → { host, k8s, telemetry } → domain
 //! ```
 //! - [`domain`]: pure functions. What text says, what may be trusted, what is allowed.
-//! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Reads only, but for two routes if asked.
+//! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Writes nothing but, if asked, two routes and the journal.
 //! - [`k8s`]: the API server. One label and its watch, Events, the Node's addresses, what RBAC grants; each call has a deadline.
 //! - [`telemetry`]: log lines, metrics, probes and the page.
 //! - [`app`]: joins them. One scan, the loop that repeats it, and what the cluster is told.
@@ -43,7 +43,8 @@
 //!   but three ([`domain::ruleset::Reason::is_decisive`]) makes the verdict `unknown`.
 //! - **Never** is the text of iptables-nft-save believed for a rule whose kernel expressions do not say the same.
 //! - **Never** does reading change the node: no lock is taken, no table created, no rule touched.
-//! - **Never** does untrusted text reach a command line, a terminal or markup unescaped.
+//! - **Never** does untrusted text reach a shell, a terminal or markup unescaped; a chain's name is an argument of
+//!   iptables only if it is a plain word.
 
 pub mod app;
 pub mod cli;

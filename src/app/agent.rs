@@ -7,26 +7,32 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses, prove_netns};
-use super::history::Journal;
+use super::drops::service::{self, Service};
+use super::history::{self, Journal};
 use super::monitor::{self, Checked, Ending};
+use super::pod_names::PodNames;
 use super::scan::dump::chain_of;
+use super::wake::Signals;
 use super::watch::{Counters, Failures};
 use crate::domain::change::ChangeSet;
 use crate::domain::report::Report;
 use crate::host::routes;
 use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};
 use crate::telemetry::http::{Pages, Shared, serve};
+use crate::telemetry::live::drops::Followed;
 use crate::telemetry::live::{Live, Watching};
 use crate::telemetry::metrics::Metrics;
 
 /// When the agent ends, what the cluster was not yet told has this long.
 const FAREWELL: Duration = Duration::from_millis(1200);
+/// Without checks, the agent says this often that it is alive.
+const BEAT: Duration = Duration::from_secs(10);
 /// Sets of changes that the page may show.
 const RECENT: usize = 20;
 /// The first check waits this long for evidence of the network namespace.
@@ -51,6 +57,10 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// The most the journal may take on the disk, in bytes.
     pub state_limit_bytes: u64,
+    /// What is followed of drops; none if nothing is.
+    pub drops: Option<service::Settings>,
+    /// Whether the rules are checked at all.
+    pub has_checks: bool,
     /// Whether routes for health probe replies are added at the start.
     pub installs_routes: bool,
 }
@@ -80,6 +90,9 @@ pub enum AgentError {
     /// No configuration leads to the API server that was asked for.
     #[error("reporting to the API server, as --sink kube asks")]
     Connect(#[source] ConnectError),
+    /// Drops cannot be followed.
+    #[error("following drops")]
+    Drops(#[source] io::Error),
     /// The loop of checks ended by itself.
     #[error("checking this node")]
     Check(#[source] io::Error),
@@ -114,18 +127,42 @@ pub async fn run(
         .await
         .map_err(AgentError::Connect)?;
     let (reports, latest) = watch::channel(None);
-    let told = connection.api.clone().filter(|_| connection.is_sink).map(|api| {
+    let told = connection.api.clone().filter(|_| connection.is_sink && settings.has_checks).map(|api| {
         let (settings, surroundings) = (settings.cluster.clone(), settings.surroundings);
         tokio::spawn(cluster::run(settings, surroundings, api, latest, ended()))
     });
-    let evidence = match settings.cluster.needs_netns_evidence(settings.surroundings) {
+    let needs_evidence = settings.has_checks && settings.cluster.needs_netns_evidence(settings.surroundings);
+    let evidence = match needs_evidence {
         true => Some(seek_evidence(&settings.cluster.node, connection.api.clone()).await),
         false => None,
     };
+    let drops = match settings.drops {
+        Some(drops) => {
+            let api = connection.api.clone().filter(|_| connection.is_sink);
+            let service = Service::start(drops, api, &metrics.drops()).map_err(AgentError::Drops)?;
+            shared.show_drops(Followed {
+                since: SystemTime::now(),
+                is_all: !settings.has_checks,
+                recent: Arc::clone(&service.recent),
+                sources: service.accounts().to_vec(),
+            });
+            Some(service)
+        }
+        None => None,
+    };
+    let log_rules = drops.as_ref().map(|drops| Arc::clone(&drops.rules));
     let interval = settings.monitor.interval;
     let mut recent = VecDeque::new();
-    let journal = Arc::new(Journal::open(settings.state_dir, settings.state_limit_bytes));
+    // without checks there is nothing to remember
+    let (directory, limit) = (settings.state_dir.filter(|_| settings.has_checks), settings.state_limit_bytes);
+    let journal = tokio::task::spawn_blocking(move || Journal::open(directory, limit)).await;
+    let journal = Arc::new(journal.map_err(|error| AgentError::Check(error.into()))?);
+    let pod_names = PodNames::default();
+    if let Some(api) = connection.api.clone().filter(|_| connection.is_sink && settings.has_checks) {
+        tokio::spawn(pod_names.clone().learn(api, settings.cluster.node.clone()));
+    }
     let outcome = |checked: &Checked| {
+        let checked = &pod_names.named(checked);
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
         checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));
@@ -134,21 +171,45 @@ pub async fn run(
         }
         remember(&mut recent, checked.changes.clone());
         journal.record(&happened(checked));
+        count_journal(&metrics, journal.counts());
         let report = Arc::new(checked.report.clone());
         let live = Live::new(watching(checked.heard.as_ref(), interval), recent.iter().cloned());
         shared.publish(Arc::clone(&report), live, to_json(&report));
         tell(checked);
         reports.send_replace(Some(report));
     };
-    let ending = monitor::run(settings.monitor, Arc::clone(&journal), evidence, outcome).await;
+    let ending = match settings.has_checks {
+        true => monitor::run(settings.monitor, Arc::clone(&journal), log_rules, evidence, outcome).await,
+        false => only_drops(&shared).await,
+    };
     stop.send_replace(Some(*ending.as_ref().unwrap_or(&Ending::Stopped)));
-    if let Some(told) = told {
-        let _ = tokio::time::timeout(FAREWELL, told).await;
-    }
-    if let Some(journal) = Arc::into_inner(journal) {
-        journal.close(FAREWELL);
-    }
+    let close = move || Arc::into_inner(journal).is_none_or(|journal| journal.close(FAREWELL));
+    let closing = tokio::task::spawn_blocking(close);
+    let stopping = async {
+        if let Some(drops) = drops {
+            drops.stop(FAREWELL).await;
+        }
+    };
+    let telling = async {
+        if let Some(told) = told {
+            let _ = tokio::time::timeout(FAREWELL, told).await;
+        }
+    };
+    tokio::join!(stopping, telling);
+    let _ = closing.await;
     ending.map_err(AgentError::Check)
+}
+
+/// Waits for a signal, alive all the time.
+async fn only_drops(shared: &Shared) -> io::Result<Ending> {
+    let mut signals = Signals::install()?;
+    loop {
+        shared.beat();
+        tokio::select! {
+            () = signals.shutdown() => return Ok(Ending::Stopped),
+            () = tokio::time::sleep(BEAT) => {}
+        }
+    }
 }
 
 /// How the loop of checks ended, once it has.
@@ -175,6 +236,19 @@ fn watching(heard: Option<&(Counters, Failures)>, interval: Duration) -> Watchin
     let failures = heard.map(|(_, failures)| [&failures.nftables, &failures.legacy]);
     let told: Vec<_> = failures.into_iter().flatten().flatten().map(String::as_str).collect();
     Watching { is_on: heard.is_some() && told.is_empty(), interval, detail: told.join("; ") }
+}
+
+fn count_journal(metrics: &Metrics, counts: history::Counts) {
+    let history::Counts { written, shed, forgotten, failures, set_aside, is_open, bytes } = counts;
+    let what = [
+        ("written", written),
+        ("shed", shed),
+        ("forgotten", forgotten),
+        ("failures", failures),
+        ("set_aside", set_aside),
+    ];
+    what.into_iter().for_each(|(what, count)| metrics.journal(what, count));
+    metrics.journal_size(is_open, bytes);
 }
 
 fn count_heard(metrics: &Metrics, counters: Counters, failures: &Failures) {

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch::Receiver;
@@ -12,6 +12,7 @@ use tokio::sync::watch::Receiver;
 use super::allowlists::{Keeper, Sources};
 use super::blocked::Counter;
 use super::cluster::{NetnsEvidence, netns_problem};
+use super::drops::rules;
 use super::history::Journal;
 use super::reload::Reload;
 use super::scan::dump::chain_of;
@@ -21,6 +22,7 @@ use super::watch::{self, Watch};
 use crate::domain::audit::Rulebook;
 use crate::domain::change::{ChangeSet, Scope};
 use crate::domain::debounce::Pace;
+use crate::domain::drops::rules::RuleIndex;
 use crate::domain::history::{Key, Place};
 use crate::domain::provenance::Provenances;
 use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
@@ -96,6 +98,9 @@ pub struct Checked {
     pub heard: Option<(watch::Counters, watch::Failures)>,
 }
 
+/// The index of rules that log, for whoever names the rule of a packet; kept as the rules are.
+pub type LogRules = Arc<RwLock<RuleIndex>>;
+
 /// Evidence about the network namespace, as it is found; none where none is required.
 pub type Evidence = Option<Receiver<NetnsEvidence>>;
 
@@ -121,13 +126,14 @@ struct Whole {
 pub async fn run(
     settings: Settings,
     journal: Arc<Journal>,
+    log_rules: Option<LogRules>,
     mut evidence: Evidence,
     mut tell: impl FnMut(&Checked),
 ) -> std::io::Result<Ending> {
     let mut signals = Signals::install()?;
     let mut reload = Reload::new(settings.sources.directories());
     let watch = start_watch(settings.watch.clone()).await;
-    let mut checker = Checker::new(settings, journal);
+    let mut checker = Checker::new(settings, journal, log_rules);
     let mut wake = Wake::Tick;
     loop {
         let scope = scope(wake, watch.as_ref());
@@ -206,6 +212,7 @@ fn scope(wake: Wake, watch: Option<&Watch>) -> Scope {
 struct Checker {
     settings: Settings,
     journal: Arc<Journal>,
+    log_rules: Option<LogRules>,
     keeper: Keeper,
     counter: Option<Counter>,
     reader: Option<Reader>,
@@ -219,9 +226,10 @@ struct Checker {
 }
 
 impl Checker {
-    fn new(settings: Settings, journal: Arc<Journal>) -> Self {
+    fn new(settings: Settings, journal: Arc<Journal>, log_rules: Option<LogRules>) -> Self {
         Self {
             journal,
+            log_rules,
             keeper: Keeper::new(settings.sources.clone()),
             counter: settings.blocked_map.clone().map(Counter::new),
             reader: None,
@@ -254,8 +262,15 @@ impl Checker {
     async fn read(&mut self, scope: Scope) -> std::io::Result<Scan> {
         let book = self.keeper.reload();
         let mut reader = self.reader.take().unwrap_or_else(|| Reader::new(self.settings.scan.clone()));
+        let log_rules = self.log_rules.clone();
         let reading = self.reading.insert(tokio::task::spawn_blocking(move || {
+            let is_first = !reader.has_read();
             let scan = reader.check(&book, &scope);
+            if let Some(log_rules) = log_rules
+                && (is_first || !scan.changes.is_empty() || scan.untold > 0)
+            {
+                *log_rules.write().unwrap_or_else(PoisonError::into_inner) = rules::index(&reader);
+            }
             (reader, scan)
         }));
         let (reader, scan) = reading.await?;

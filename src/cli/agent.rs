@@ -3,16 +3,20 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::drops::{MatchArguments, utc_offset_seconds};
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::agent::{self, Listen};
 use crate::app::blocked::DEFAULT_MAP;
 use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
+use crate::app::drops::settings::{TailerSettings, TailerSource};
+use crate::app::drops::source::{Begin, How, SourceSpec};
+use crate::app::drops::{directory, followers, service};
 use crate::app::history::MIN_LIMIT_BYTES;
 use crate::app::monitor::{self, Checked, Ending};
 use crate::app::scan::Options;
@@ -59,7 +63,85 @@ pub(super) struct AgentArguments {
     #[command(flatten)]
     state: StateArguments,
     #[command(flatten)]
+    drops: DropsArguments,
+    #[command(flatten)]
     older: OlderArguments,
+}
+
+/// What is followed of drops.
+#[derive(Debug, clap::Args)]
+struct DropsArguments {
+    /// Follow the firewall's log: file:PATH, journal, journal:DIR, kmsg, nflog:GROUP; repeatable [default: none].
+    #[arg(long, value_name = "SOURCE", env = "MONITOR_DROPS_SOURCE", value_delimiter = ',')]
+    drops_source: Vec<SourceSpec>,
+    #[command(flatten)]
+    matching: MatchArguments,
+    /// Which pods drops are named by: those of this node, or all.
+    #[arg(long, value_enum, default_value = "cluster", env = "MONITOR_PODS")]
+    pods: Pods,
+    /// Whether the DNS is asked for the names of other addresses.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_DROPS_DNS", default_value = "true",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    drops_dns: bool,
+    /// Follow drops and check no rules, as kube-iptables-tailer does.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_DROPS_ONLY", default_value = "false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    drops_only: bool,
+}
+
+/// Which pods drops are named by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Pods {
+    Local,
+    Cluster,
+}
+
+impl DropsArguments {
+    /// What is followed; none if no source is named, by a flag or by the older system's variables.
+    fn settings(
+        &self,
+        node: &str,
+        state_dir: Option<&Path>,
+        older: TailerSettings,
+    ) -> anyhow::Result<Option<service::Settings>> {
+        let of_older = older.source.map(|source| match source {
+            TailerSource::File(path) => SourceSpec::File(path),
+            TailerSource::Journal(directory) => SourceSpec::Journal(Some(directory)),
+        });
+        // that system takes whatever calls itself the kernel, and its lines begin as one layout says
+        let is_older = of_older.is_some();
+        let sources: Vec<_> = self.drops_source.iter().cloned().chain(of_older).collect();
+        if sources.is_empty() {
+            anyhow::ensure!(
+                !self.drops_only,
+                "--drops-only needs --drops-source, IPTABLES_LOG_PATH or JOURNAL_DIRECTORY"
+            );
+            return Ok(None);
+        }
+        let parser = self.matching.parser(older.prefix.as_deref(), older.time_layout.as_deref())?;
+        let how = How {
+            begin: Begin::Lately(older.events.expiration),
+            is_following: true,
+            trusts_identifier: is_older || self.matching.trusts_identifier(),
+        };
+        Ok(Some(service::Settings {
+            followers: followers::Settings {
+                sources,
+                how,
+                parser: Arc::new(parser),
+                checkpoints: state_dir.map(|directory| directory.join("drops.json")),
+                utc_offset_seconds: utc_offset_seconds(),
+            },
+            events: older.events,
+            pods: directory::scope(self.pods == Pods::Local, node),
+            has_dns: self.drops_dns,
+            node: node.to_owned(),
+        }))
+    }
 }
 
 /// What outlives the process.
@@ -136,6 +218,7 @@ impl ClusterArguments {
     fn settings(&self, node: &str) -> cluster::Settings {
         cluster::Settings {
             sink: self.sink,
+            api_server: None,
             node: node.to_owned(),
             labels: self.label.clone(),
             label_target: self.label_target,
@@ -200,14 +283,18 @@ struct OlderArguments {
 pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Result<Exit> {
     logging::start(arguments.log_format, arguments.verbosity);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let older = TailerSettings::from_env(|name| std::env::var(name).ok()).map_err(|bad| {
+        let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}", bad.join("; "))
+    })?;
+    if let Some(level) = older.log_level {
+        log::set_max_level(level);
+    }
+    let settings = settings(arguments, older)?;
     let format = arguments.log_format;
     let mut last = None;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending = runtime.block_on(agent::run(
-        settings(arguments),
-        |checked| tell(checked, format, &mut last),
-        to_json,
-    ));
+    let ending = runtime.block_on(agent::run(settings, |checked| tell(checked, format, &mut last), to_json));
     // a thread that still reads the node ends with the process; its programs were killed
     runtime.shutdown_timeout(Duration::from_millis(500));
     match ending? {
@@ -217,15 +304,23 @@ pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Re
     Ok(Exit::Success)
 }
 
-fn settings(arguments: &AgentArguments) -> agent::Settings {
+fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result<agent::Settings> {
     let node = arguments.read.node();
-    agent::Settings {
-        cluster: arguments.cluster.settings(&node),
+    let drops_only = arguments.drops.drops_only;
+    // where the older system serves its metrics: on every address
+    let older_port = older.metrics_port.or(drops_only.then_some(TAILER_PORT));
+    let older_listen = older_port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+    let api_server = older.api_server.clone();
+    Ok(agent::Settings {
+        drops: arguments.drops.settings(&node, arguments.state.state_dir.as_deref(), older)?,
+        has_checks: !drops_only,
+        cluster: cluster::Settings { api_server, ..arguments.cluster.settings(&node) },
         surroundings: Surroundings::of(|name| std::env::var_os(name)),
         listen: arguments.listen.listen.unwrap_or(Listen::Preferred(DEFAULT_LISTEN)),
         metrics_listen: match arguments.listen.metrics_listen {
             Some(Listen::Required(address)) => Some(address),
-            _ => None,
+            Some(_) => None,
+            None => older_listen,
         },
         build: (VERSION.to_owned(), option_env!("MONITOR_COMMIT").unwrap_or_default().to_owned()),
         state_dir: arguments.state.state_dir.clone(),
@@ -245,7 +340,7 @@ fn settings(arguments: &AgentArguments) -> agent::Settings {
             blocked_map: arguments.older.check_map.then(|| arguments.older.map_path.clone()),
             terminate_on_success: arguments.terminate_on_success,
         },
-    }
+    })
 }
 
 /// How changes are heard of; without a path to this program the legacy tables could not be looked into.
@@ -254,6 +349,8 @@ pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::Settings> {
 }
 
 const MAX_STATE_BYTES: u64 = 64 << 30;
+/// Where kube-iptables-tailer serves its metrics unless told otherwise.
+const TAILER_PORT: u16 = 9090;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9191);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -11,6 +11,10 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::iter::Peekable;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+/// Under this name the program follows drops and checks no rules.
+const TAILER: &str = "kube-iptables-tailer";
 
 /// What a flag of the older system becomes.
 #[derive(Clone, Copy)]
@@ -71,6 +75,13 @@ const OLD: [(&str, Old); 25] = [
 pub fn translate(args: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<String>) {
     let mut args = args.peekable();
     let mut translation = Translation { out: args.next().into_iter().collect(), dropped: BTreeSet::new() };
+    if translation
+        .out
+        .first()
+        .is_some_and(|program| Path::new(program).file_name() == Some(OsStr::new(TAILER)))
+    {
+        translation.out.push("--drops-only".into());
+    }
     while let Some(arg) = args.next() {
         if !translation.argument(arg, &mut args) {
             translation.out.extend(args);

@@ -42,6 +42,8 @@ enum Overlay {
     Prometheus,
     /// A journal on the node, for monitor history and monitor why.
     History,
+    /// Dropped packets as Events about the pods on both sides; needs permission to read pods and write Events.
+    Drops,
 }
 
 impl Overlay {
@@ -49,6 +51,7 @@ impl Overlay {
         match self {
             Self::NodeLabel => &[include_str!("../../config-samples/overlays/node-label/rbac.yaml")],
             Self::ReportOnly | Self::History => &[],
+            Self::Drops => &[include_str!("../../config-samples/overlays/drops/rbac.yaml")],
             Self::Prometheus => &[
                 include_str!("../../config-samples/overlays/prometheus/podmonitor.yaml"),
                 include_str!("../../config-samples/overlays/prometheus/prometheusrule.yaml"),
@@ -70,6 +73,20 @@ impl Overlay {
                 (
                     VOLUMES,
                     "        - name: state\n          hostPath:\n            path: /var/lib/iptables-monitor\n            type: DirectoryOrCreate\n",
+                ),
+            ],
+            Self::Drops => &[
+                (
+                    ENV,
+                    "            - name: MONITOR_DROPS_SOURCE\n              value: journal:/var/log/journal\n",
+                ),
+                (
+                    MOUNTS,
+                    "            - name: journal\n              mountPath: /var/log/journal\n              readOnly: true\n",
+                ),
+                (
+                    VOLUMES,
+                    "        - name: journal\n          hostPath:\n            path: /var/log/journal\n            type: Directory\n",
                 ),
             ],
             Self::Prometheus => &[

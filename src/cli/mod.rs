@@ -4,6 +4,7 @@
 mod agent;
 mod check;
 pub mod compat;
+mod drops;
 mod history;
 mod manifests;
 pub mod output;
@@ -84,6 +85,8 @@ enum Command {
         /// Tables that the kernel lists.
         tables: Vec<String>,
     },
+    /// Print the packets that the firewall logged: who, to whom, and by which rule.
+    Drops(drops::DropsArguments),
     /// Print what changed on this node, when, and by whom.
     History(history::HistoryArguments),
     /// Print what changes on this node as it happens, and who is said to have done it.
@@ -172,6 +175,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
     match arguments.command {
         None => agent::run(&arguments.agent, &warnings),
         Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Drops(drops)) => drops::run(&drops),
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Watch(arguments)) => watch::run(&arguments),
         Some(Command::Why(arguments)) => why::run(&arguments),

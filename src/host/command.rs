@@ -79,7 +79,7 @@ impl Deadline {
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// It is neither on `PATH` nor in the system directories.
-    #[error("`{program}` is not installed; install the package that has it (iptables or nftables)")]
+    #[error("`{program}` is not installed; install the package that has it (iptables, nftables or systemd)")]
     Missing {
         /// Its name.
         program: String,
@@ -225,6 +225,11 @@ impl Read for Running {
 }
 
 impl Running {
+    /// Sets another time until when the next calls wait: for a program that runs on and on.
+    pub fn set_deadline(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
     /// Waits until the program has ended.
     ///
     /// # Errors

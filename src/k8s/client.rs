@@ -50,6 +50,9 @@ pub enum ConnectError {
     /// Neither a kubeconfig nor a pod's ServiceAccount can be used.
     #[error("finding the API server")]
     Infer(#[source] Box<kube::config::InferConfigError>),
+    /// The address that is to replace the configured one is none.
+    #[error("reading the address of the API server: an address such as https://192.0.2.1:6443 is needed")]
+    Address(#[source] http::uri::InvalidUri),
     /// The configuration says something that cannot be used.
     #[error("preparing the connection to the API server")]
     Prepare(#[source] Box<kube::Error>),
@@ -71,12 +74,16 @@ impl ApiServer {
         Self { client, deadline, observer, refused: Arc::default() }
     }
 
-    /// Finds the API server in KUBECONFIG, `~/.kube/config` or a pod's ServiceAccount. Does not call it.
+    /// Finds the API server in KUBECONFIG, `~/.kube/config` or a pod's ServiceAccount; `address` replaces the one that is
+    /// named there. Does not call it.
     ///
     /// # Errors
     /// If none of them can be used.
-    pub async fn infer(observer: Observer) -> Result<Self, ConnectError> {
-        let config = kube::Config::infer().await.map_err(|error| ConnectError::Infer(Box::new(error)))?;
+    pub async fn infer(observer: Observer, address: Option<&str>) -> Result<Self, ConnectError> {
+        let mut config = kube::Config::infer().await.map_err(|error| ConnectError::Infer(Box::new(error)))?;
+        if let Some(address) = address {
+            config.cluster_url = address.parse().map_err(ConnectError::Address)?;
+        }
         Self::with_config(config, observer)
     }
 
@@ -194,10 +201,7 @@ fn request(operation: Operation, path: &str, body: Option<&Value>) -> http::Resu
         http::Method::PATCH => "application/merge-patch+json",
         _ => "application/json",
     };
-    let accept = match operation {
-        Operation::GetNode | Operation::ReviewAccess => "application/json",
-        _ => METADATA_ONLY,
-    };
+    let accept = if operation.is_about_metadata() { METADATA_ONLY } else { "application/json" };
     let builder = Request::builder().method(method).uri(path).header(header::ACCEPT, accept);
     match body {
         None => builder.body(Body::empty()),

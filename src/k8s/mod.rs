@@ -8,4 +8,6 @@ pub mod failure;
 pub mod label;
 pub mod node;
 mod operation;
+pub mod pod_events;
+pub mod pods;
 pub mod watch;

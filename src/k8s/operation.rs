@@ -15,6 +15,12 @@ pub enum Operation {
     PatchEvent,
     CreateCoreEvent,
     ReviewAccess,
+    ListPods,
+    WatchPods,
+    ListServices,
+    ListNodes,
+    CreatePodEvent,
+    PatchPodEvent,
 }
 
 /// What RBAC must grant.
@@ -36,7 +42,7 @@ pub(super) const CORE_NAMESPACE: &str = "default";
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::GetNode,
         Self::PatchNode,
         Self::WatchNode,
@@ -47,6 +53,12 @@ impl Operation {
         Self::PatchEvent,
         Self::CreateCoreEvent,
         Self::ReviewAccess,
+        Self::ListPods,
+        Self::WatchPods,
+        Self::ListServices,
+        Self::ListNodes,
+        Self::CreatePodEvent,
+        Self::PatchPodEvent,
     ];
 
     /// The name used in metric labels.
@@ -62,6 +74,12 @@ impl Operation {
             Self::PatchEvent => "patch_event",
             Self::CreateCoreEvent => "create_core_event",
             Self::ReviewAccess => "review_access",
+            Self::ListPods => "list_pods",
+            Self::WatchPods => "watch_pods",
+            Self::ListServices => "list_services",
+            Self::ListNodes => "list_nodes",
+            Self::CreatePodEvent => "create_pod_event",
+            Self::PatchPodEvent => "patch_pod_event",
         }
     }
 
@@ -75,12 +93,17 @@ impl Operation {
             Self::CreateEvent | Self::PatchEvent => ("events.k8s.io", "events", Some(NAMESPACE)),
             Self::CreateCoreEvent => ("", "events", Some(CORE_NAMESPACE)),
             Self::ReviewAccess => ("authorization.k8s.io", "selfsubjectaccessreviews", None),
+            Self::ListPods | Self::WatchPods => ("", "pods", None),
+            Self::ListServices => ("", "services", None),
+            Self::ListNodes => ("", "nodes", None),
+            Self::CreatePodEvent | Self::PatchPodEvent => ("", "events", None),
         };
         let verb = match self {
             Self::GetNode | Self::GetCiliumNode => "get",
-            Self::WatchNode | Self::WatchCiliumNode => "watch",
-            Self::PatchNode | Self::PatchCiliumNode | Self::PatchEvent => "patch",
-            Self::CreateEvent | Self::CreateCoreEvent | Self::ReviewAccess => "create",
+            Self::WatchNode | Self::WatchCiliumNode | Self::WatchPods => "watch",
+            Self::ListPods | Self::ListServices | Self::ListNodes => "list",
+            Self::PatchNode | Self::PatchCiliumNode | Self::PatchEvent | Self::PatchPodEvent => "patch",
+            Self::CreateEvent | Self::CreateCoreEvent | Self::CreatePodEvent | Self::ReviewAccess => "create",
         };
         Permission { verb, group, plural, namespace }
     }
@@ -98,6 +121,10 @@ impl Operation {
             Self::CreateEvent | Self::PatchEvent => "events.events.k8s.io",
             Self::CreateCoreEvent => "events",
             Self::ReviewAccess => "selfsubjectaccessreviews.authorization.k8s.io",
+            Self::ListPods | Self::WatchPods => "pods",
+            Self::ListServices => "services",
+            Self::ListNodes => "nodes",
+            Self::CreatePodEvent | Self::PatchPodEvent => "events",
         }
     }
 
@@ -110,13 +137,33 @@ impl Operation {
                 | Self::PatchEvent
                 | Self::CreateEvent
                 | Self::CreateCoreEvent
+                | Self::CreatePodEvent
+                | Self::PatchPodEvent
         )
     }
 
     pub(super) const fn names_an_object(self) -> bool {
         matches!(
             self,
-            Self::GetNode | Self::PatchNode | Self::GetCiliumNode | Self::PatchCiliumNode | Self::PatchEvent
+            Self::GetNode
+                | Self::PatchNode
+                | Self::GetCiliumNode
+                | Self::PatchCiliumNode
+                | Self::PatchEvent
+                | Self::PatchPodEvent
+        )
+    }
+
+    /// Whether the metadata says all that is asked for.
+    pub(super) const fn is_about_metadata(self) -> bool {
+        !matches!(
+            self,
+            Self::GetNode
+                | Self::ReviewAccess
+                | Self::ListPods
+                | Self::WatchPods
+                | Self::ListServices
+                | Self::ListNodes
         )
     }
 
@@ -130,12 +177,10 @@ impl Operation {
     }
 
     pub(super) const fn method(self) -> http::Method {
-        match self {
-            Self::GetNode | Self::GetCiliumNode | Self::WatchNode | Self::WatchCiliumNode => {
-                http::Method::GET
-            }
-            Self::PatchNode | Self::PatchCiliumNode | Self::PatchEvent => http::Method::PATCH,
-            Self::CreateEvent | Self::CreateCoreEvent | Self::ReviewAccess => http::Method::POST,
+        match self.verb().as_bytes() {
+            b"patch" => http::Method::PATCH,
+            b"create" => http::Method::POST,
+            _ => http::Method::GET,
         }
     }
 }

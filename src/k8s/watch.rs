@@ -18,7 +18,7 @@ use super::operation::Operation;
 use crate::domain::reaction::keeper::Held;
 
 /// An API server that did not end the watch this long after it should have is no longer there.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// What a watch shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl ObjectWatch {
         let LabelWriter { object, name, keys, .. } = writer;
         let [_, _, operation] = object.operations();
         let body = api.open(operation, &path(*object, name, lifetime)).await?;
-        let lines = Lines { body, buffer: Vec::new(), searched: 0 };
+        let lines = Lines::new(body);
         let ends_at = Instant::now() + lifetime + GRACE;
         Ok(Self { operation, name: name.clone(), keys: keys.clone(), lines, ends_at })
     }
@@ -102,10 +102,10 @@ impl ObjectWatch {
 
 /// *Source*: Kubernetes API reference, WatchEvent v1 meta.
 #[derive(Deserialize)]
-struct Event {
+pub(super) struct Event {
     #[serde(rename = "type")]
-    kind: String,
-    object: serde_json::Value,
+    pub(super) kind: String,
+    pub(super) object: serde_json::Value,
 }
 
 fn path(object: LabelObject, name: &str, lifetime: Duration) -> String {
@@ -118,10 +118,10 @@ fn path(object: LabelObject, name: &str, lifetime: Duration) -> String {
 }
 
 /// Why there are no more lines.
-struct Broken(Class, String);
+pub(super) struct Broken(pub(super) Class, pub(super) String);
 
 /// The lines of a body as they come; one that is too long is an error.
-struct Lines {
+pub(super) struct Lines {
     body: Body,
     buffer: Vec<u8>,
     /// So much of the buffer has no end of a line.
@@ -129,8 +129,12 @@ struct Lines {
 }
 
 impl Lines {
+    pub(super) const fn new(body: Body) -> Self {
+        Self { body, buffer: Vec::new(), searched: 0 }
+    }
+
     /// The next whole line without its end. Dropping the future loses nothing.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Broken> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Broken> {
         loop {
             let found = self.buffer.iter().skip(self.searched).position(|byte| *byte == b'\n');
             if let Some(length) = found {

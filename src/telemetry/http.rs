@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use http_body_util::Full;
@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::live::Live;
+use super::live::drops::{Followed, Seen};
 use super::metrics::Metrics;
 use super::page::{self, View};
 use crate::domain::report::Report;
@@ -62,6 +63,7 @@ struct Inner {
     version: String,
     alive_within: Duration,
     state: Mutex<State>,
+    drops: OnceLock<Followed>,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,13 @@ impl Shared {
     /// than `alive_within`; `version` is shown on the page.
     pub fn new(metrics: Metrics, version: impl Into<String>, alive_within: Duration) -> Self {
         let state = Mutex::new(State { heartbeat: Instant::now(), last: None });
-        Self(Arc::new(Inner { metrics, version: version.into(), alive_within, state }))
+        Self(Arc::new(Inner {
+            metrics,
+            version: version.into(),
+            alive_within,
+            state,
+            drops: OnceLock::new(),
+        }))
     }
 
     /// Says that the loop is alive.
@@ -95,6 +103,20 @@ impl Shared {
     pub fn publish(&self, report: Arc<Report>, live: Live, status_json: Vec<u8>) {
         let last = Published { report, live: Arc::new(live), status_json: status_json.into() };
         *self.state() = State { heartbeat: Instant::now(), last: Some(last) };
+    }
+
+    /// Shows these drops from now on. Where nothing but drops is looked at, being without a report is no fault. Once
+    /// there are drops to show, no others are.
+    pub fn show_drops(&self, drops: Followed) {
+        let _ = self.0.drops.set(drops);
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        self.0.drops.get().map(Followed::seen)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.last().is_some() || self.0.drops.get().is_some_and(|drops| drops.is_all)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -175,15 +197,16 @@ fn answer<B>(request: &Request<B>, pages: Pages, shared: &Shared) -> Response<Fu
         "/status" => status(shared),
         "/metrics" => metrics(shared),
         "/healthz" => probe(shared.is_alive(), "the loop has stopped\n"),
-        _ => probe(shared.last().is_some(), "no check is done yet\n"),
+        _ => probe(shared.is_ready(), "no check is done yet\n"),
     }
 }
 
 fn page(shared: &Shared, is_still: bool) -> Response<Full<Bytes>> {
-    let last = shared.last();
+    let (last, drops) = (shared.last(), shared.seen());
     let html = page::render(&View {
         report: last.as_ref().map(|last| last.report.as_ref()),
         live: last.as_ref().map(|last| last.live.as_ref()),
+        drops: drops.as_ref(),
         is_still,
         version: &shared.0.version,
         now: SystemTime::now(),
@@ -197,12 +220,26 @@ fn page(shared: &Shared, is_still: bool) -> Response<Full<Bytes>> {
 }
 
 fn status(shared: &Shared) -> Response<Full<Bytes>> {
-    match shared.last() {
-        Some(last) if shared.is_alive() => response(StatusCode::OK, JSON, last.status_json),
-        // whoever looks at the status only must not take an old result for a new one
-        Some(last) => response(StatusCode::SERVICE_UNAVAILABLE, JSON, last.status_json),
-        None => response(StatusCode::SERVICE_UNAVAILABLE, JSON, "{\"error\":\"no check is done yet\"}\n"),
-    }
+    let (last, drops) = (shared.last(), shared.seen());
+    let has_result = last.is_some() || drops.as_ref().is_some_and(|drops| drops.is_all);
+    let json = match last {
+        Some(last) => last.status_json,
+        None if has_result => Bytes::from_static(b"{}\n"),
+        None => Bytes::from_static(b"{\"error\":\"no check is done yet\"}\n"),
+    };
+    // whoever looks at the status only must not take an old result for a new one
+    let is_good = has_result && shared.is_alive();
+    let status = if is_good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let drops = drops.and_then(|drops| drops.to_json().ok());
+    response(status, JSON, drops.map_or(json.clone(), |drops| with_drops(&json, &drops)))
+}
+
+/// A JSON object with one member more, which must not be in it.
+fn with_drops(object: &[u8], drops: &[u8]) -> Bytes {
+    let end = object.iter().rposition(|byte| *byte == b'}').unwrap_or_default();
+    let members = object.get(..end).unwrap_or_default().trim_ascii_end();
+    let comma: &[u8] = if members == b"{" { b"" } else { b"," };
+    [members, comma, b"\"drops\":", drops, b"}\n"].concat().into()
 }
 
 fn metrics(shared: &Shared) -> Response<Full<Bytes>> {
@@ -256,6 +293,17 @@ fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drops_become_a_member_of_any_object() {
+        for (object, expected) in [
+            ("{}\n", "{\"drops\":[1]}\n"),
+            ("{\"a\":{}}\n", "{\"a\":{},\"drops\":[1]}\n"),
+            ("{\n  \"a\": \"}\"\n}\n", "{\n  \"a\": \"}\",\"drops\":[1]}\n"),
+        ] {
+            assert_eq!(with_drops(object.as_bytes(), b"[1]"), expected);
+        }
+    }
 
     #[test]
     fn only_addresses_and_localhost_are_addresses() {

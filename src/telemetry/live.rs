@@ -1,6 +1,8 @@
 //! What an agent knows beside its last report: whether changes are seen at once, and the last of them.
 //! Keeps a bounded part; the journal has more.
 
+pub mod drops;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use super::drops::DropMetrics;
 use crate::domain::author::Author;
 use crate::domain::escape;
 use crate::domain::report::{Report, TableSummary, Verdict, Violation};
@@ -37,6 +38,9 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    /// Names in it have no prefix: one of them is another system's.
+    unprefixed: Registry,
+    drops: DropMetrics,
     /// Held while several series change together, so that no scrape sees half of a check.
     names: Mutex<NativeNames>,
     verdict: IntGaugeVec,
@@ -58,6 +62,9 @@ struct Inner {
     label_restores: IntCounterVec,
     watching: IntGaugeVec,
     heard: IntCounterVec,
+    journal: IntCounterVec,
+    journal_open: IntGauge,
+    journal_bytes: IntGauge,
     shed: IntCounterVec,
 }
 
@@ -70,6 +77,8 @@ impl Metrics {
         let registry =
             Registry::new_custom(Some(PREFIX.to_owned()), None).expect("the prefix is a valid name");
         let on = &registry;
+        let unprefixed = Registry::new();
+        let drops = DropMetrics::register(&unprefixed).expect("every name is valid and registered once");
         let build_info =
             gauges(on, "build_info", "Always 1; the labels say which build this is.", &["version", "commit"]);
         build_info.with_label_values(&[version, commit]).set(1);
@@ -150,9 +159,17 @@ impl Metrics {
                 &["half"],
             ),
             heard: counters(on, "watch_total", "What hearing of changes has come to.", &["what"]),
+            journal: counters(on, "journal_total", "What became of changes in the journal.", &["what"]),
+            journal_open: registered(on, IntGauge::new("journal_open", "1 while the journal is written.")),
+            journal_bytes: registered(
+                on,
+                IntGauge::new("journal_bytes", "The size of the journal's database."),
+            ),
             shed: counters(on, "shed_total", "What was left out to stay within a limit.", &["what"]),
             names: Mutex::default(),
             registry,
+            unprefixed,
+            drops,
         }));
         metrics.set_verdict(Verdict::Unknown);
         metrics.set_problems(&BTreeMap::new());
@@ -231,16 +248,34 @@ impl Metrics {
         counter.inc_by(count.saturating_sub(counter.get()));
     }
 
+    /// Notes how often something has happened to the journal so far.
+    pub fn journal(&self, what: &'static str, count: u64) {
+        let counter = self.0.journal.with_label_values(&[what]);
+        counter.inc_by(count.saturating_sub(counter.get()));
+    }
+
+    /// Notes whether the journal is written, and its size in bytes.
+    pub fn journal_size(&self, is_open: bool, bytes: u64) {
+        self.0.journal_open.set(is_open.into());
+        self.0.journal_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
     /// Counts something that was left out to stay within a limit.
     pub fn shed(&self, what: &'static str) {
         self.0.shed.with_label_values(&[what]).inc();
     }
 
+    /// The metrics of drops.
+    pub fn drops(&self) -> DropMetrics {
+        self.0.drops.clone()
+    }
+
     /// The page of metrics: text format 0.0.4.
     pub fn render(&self) -> String {
         let together = self.names();
-        let families = self.0.registry.gather();
+        let mut families = self.0.registry.gather();
         drop(together);
+        families.extend(self.0.unprefixed.gather());
         TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             log::error!(error:%; "the metrics could not be written");
             String::new()

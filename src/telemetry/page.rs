@@ -2,6 +2,7 @@
 //! Asks nobody: it is made of a report when it is asked for. All text of the node goes through `Html::text`.
 
 mod changes;
+mod drops;
 mod findings;
 
 use std::sync::LazyLock;
@@ -11,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::html::Html;
 use super::live::Live;
+use super::live::drops::Seen;
 use crate::domain::escape;
 use crate::domain::report::{Evidence, Report, Verdict};
 use crate::domain::wording::{blocked, counted, grouped, utc};
@@ -26,6 +28,8 @@ pub struct View<'a> {
     pub report: Option<&'a Report>,
     /// What changed of late; none before the first check is done.
     pub live: Option<&'a Live>,
+    /// The drops that were seen; none where nobody follows them.
+    pub drops: Option<&'a Seen>,
     /// The reader does not want the page to reload itself.
     pub is_still: bool,
     /// The version of this program, with its commit.
@@ -41,10 +45,17 @@ impl View<'_> {
     fn reload(&self) -> Option<Reload> {
         match (self.report, self.live) {
             _ if self.is_still => None,
+            (None, _) if !self.has_checks() => Some(Reload::Often),
             (None, _) => Some(Reload::Soon),
+            _ if self.drops.is_some() => Some(Reload::Often),
             (Some(_), Some(live)) if live.watching.is_on => Some(Reload::Often),
             (Some(_), _) => Some(Reload::EachMinute),
         }
+    }
+
+    /// Whether rules are checked at all.
+    fn has_checks(&self) -> bool {
+        self.drops.is_none_or(|drops| !drops.is_all)
     }
 
     /// What may be said now: a node that nobody checks any more is not compliant.
@@ -88,12 +99,20 @@ pub fn render(view: &View<'_>) -> String {
             verdict(&mut page, view, report, standing);
             findings::violations(&mut page, report);
             findings::problems(&mut page, report);
+            if let Some(seen) = view.drops {
+                drops::drops(&mut page, seen, view.now);
+            }
             if let Some(live) = view.live {
                 changes::changes(&mut page, live, view.now);
             }
             findings::tables(&mut page, &report.tables);
         }
-        None => waiting(&mut page, view),
+        None => {
+            waiting(&mut page, view);
+            if let Some(seen) = view.drops {
+                drops::drops(&mut page, seen, view.now);
+            }
+        }
     }
     page.raw("</main>\n");
     foot(&mut page, view);
@@ -120,7 +139,7 @@ fn head(page: &mut Html, view: &View<'_>) {
             line(page, &escape::name(&report.node));
         }
         None => {
-            page.raw("First check under way");
+            page.raw(expected(view));
         }
     }
     page.raw(
@@ -144,11 +163,21 @@ const fn word(verdict: Verdict) -> &'static str {
     }
 }
 
+/// What is said where there is no result.
+fn expected(view: &View<'_>) -> &'static str {
+    if view.has_checks() { "First check under way" } else { "Drops are followed" }
+}
+
 fn waiting(page: &mut Html, view: &View<'_>) {
     page.raw("<section class=\"verdict waiting\" aria-labelledby=\"verdict\">\n<div class=\"says\">");
     icon(page, "<path d=\"M12 7v5l3.5 2\"/>");
-    page.raw("<div><h1 id=\"verdict\">First check under way</h1>\n<p class=\"lead\">Nothing is known about this node ");
-    page.raw("yet. The result appears here by itself.</p></div></div>\n");
+    page.raw("<div><h1 id=\"verdict\">").raw(expected(view)).raw("</h1>\n<p class=\"lead\">");
+    page.raw(if view.has_checks() {
+        "Nothing is known about this node yet. The result appears here by itself."
+    } else {
+        "No rules are checked: this program was told to follow drops only."
+    });
+    page.raw("</p></div></div>\n");
     overdue(page, view);
     page.raw("</section>\n");
 }
@@ -182,9 +211,9 @@ fn verdict(page: &mut Html, view: &View<'_>, report: &Report, verdict: Verdict) 
 
 fn overdue(page: &mut Html, view: &View<'_>) {
     if view.is_overdue {
-        page.raw(
-            "<p class=\"overdue\" role=\"alert\"><b>The checks have stopped.</b> What this page says was so ",
-        );
+        page.raw("<p class=\"overdue\" role=\"alert\"><b>");
+        page.raw(if view.has_checks() { "The checks have stopped." } else { "This program does nothing." });
+        page.raw("</b> What this page says was so ");
         page.raw("once and may no longer be; see the log of this program.</p>\n");
     }
 }
@@ -294,7 +323,11 @@ fn foot(page: &mut Html, view: &View<'_>) {
 
 /// Text that is cut where it would fill the page.
 fn line(page: &mut Html, text: &str) {
-    match text.char_indices().nth(MAX_CHARACTERS) {
+    cut(page, text, MAX_CHARACTERS);
+}
+
+fn cut(page: &mut Html, text: &str, characters: usize) {
+    match text.char_indices().nth(characters) {
         Some((end, _)) => {
             let (shown, hidden) = text.split_at(end);
             page.text(shown).raw(" <em>(").text(&counted(hidden.chars().count() as u64, "character"));

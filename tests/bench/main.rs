@@ -1,7 +1,8 @@
 //! `make bench`: what a check costs, as a ratio to the dump it cannot do without, in one run on this machine.
-//! Prints a table in Markdown; asserts nothing. Needs root, as the tests do.
+//! Prints a table in Markdown; asserts nothing. Needs root, as the tests do. `-- drops` measures log lines alone.
 #![allow(clippy::indexing_slicing, clippy::print_stdout, clippy::unwrap_used, reason = "a test may panic")]
 
+mod drops;
 #[path = "../it/support/mod.rs"]
 mod support;
 
@@ -23,7 +24,7 @@ const PATTERNS: &str = "^-P .*\n^-N .*\n^-A KUBE-\n^-A (PREROUTING|OUTPUT|POSTRO
     -A FORWARD -d 169\\.254\\.1\\.1/32 -p tcp -m tcp --dport 80 -j DROP\n^-A X[0-9]{3,5} .*$\n";
 
 /// What is measured: a name for the command line, a title and the work.
-const SECTIONS: [(&str, &str, fn()); 8] = [
+const SECTIONS: [(&str, &str, fn()); 9] = [
     ("check", "`monitor check` against the slower single dump", checks),
     ("incremental", "Checks of what changed", incremental::table),
     ("latency", "From a change to the verdict", watch::latency),
@@ -32,6 +33,7 @@ const SECTIONS: [(&str, &str, fn()); 8] = [
     ("idle", "While nothing changes", watch::idle),
     ("matching", "Matching", matching),
     ("agent", "The agent at 99,000 rules", agents),
+    ("drops", "Drops", drops::run),
 ];
 
 /// Everything, or the sections that are named.

@@ -55,6 +55,7 @@ fn report(lines: &[&str], problems: &[Reason]) -> Arc<Report> {
 
 fn settings(node: &str) -> Settings {
     Settings {
+        api_server: None,
         sink: Sink::Kube,
         node: node.into(),
         labels: vec![KEY.into()],

@@ -12,12 +12,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use iptables_monitor::app::drops::settings::{TailerSettings, TailerSource};
 use iptables_monitor::domain::reaction::freshness::CHECKED_AT_KEY;
 use serde_json::Value;
 
 use crate::support::{MONITOR, lossy};
 
-const OVERLAYS: [&str; 4] = ["node-label", "report-only", "prometheus", "history"];
+const OVERLAYS: [&str; 5] = ["node-label", "report-only", "prometheus", "history", "drops"];
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config-samples")
@@ -143,7 +144,7 @@ fn overlays_add_up_and_count_once() {
         "--overlay",
         "node-label,report-only",
         "--overlay",
-        "prometheus,report-only,history",
+        "prometheus,report-only,history,drops",
     ]));
     let mut arguments = arguments(&daemonset(&all));
     for overlay in OVERLAYS {
@@ -176,8 +177,15 @@ fn the_image_can_be_named() {
 /// clap reads all arguments before those it prints the help for.
 #[test]
 fn the_binary_knows_the_arguments() {
-    for overlay in OVERLAYS {
-        let arguments = arguments(&daemonset(&documents(&manifests(&["--overlay", overlay]))));
+    let help = Command::new(MONITOR).arg("--help").output().expect("the program under test");
+    let printed = OVERLAYS.map(|overlay| daemonset(&documents(&manifests(&["--overlay", overlay]))));
+    for daemonset in printed.into_iter().chain([daemonset(&documents(&read("drops-only.yaml")))]) {
+        let env = daemonset["spec"]["template"]["spec"]["containers"][0]["env"].as_array().expect("env");
+        let names = env.iter().filter_map(|env| env["name"].as_str());
+        for name in names.filter(|name| name.starts_with("MONITOR_")) {
+            assert!(lossy(&help).contains(&format!("[env: {name}=")), "{name}");
+        }
+        let arguments = arguments(&daemonset);
         let output =
             Command::new(MONITOR).args(&arguments).arg("--help").output().expect("the program under test");
         assert!(output.status.success(), "{arguments:?}\n{}", lossy(&output));
@@ -203,7 +211,7 @@ fn the_documents_name_flags_that_there_are() {
                 !lossy(&output).contains("unexpected argument")
             };
             assert!(
-                ["", "check", "history", "manifests", "watch", "why"]
+                ["", "check", "drops", "history", "manifests", "watch", "why"]
                     .iter()
                     .any(|subcommand| is_known(subcommand)),
                 "{flag}"
@@ -250,7 +258,12 @@ fn the_pod_may_do_no_more_than_it_needs() {
             assert!(pod.get(power).is_none(), "{power}");
         }
         let volumes = pod["volumes"].as_array().expect("volumes").iter();
-        let writable: Vec<_> = volumes.filter(|volume| volume.get("configMap").is_none()).collect();
+        let mounts = containers[0]["volumeMounts"].as_array().expect("mounts");
+        let is_read_only = |volume: &Value| {
+            let mut own = mounts.iter().filter(|mount| mount["name"] == volume["name"]);
+            own.all(|mount| mount["readOnly"] == true)
+        };
+        let writable: Vec<_> = volumes.filter(|volume| !is_read_only(volume)).collect();
         let state = serde_json::json!({"path": "/var/lib/iptables-monitor", "type": "DirectoryOrCreate"});
         match overlay {
             Some("history") => {
@@ -259,6 +272,37 @@ fn the_pod_may_do_no_more_than_it_needs() {
             _ => assert!(writable.is_empty(), "{writable:?}"),
         }
     }
+}
+
+#[test]
+fn who_follows_drops_only_may_do_even_less() {
+    let daemonset = daemonset(&documents(&read("drops-only.yaml")));
+    let pod = &daemonset["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["securityContext"]["capabilities"], serde_json::json!({"drop": ["ALL"]}));
+    for power in ["hostNetwork", "hostPID", "hostIPC", "initContainers", "dnsPolicy"] {
+        assert!(pod.get(power).is_none(), "{power}");
+    }
+    let value = |name: &str| {
+        let env = container["env"].as_array().expect("env").iter().find(|env| env["name"] == name);
+        env.and_then(|env| env["value"].as_str()).unwrap_or_else(|| panic!("no {name}")).to_owned()
+    };
+    let is_read_only = |path: &str| {
+        let mounts = container["volumeMounts"].as_array().expect("mounts").iter();
+        let is_above =
+            |mount: &&Value| mount["mountPath"].as_str().is_some_and(|above| path.starts_with(above));
+        mounts.filter(is_above).map(|mount| mount["readOnly"] == true).collect::<Vec<_>>()
+    };
+    assert_eq!(is_read_only(&value("IPTABLES_LOG_PATH")), [true]);
+    assert_eq!(is_read_only(&value("MONITOR_STATE_DIR")), [false]);
+    let port = &container["ports"][0];
+    assert_eq!(port["containerPort"].to_string(), value("METRICS_SERVER_PORT"));
+    for probe in ["livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["port"], port["name"], "{probe}");
+    }
+    let settings = TailerSettings::from_env(|name| name.starts_with("IPTABLES_LOG").then(|| value(name)));
+    let settings = settings.expect("values that are of use");
+    assert_eq!(settings.source, Some(TailerSource::File(value("IPTABLES_LOG_PATH").into())));
 }
 
 #[test]

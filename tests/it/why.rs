@@ -104,7 +104,7 @@ fn the_journal_says_since_when_and_who() {
         "iptables-nft: stands since 20",
         "; first seen 20",
         "added (unexpected)",
-        "by iptables (pid 4711",
+        "reported process iptables (pid 4711",
         "pod default/web-0",
     ] {
         assert!(text.contains(expected), "{expected}\n---\n{text}");

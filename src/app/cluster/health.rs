@@ -10,7 +10,7 @@ use crate::k8s::failure::{Class, Failure};
 
 /// How one kind of call is doing.
 #[derive(Debug)]
-pub(super) struct Health {
+pub(in crate::app) struct Health {
     what: String,
     failing: Option<Class>,
     failures: u32,
@@ -54,18 +54,18 @@ impl Health {
 }
 
 /// When to try again after so many failures in a row.
-pub(super) fn retry_at(failure: &Failure, failures: u32) -> Instant {
+pub(in crate::app) fn retry_at(failure: &Failure, failures: u32) -> Instant {
     Instant::now() + delay(failure.class.pace(), failures, failure.retry_after, random())
 }
 
 /// Notes a failure, and says when to try again.
-pub(super) fn failed(health: &mut Health, failure: &Failure) -> Instant {
+pub(in crate::app) fn failed(health: &mut Health, failure: &Failure) -> Instant {
     health.failed(failure);
     retry_at(failure, health.failures())
 }
 
 /// A number that differs each time and on each node; nothing secret depends on it.
-pub(super) fn random() -> u64 {
+pub(in crate::app) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

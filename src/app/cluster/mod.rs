@@ -2,7 +2,7 @@
 //! Never delays a check: the loops take the latest report when they can, and what fails is tried again later.
 
 mod events;
-mod health;
+pub(super) mod health;
 mod label;
 mod netns;
 mod permissions;
@@ -26,7 +26,7 @@ use label::LabelLoop;
 pub use netns::{NetnsEvidence, judge, local_addresses, netns_problem, prove_netns};
 use permissions::review;
 pub use settings::{
-    Connection, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings, connect,
+    Connection, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings, api_server, connect,
 };
 use watch::watch;
 

@@ -69,6 +69,8 @@ impl From<EventsDetail> for Detail {
 pub struct Settings {
     /// Where the outcome goes.
     pub sink: Sink,
+    /// The API server's address in place of the configured one.
+    pub api_server: Option<String>,
     /// The name of the Node and of the CiliumNode.
     pub node: String,
     /// The labels' keys; valid ones (see [`crate::domain::reaction::label::is_valid_key`]).
@@ -176,7 +178,7 @@ pub async fn connect(
         log::info!("reporting to the terminal only");
         return Ok(Connection { api: None, is_sink });
     }
-    match ApiServer::infer(observer).await {
+    match ApiServer::infer(observer, settings.api_server.as_deref()).await {
         Ok(api) => {
             log::info!("reporting to the {}", if is_sink { "API server" } else { "terminal only" });
             Ok(Connection { api: Some(api), is_sink })
@@ -190,6 +192,14 @@ pub async fn connect(
     }
 }
 
+/// The API server of a pod or of KUBECONFIG, for a program that only asks it; nothing is counted.
+///
+/// # Errors
+/// If no configuration leads to one.
+pub async fn api_server() -> Result<ApiServer, ConnectError> {
+    ApiServer::infer(std::sync::Arc::new(|_| {}), None).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +207,7 @@ mod tests {
     fn settings(sink: Sink, netns_check: NetnsCheck) -> Settings {
         Settings {
             sink,
+            api_server: None,
             node: "n".into(),
             labels: Vec::new(),
             label_target: LabelTarget::Both,

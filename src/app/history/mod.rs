@@ -5,7 +5,7 @@
 mod tests;
 mod writer;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::domain::change::{ChangeSet, Provenance, What};
 use crate::domain::history::budget::Budget;
-use crate::domain::history::{self, Change, Digested, Happening, Key, Moment, Place, Present, Watch};
+use crate::domain::history::{self, Change, Digested, Happening, Key, Moment, Place, Present};
 use crate::domain::report::Verdict;
 use crate::host::journal_store::Reader;
 pub use crate::host::journal_store::{MIN_LIMIT_BYTES, Remembered, StoreError};
@@ -22,35 +22,22 @@ pub use crate::host::journal_store::{MIN_LIMIT_BYTES, Remembered, StoreError};
 pub const DEFAULT_LIMIT_BYTES: u64 = 64 << 20;
 /// Changes of allowed rules that are told one by one: so many at once, and then so many a second.
 const BURST: u32 = 500;
-const PER_SECOND: f64 = 1.0;
+const PER_SECOND: f64 = 0.1;
 /// Messages that wait for the disk.
 const QUEUE: usize = 16;
 /// Lines of one message, and their bytes.
 const CHUNK_LINES: usize = 250;
 const CHUNK_BYTES: usize = 64 << 10;
-/// Changes that are kept for the page.
-const RECENT: usize = 100;
 /// How long the start waits for an earlier process's journal.
 const OPENING: Duration = Duration::from_secs(5);
 /// How long a comparison may wait for the disk in all.
 const COMPARING: Duration = Duration::from_secs(20);
-/// An unchanged node is noted at most this often,
+/// An unchanged node, or changes that are only counted, are noted at most this often,
 const ALIVE: Duration = Duration::from_secs(60);
 /// and compared as a whole after changes that were only counted at most this often.
 const CATCH_UP: Duration = Duration::from_secs(300);
 /// Moments that a reader takes at a time.
 const PAGE: u32 = 50;
-
-/// A change with its time, for the page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// When the check ended that found it.
-    pub at: SystemTime,
-    /// How it was noticed.
-    pub watch: Watch,
-    /// The change.
-    pub change: Change,
-}
 
 /// What the journal has done since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +77,6 @@ struct Writer {
 struct Shared {
     counts: Mutex<Counts>,
     known: Mutex<HashMap<Key, Provenance>>,
-    recent: Mutex<VecDeque<Arc<Recorded>>>,
     pace: Mutex<Pace>,
 }
 
@@ -102,12 +88,14 @@ struct Pace {
     /// Whether the journal may lack changes.
     is_stale: bool,
     compared_at: Option<SystemTime>,
+    /// Changes that were counted and are not written yet.
+    untold: u64,
 }
 
 impl Default for Pace {
     fn default() -> Self {
         let budget = Budget::new(BURST, PER_SECOND);
-        Self { budget, alive_at: None, is_stale: true, compared_at: None }
+        Self { budget, alive_at: None, is_stale: true, compared_at: None, untold: 0 }
     }
 }
 
@@ -121,8 +109,7 @@ enum Message {
 }
 
 impl Journal {
-    /// Opens the journal in this directory; without one, only the last changes are kept, in memory. Waits a few seconds
-    /// at most, and never fails: what is wrong is logged, counted and tried again later.
+    /// Opens the journal in this directory; without one, nothing is kept. Waits a few seconds at most, and never fails: what is wrong is logged, counted and tried again later.
     pub fn open(directory: Option<PathBuf>, limit_bytes: u64) -> Self {
         let shared = Arc::new(Shared::default());
         let Some(directory) = directory else { return Self { shared, writer: None } };
@@ -150,22 +137,24 @@ impl Journal {
     pub fn record(&self, set: &ChangeSet) {
         let mut pace = lock(&self.shared.pace);
         let digested = history::digest(set, &mut pace.budget);
-        let Some(digested) = digested else {
-            let is_due =
-                pace.alive_at.is_none_or(|at| set.at.duration_since(at).is_ok_and(|since| since >= ALIVE));
-            if is_due {
+        let (message, count) = match digested.and_then(|digested| pace.ripen(digested)) {
+            Some(digested) => {
                 pace.alive_at = Some(set.at);
-                drop(pace);
-                self.send(Message::Alive(set.at, set.after), 0);
+                let count = digested.moment.changes.len() as u64;
+                (Message::Moment(Box::new(digested)), count)
             }
-            return;
+            None if pace.is_minute_over(set.at) => {
+                pace.alive_at = Some(set.at);
+                (Message::Alive(set.at, set.after), 0)
+            }
+            None => return,
         };
-        pace.alive_at = Some(set.at);
-        pace.is_stale |= digested.moment.untold > 0;
         drop(pace);
-        self.shared.remember(&digested.moment);
-        let count = digested.moment.changes.len() as u64;
-        self.send(Message::Moment(Box::new(digested)), count);
+        if let Some(writer) = &self.writer
+            && writer.messages.try_send(message).is_err()
+        {
+            self.shared.shed(count);
+        }
     }
 
     /// Whether everything that is present should be compared with the journal: at the start, and when changes were only
@@ -218,11 +207,6 @@ impl Journal {
         lock(&self.shared.known).get(&key).cloned()
     }
 
-    /// The last changes, the newest first.
-    pub fn recent(&self, count: usize) -> Vec<Arc<Recorded>> {
-        lock(&self.shared.recent).iter().rev().take(count).cloned().collect()
-    }
-
     /// What was done so far.
     pub fn counts(&self) -> Counts {
         *lock(&self.shared.counts)
@@ -235,12 +219,24 @@ impl Journal {
         let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
         matches!(ended.recv_timeout(within), Err(mpsc::RecvTimeoutError::Disconnected))
     }
+}
 
-    fn send(&self, message: Message, count: u64) {
-        let Some(writer) = &self.writer else { return };
-        if writer.messages.try_send(message).is_err() {
-            self.shared.shed(count);
+impl Pace {
+    fn is_minute_over(&self, now: SystemTime) -> bool {
+        self.alive_at.is_none_or(|at| now.duration_since(at).is_ok_and(|since| since >= ALIVE))
+    }
+
+    /// A moment with nothing but counts waits until another has more to say, or a minute is over.
+    fn ripen(&mut self, mut digested: Digested) -> Option<Digested> {
+        let moment = &mut digested.moment;
+        self.is_stale |= moment.untold > 0;
+        moment.untold = moment.untold.saturating_add(std::mem::take(&mut self.untold));
+        let is_ripe = !moment.changes.is_empty() || moment.before != Some(moment.after);
+        if is_ripe || self.is_minute_over(moment.at) {
+            return Some(digested);
         }
+        self.untold = moment.untold;
+        None
     }
 }
 
@@ -262,18 +258,6 @@ impl Shared {
     fn shed(&self, count: u64) {
         lock(&self.counts).shed += count;
         lock(&self.pace).is_stale = true;
-    }
-
-    /// Keeps the last changes for the page.
-    fn remember(&self, moment: &Moment) {
-        let mut recent = lock(&self.recent);
-        // the newest last, and among those of one moment the most important last
-        for change in moment.changes.iter().take(RECENT).rev() {
-            let Moment { at, watch, .. } = *moment;
-            recent.push_back(Arc::new(Recorded { at, watch, change: change.clone() }));
-        }
-        let excess = recent.len().saturating_sub(RECENT);
-        recent.drain(..excess);
     }
 }
 

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use super::{BURST, Message, RECENT, Shared, lock};
+use super::{BURST, Message, Shared, lock};
 use crate::app::scan::dump::chain_of;
 use crate::domain::history::budget::Budget;
 use crate::host::journal_store::{Reconciliation, Store, StoreError};
 
 /// From a failure to the next attempt: the first time, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Changes that one transaction takes at most, but for those of one moment.
+const BATCH: u64 = 1000;
 
 /// The file, and how well it does.
 pub(super) struct Disk {
@@ -50,12 +53,27 @@ impl Disk {
     pub(super) fn run(mut self, messages: &Receiver<Message>, opened: Sender<()>) {
         self.open();
         drop(opened);
-        for message in messages {
-            let count = lines_of(&message);
-            self.ensure_open();
-            if self.store.is_none() || !self.write(&message) {
-                self.shared.shed(count);
+        while let Ok(first) = messages.recv() {
+            let mut changes = lines_of(&first);
+            let mut waiting = vec![first];
+            // what came while the disk was busy is one transaction
+            while changes < BATCH
+                && let Ok(message) = messages.try_recv()
+            {
+                changes += lines_of(&message);
+                waiting.push(message);
             }
+            let are_moments = |one: &Message, next: &Message| {
+                matches!((one, next), (Message::Moment(_), Message::Moment(_)))
+            };
+            waiting.chunk_by(are_moments).for_each(|messages| self.take(messages));
+        }
+    }
+
+    fn take(&mut self, messages: &[Message]) {
+        self.ensure_open();
+        if self.store.is_none() || !self.write(messages) {
+            self.shared.shed(messages.iter().map(lines_of).sum());
         }
     }
 
@@ -72,13 +90,10 @@ impl Disk {
     }
 
     fn open(&mut self) {
-        let opened = self.open_or_replace().and_then(|store| Ok((store.known(RECENT as u32)?, store)));
+        let opened = self.open_or_replace().and_then(|store| Ok((store.known()?, store)));
         match opened {
             Ok((known, store)) => {
-                *lock(&self.shared.known) = known.provenances;
-                if lock(&self.shared.recent).is_empty() {
-                    known.recent.iter().for_each(|moment| self.shared.remember(moment));
-                }
+                *lock(&self.shared.known) = known;
                 self.opened(store);
                 if self.trouble.take().is_some() {
                     log::info!(path:% = self.directory.display(); "the journal works again");
@@ -112,10 +127,10 @@ impl Disk {
     }
 
     /// Whether it was written; if not, the trouble is told.
-    fn write(&mut self, message: &Message) -> bool {
-        let result = match self.attempt(message) {
-            Err(StoreError::Full { .. }) => self.make_room().and_then(|()| self.attempt(message)),
-            Err(error) if error.is_damage() => self.start_anew(&error).and_then(|()| self.attempt(message)),
+    fn write(&mut self, messages: &[Message]) -> bool {
+        let result = match self.attempt(messages) {
+            Err(StoreError::Full { .. }) => self.make_room().and_then(|()| self.attempt(messages)),
+            Err(error) if error.is_damage() => self.start_anew(&error).and_then(|()| self.attempt(messages)),
             other => other,
         };
         let result = result.and_then(|()| self.tidy());
@@ -125,16 +140,22 @@ impl Disk {
         result.is_ok()
     }
 
-    fn attempt(&mut self, message: &Message) -> Result<(), StoreError> {
-        let Some(store) = &mut self.store else { return Ok(()) };
+    /// Does what one message says, or writes several moments.
+    fn attempt(&mut self, messages: &[Message]) -> Result<(), StoreError> {
+        let (Some(store), Some(message)) = (&mut self.store, messages.first()) else { return Ok(()) };
         let is_piece = matches!(message, Message::Present(_) | Message::End);
         if !is_piece && self.reconciliation.take().is_some() {
+            store.abandon_reconciliation()?;
             lock(&self.shared.pace).is_stale = true;
         }
         match message {
-            Message::Moment(digested) => {
-                store.append(digested)?;
-                lock(&self.shared.counts).written += digested.moment.changes.len() as u64;
+            Message::Moment(_) => {
+                let moments = messages.iter().filter_map(|message| match message {
+                    Message::Moment(digested) => Some(&**digested),
+                    _ => None,
+                });
+                store.append(moments)?;
+                lock(&self.shared.counts).written += messages.iter().map(lines_of).sum::<u64>();
             }
             Message::Alive(at, verdict) => store.alive(*at, *verdict)?,
             Message::Begin(at, verdict) => {
@@ -142,8 +163,14 @@ impl Disk {
                 self.reconciliation = Some(store.begin_reconciliation(*at, *verdict, is_first, budget)?);
             }
             Message::Present(lines) => {
-                let Some(reconciliation) = &mut self.reconciliation else { return Ok(()) };
-                store.reconcile(reconciliation, lines)?;
+                let Some(mut reconciliation) = self.reconciliation.take() else { return Ok(()) };
+                let result = store.reconcile(&mut reconciliation, lines);
+                if result.is_err() {
+                    lock(&self.shared.pace).is_stale = true;
+                    store.abandon_reconciliation()?;
+                    return result;
+                }
+                self.reconciliation = Some(reconciliation);
             }
             Message::End => {
                 let Some(reconciliation) = self.reconciliation.take() else { return Ok(()) };
@@ -151,7 +178,6 @@ impl Disk {
                 self.is_reconciled = true;
                 if let Some(moment) = moment {
                     lock(&self.shared.counts).written += moment.changes.len() as u64;
-                    self.shared.remember(&moment);
                 }
             }
         }
@@ -174,7 +200,7 @@ impl Disk {
 
     fn tidy(&mut self) -> Result<(), StoreError> {
         let Some(store) = &mut self.store else { return Ok(()) };
-        let forgotten = store.make_room()?;
+        let forgotten = if store.is_idle() { store.make_room()? } else { 0 };
         let mut counts = lock(&self.shared.counts);
         counts.forgotten += forgotten;
         counts.bytes = store.usage_bytes();

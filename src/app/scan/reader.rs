@@ -79,6 +79,11 @@ impl Reader {
         scan
     }
 
+    /// Whether anything was read yet.
+    pub const fn has_read(&self) -> bool {
+        self.book.is_some()
+    }
+
     /// Every line that is kept, with its text.
     pub fn present(&self) -> impl Iterator<Item = Present<'_>> {
         self.lines().filter_map(|(place, line)| match line.text {

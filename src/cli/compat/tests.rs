@@ -206,3 +206,11 @@ proptest! {
         prop_assert_eq!(&translated(&first).0, &first);
     }
 }
+
+#[test]
+fn under_the_name_of_the_older_tailer_only_drops_are_followed() {
+    let args = ["/kube-iptables-tailer", "--log_dir=/my-service-logs", "--v=4"].map(OsString::from);
+    let (out, warnings) = translate(args.into_iter());
+    assert_eq!(out, ["/kube-iptables-tailer", "--drops-only", "--verbosity=4"]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}

@@ -3,9 +3,8 @@
 
 use serde::Serialize;
 
-use crate::cli::output::json::{ascii_line, hex_unless_utf8, lossy};
+use crate::cli::output::json::{WireAuthor, ascii_line, hex_unless_utf8, lossy};
 use crate::cli::output::timestamp;
-use crate::domain::author::Author;
 use crate::domain::history::{Change, Moment, Watch};
 use crate::domain::report::Verdict;
 
@@ -102,62 +101,6 @@ impl<'a> WireChange<'a> {
             line_hex: change.line.as_deref().and_then(hex_unless_utf8),
             line_truncated: change.is_cut,
             reported_processes: change.authors.iter().map(|author| WireAuthor::new(author)).collect(),
-        }
-    }
-}
-
-/// The process that is said to have done it.
-#[derive(Serialize)]
-pub(crate) struct WireAuthor<'a> {
-    pid: u32,
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    executable: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command_line: Option<&'a str>,
-    parents: Vec<WireAncestor<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pod: Option<WirePod<'a>>,
-}
-
-#[derive(Serialize)]
-struct WireAncestor<'a> {
-    pid: u32,
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command_line: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct WirePod<'a> {
-    uid: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    namespace: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-}
-
-impl<'a> WireAuthor<'a> {
-    pub(crate) fn new(author: &'a Author) -> Self {
-        let parents = author.parents.iter().map(|parent| WireAncestor {
-            pid: parent.pid,
-            name: &parent.name,
-            command_line: parent.command_line.as_deref(),
-        });
-        Self {
-            pid: author.pid,
-            name: &author.name,
-            executable: author.executable.as_deref(),
-            command_line: author.command_line.as_deref(),
-            parents: parents.collect(),
-            container: author.container.as_deref(),
-            pod: author.pod.as_ref().map(|pod| WirePod {
-                uid: &pod.uid,
-                namespace: pod.name.as_ref().map(|(namespace, _)| namespace.as_str()),
-                name: pod.name.as_ref().map(|(_, name)| name.as_str()),
-            }),
         }
     }
 }

@@ -13,8 +13,8 @@ use anyhow::Context;
 use super::{Exit, duration};
 use crate::app::history;
 use crate::domain::history::Moment;
-pub(super) use json::{WireAuthor, render as render_json};
-pub(super) use text::{Paint, render as render_text, who};
+pub(super) use json::render as render_json;
+pub(super) use text::{Paint, authors, render as render_text};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct HistoryArguments {

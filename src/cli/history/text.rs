@@ -4,20 +4,17 @@
 use anstyle::{AnsiColor, Style};
 
 use crate::cli::output::timestamp;
-use crate::domain::author::{Ancestor, Author, PodHint};
 use crate::domain::change::What;
 use crate::domain::escape;
 use crate::domain::history::{Change, Happening, Moment, Watch};
 use crate::domain::report::Verdict;
-use crate::domain::wording::{counted, entry, table_name};
+use crate::domain::wording::{self, counted, entry, table_name};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 const GREEN: Style = AnsiColor::Green.on_default();
 const RED: Style = AnsiColor::Red.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
-/// The nearest parents are told; the others are in the JSON.
-const PARENTS: usize = 3;
 
 /// Whether text is coloured.
 #[derive(Clone, Copy, Debug)]
@@ -102,10 +99,7 @@ fn render_change(change: &Change, paint: Paint) -> String {
         }
         None => out.push_str("      (its text was not kept)\n"),
     }
-    for author in &change.authors {
-        out.push_str(&format!("      by {}\n", who(author)));
-    }
-    out
+    out + &authors(change, "      ")
 }
 
 fn place(change: &Change) -> String {
@@ -116,35 +110,15 @@ fn place(change: &Change) -> String {
     }
 }
 
-/// An author in one line: `iptables (pid 4711, "iptables -A INPUT") from bash (pid 40) from sshd (pid 8), pod default/web`.
-pub(crate) fn who(author: &Author) -> String {
-    let Author { pid, name, executable, command_line, parents, container, pod } = author;
-    let mut out = process(name, *pid, command_line.as_deref().or(executable.as_deref()));
-    for Ancestor { pid, name, command_line: _ } in parents.iter().take(PARENTS) {
-        out.push_str(&format!(" from {}", process(name, *pid, None)));
-    }
-    match pod {
-        Some(PodHint { name: Some((namespace, name)), .. }) => {
-            out.push_str(&format!(", pod {}/{}", escape::name(namespace), escape::name(name)));
+/// Who is said to have done it, a line each, their command lines behind a bar.
+pub(crate) fn authors(change: &Change, indent: &str) -> String {
+    let mut out = String::new();
+    for (index, author) in change.authors.iter().enumerate() {
+        let or = if index == 0 { "" } else { "or " };
+        out.push_str(&format!("{indent}{or}reported process {}\n", wording::author(author)));
+        if let Some(command) = wording::command_line(author) {
+            out.push_str(&format!("{indent}| {command}\n"));
         }
-        Some(PodHint { uid, name: None }) => out.push_str(&format!(", pod with UID {}", escape::name(uid))),
-        None => {}
-    }
-    if let (Some(container), None) = (container, pod) {
-        out.push_str(&format!(", container {}", escape::name(container)));
     }
     out
-}
-
-fn process(name: &str, pid: u32, command: Option<&str>) -> String {
-    let command = command.map(|command| format!(", {}", quoted(command))).unwrap_or_default();
-    format!("{} (pid {pid}{command})", escape::name(name))
-}
-
-/// In quotes, also where a plain word would not need them.
-fn quoted(text: &str) -> String {
-    match escape::name(text) {
-        plain if !plain.starts_with('"') => format!("\"{plain}\""),
-        quoted => quoted,
-    }
 }

@@ -13,6 +13,7 @@ use crate::domain::escape::hex;
 use crate::domain::reaction::blocked::Blocked;
 use crate::domain::report::{Evidence, TableSummary, Violation};
 use crate::domain::ruleset::Problem;
+pub(crate) use provenance::WireAuthor;
 use provenance::WireProvenance;
 
 /// The report as indented JSON in ASCII.

@@ -90,7 +90,7 @@ async fn watch(settings: monitor::Settings, mut screen: Screen) -> anyhow::Resul
     };
     let journal = Arc::new(Journal::open(None, 0));
     tokio::select! {
-        ended = monitor::run(settings, journal, None, tell) => ended.map(drop).context("checking this node"),
+        ended = monitor::run(settings, journal, None, None, tell) => ended.map(drop).context("checking this node"),
         Ok(error) = failure => match error.kind() {
             // the reader, such as head(1), has seen enough
             io::ErrorKind::BrokenPipe => Ok(()),

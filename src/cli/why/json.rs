@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use super::Found;
 use crate::app::history::Remembered;
-use crate::cli::history::WireAuthor;
-use crate::cli::output::json::{ascii, lossy};
+use crate::cli::output::json::{WireAuthor, ascii, lossy};
 use crate::cli::output::timestamp;
 use crate::domain::allowlist::Pattern;
 use crate::domain::allowlist::nearest::{Difference, Nearest};

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::Found;
 use crate::app::history::Remembered;
-use crate::cli::history::{Paint, who};
+use crate::cli::history::{Paint, authors};
 use crate::cli::output::timestamp;
 use crate::domain::allowlist::Pattern;
 use crate::domain::allowlist::nearest::{Difference, Nearest};
@@ -145,9 +145,7 @@ impl Page {
         let unwatched = if *watch == Watch::Watched { "" } else { ", noticed later" };
         let judged = if change.is_allowed { "allowed" } else { "unexpected" };
         self.line(&format!("    {:.0}  {} ({judged}{unwatched})", timestamp(*at), change.happening.as_str()));
-        for author in &change.authors {
-            self.line(&format!("      by {}", who(author)));
-        }
+        self.out.push_str(&authors(change, "      "));
     }
 
     fn heading(&mut self, text: &str) {

@@ -4,6 +4,22 @@
 use std::ops::Range;
 use std::time::SystemTime;
 
+/// How many lines a batch takes.
+pub const MAX_LINES: usize = 4096;
+/// How many bytes of lines a batch takes; the last line may pass it.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// What a source says of itself after a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Everything that is there so far was handed over.
+    CaughtUp,
+    /// The batch took no more; there may be more right now.
+    Behind,
+    /// Everything was handed over, and nothing will follow.
+    Ended,
+}
+
 /// Lines as they arrived. Reused: [`Batch::clear`] keeps the memory.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -11,7 +27,7 @@ pub struct Batch {
     lines: Vec<(Range<usize>, Option<SystemTime>)>,
     /// Lines that are known to have been lost before or among these.
     pub lost: u64,
-    /// Losses of a size that nobody knows.
+    /// Losses of a size that nobody knows; it may be none.
     pub gaps: u64,
     /// Lines that were cut because they are longer than the limit; they are among the lines.
     pub cut: u64,
@@ -45,6 +61,16 @@ impl Batch {
     /// Whether there is no line; there may have been losses all the same.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
+    }
+
+    /// Whether a source should hand it over before it adds more.
+    pub fn is_full(&self) -> bool {
+        self.lines.len() >= MAX_LINES || self.bytes.len() >= MAX_BYTES
+    }
+
+    /// Whether there is something to tell: a line or a loss.
+    pub fn has_news(&self) -> bool {
+        !self.lines.is_empty() || self.lost > 0 || self.gaps > 0
     }
 
     /// How many bytes the lines have.

@@ -17,7 +17,7 @@ use super::ruleset::{Backend, Family, Kind};
 use budget::Budget;
 
 /// Of a longer line only this many bytes are remembered; its key is still that of the whole line.
-pub const MAX_LINE_BYTES: usize = 4096;
+pub const MAX_LINE_BYTES: usize = 2048;
 /// Changes of rules that are not allowed that one moment lists; the rest are counted.
 pub const MAX_UNEXPECTED: usize = 1000;
 

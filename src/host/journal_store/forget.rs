@@ -8,8 +8,9 @@ use crate::domain::history::retention::{Forget, Usage};
 
 /// Rules of which nothing tells a story.
 const UNTOLD: &str = "NOT EXISTS (SELECT 1 FROM changes WHERE rule_id = rules.id)";
-/// Moments that say no more than the verdict.
-const EMPTY: &str = "NOT EXISTS (SELECT 1 FROM changes WHERE moment_id = moments.id)";
+/// Moments that say no more than the verdict, but for the last.
+const EMPTY: &str = "id < (SELECT max(id) FROM moments)
+    AND NOT EXISTS (SELECT 1 FROM changes WHERE moment_id = moments.id)";
 
 impl Store {
     /// Makes room if the journal is nearly full, and says how many entries were forgotten.

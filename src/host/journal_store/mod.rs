@@ -25,7 +25,6 @@ pub use self::read::{Reader, Remembered};
 pub use self::reconcile::Reconciliation;
 #[cfg(test)]
 pub(crate) use self::tests::block_writers;
-pub use self::write::Known;
 
 /// The database's file in the state directory.
 const FILE: &str = "history.db";
@@ -35,7 +34,7 @@ const DAMAGED: &str = "history.db.damaged";
 const COMPANIONS: [&str; 2] = ["history.db-wal", "history.db-shm"];
 /// The smallest limit, in bytes: the largest transaction must fit into a quarter of it.
 pub const MIN_LIMIT_BYTES: u64 = 16 << 20;
-const PAGE_BYTES: u64 = 4096;
+const PAGE_BYTES: u64 = 1024;
 /// The longest wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -115,6 +114,7 @@ impl Store {
         let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // before anything that writes: a journal that is not ours, or not for us, stays as it is
         if schema::version(&connection)? == 0 {
+            connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
             connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         }
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;

@@ -89,17 +89,6 @@ impl Reader {
     }
 }
 
-/// The last moments, in order.
-pub(super) fn last_moments(connection: &Connection, count: u32) -> Result<Vec<Moment>, StoreError> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {MOMENT} FROM moments ORDER BY id DESC LIMIT ?1"))?;
-    let rows = statement.query_map([count], moment)?;
-    let mut moments =
-        rows.map(|row| Ok(with_changes(connection, row?)?.1)).collect::<Result<Vec<_>, StoreError>>()?;
-    moments.reverse();
-    Ok(moments)
-}
-
 /// A change of the rule with this number, made of its text.
 pub(super) fn change(
     connection: &Connection,

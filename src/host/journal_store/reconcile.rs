@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::write::{LIFE, Writer, find, insert, life, update, watched};
 use super::{Store, StoreError, read, time, wire};
@@ -17,6 +17,11 @@ use crate::domain::report::Verdict;
 /// Rules that one transaction compares.
 const PAGE_ROWS: u32 = 1000;
 
+/// So many transactions fill the journal, roughly.
+const PIECES: u64 = 24;
+/// What a rule takes beside its text, roughly.
+const ROW_BYTES: u64 = 100;
+
 /// A comparison under way.
 #[derive(Debug)]
 pub struct Reconciliation {
@@ -25,6 +30,8 @@ pub struct Reconciliation {
     is_baseline: bool,
     /// How often each rule, by its number, was met.
     met: HashMap<i64, u32>,
+    /// What was written and not yet committed, in bytes.
+    pending_bytes: u64,
     unexpected_told: usize,
     budget: Budget,
 }
@@ -59,6 +66,9 @@ impl Store {
         is_first: bool,
         budget: Budget,
     ) -> Result<Reconciliation, StoreError> {
+        self.abandon_reconciliation()?;
+        // what a power failure takes away is compared again
+        self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         let (since, before) = self
             .connection
             .query_row("SELECT watched_until, verdict FROM state", [], |row| {
@@ -75,6 +85,7 @@ impl Store {
             moment_id: None,
             is_baseline: since.is_none(),
             met: HashMap::new(),
+            pending_bytes: 0,
             unexpected_told: 0,
             budget,
         })
@@ -82,53 +93,45 @@ impl Store {
 
     /// Takes some of what is present. Each change stands for an added rule and says what it is, should it be new.
     ///
+    /// Many calls make one transaction: new rules are scattered over the index of their keys, and each transaction writes
+    /// all of it that it touched.
+    ///
     /// # Errors
-    /// If the journal cannot be written; then nothing of these is.
+    /// If the journal cannot be written; then the comparison has failed, and the next one starts from the beginning.
     pub fn reconcile(
         &mut self,
         reconciliation: &mut Reconciliation,
         present: &[(Key, Change)],
     ) -> Result<(), StoreError> {
-        // what a power failure takes away is compared again
-        self.connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let result = self.take_over(reconciliation, present);
-        self.connection.pragma_update(None, "synchronous", "FULL")?;
-        result?;
+        if self.connection.is_autocommit() {
+            self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        }
+        let limit_bytes = self.limit_bytes;
+        let is_roomy = Usage { bytes: self.usage_bytes, limit_bytes, ..Usage::default() }.is_roomy();
+        for (key, change) in present {
+            take_over(&self.connection, reconciliation, *key, change, is_roomy)?;
+        }
+        if reconciliation.pending_bytes >= limit_bytes / PIECES {
+            self.connection.execute_batch("COMMIT")?;
+            reconciliation.pending_bytes = 0;
+        }
         self.measure()
     }
 
-    fn take_over(
-        &mut self,
-        reconciliation: &mut Reconciliation,
-        present: &[(Key, Change)],
-    ) -> Result<(), StoreError> {
-        let limit_bytes = self.limit_bytes;
-        let is_roomy = Usage { bytes: self.usage_bytes, limit_bytes, ..Usage::default() }.is_roomy();
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for (key, change) in present {
-            let at = reconciliation.moment.at;
-            let Some((rule, mut life)) = find(&transaction, *key)? else {
-                let life = Life::begin(at, true, change.is_allowed);
-                let line = change.line.as_deref().filter(|_| is_roomy || !change.is_allowed);
-                let rule = insert(&transaction, *key, &life, change, line)?;
-                reconciliation.met.insert(rule, 1);
-                if reconciliation.tells(change.is_allowed) {
-                    tell(&transaction, reconciliation, rule, change)?;
-                }
-                continue;
-            };
-            *reconciliation.met.entry(rule).or_default() += 1;
-            if life.is_allowed == change.is_allowed {
-                continue;
-            }
-            life.is_allowed = change.is_allowed;
-            update(&transaction, rule, &life)?;
-            if life.copies > 0 && reconciliation.tells(change.is_allowed) {
-                let change = Change { happening: Happening::Rejudged, ..change.clone() };
-                tell(&transaction, reconciliation, rule, &change)?;
-            }
+    /// Whether no comparison is in the middle of a transaction.
+    pub fn is_idle(&self) -> bool {
+        self.connection.is_autocommit()
+    }
+
+    /// Takes back what of a comparison was not committed, if there is one.
+    ///
+    /// # Errors
+    /// If the journal cannot be used.
+    pub fn abandon_reconciliation(&mut self) -> Result<(), StoreError> {
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
         }
-        transaction.commit()?;
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
         Ok(())
     }
 
@@ -140,6 +143,9 @@ impl Store {
         &mut self,
         mut reconciliation: Reconciliation,
     ) -> Result<Option<Moment>, StoreError> {
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("COMMIT")?;
+        }
         let mut last = 0;
         while let Some(rule) = self.end_some(&mut reconciliation, last)? {
             last = rule;
@@ -160,6 +166,7 @@ impl Store {
             None => {}
         }
         transaction.commit()?;
+        self.abandon_reconciliation()?;
         self.measure()?;
         Ok(is_news.then_some(moment))
     }
@@ -187,15 +194,46 @@ impl Store {
     }
 }
 
+/// Compares one line with what is remembered of it.
+fn take_over(
+    connection: &Connection,
+    reconciliation: &mut Reconciliation,
+    key: Key,
+    change: &Change,
+    is_roomy: bool,
+) -> Result<(), StoreError> {
+    let Some((rule, mut life)) = find(connection, key)? else {
+        let life = Life::begin(reconciliation.moment.at, true, change.is_allowed);
+        let line = change.line.as_deref().filter(|_| is_roomy || !change.is_allowed);
+        let rule = insert(connection, key, &life, change, line)?;
+        reconciliation.met.insert(rule, 1);
+        reconciliation.pending_bytes += ROW_BYTES + line.map_or(0, <[u8]>::len) as u64;
+        if reconciliation.tells(change.is_allowed) {
+            tell(connection, reconciliation, rule, change)?;
+        }
+        return Ok(());
+    };
+    *reconciliation.met.entry(rule).or_default() += 1;
+    if life.is_allowed != change.is_allowed {
+        life.is_allowed = change.is_allowed;
+        update(connection, rule, &life)?;
+        if life.copies > 0 && reconciliation.tells(change.is_allowed) {
+            let change = Change { happening: Happening::Rejudged, ..change.clone() };
+            tell(connection, reconciliation, rule, &change)?;
+        }
+    }
+    Ok(())
+}
+
 fn tell(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     reconciliation: &mut Reconciliation,
     rule: i64,
     change: &Change,
 ) -> Result<(), StoreError> {
     let mut writer = match reconciliation.moment_id {
-        Some(id) => Writer::resume(transaction, id),
-        None => Writer::begin(transaction, &reconciliation.moment)?,
+        Some(id) => Writer::resume(connection, id),
+        None => Writer::begin(connection, &reconciliation.moment)?,
     };
     reconciliation.moment_id = Some(writer.moment());
     writer.change(rule, change)?;

@@ -1,13 +1,13 @@
 //! Writing moments and what they do to rules, and reading what a new process has to know.
-//! One transaction a moment: after a kill, all of it is there or nothing.
+//! A moment is never split over transactions: after a kill, all of it is there or nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::{Store, StoreError, millis, read, time, wire};
+use super::{Store, StoreError, millis, time, wire};
 use crate::domain::author::Author;
 use crate::domain::change::{Provenance, What};
 use crate::domain::history::rule::Life;
@@ -19,21 +19,12 @@ const MAX_KNOWN: i64 = 10_000;
 /// What follows `SELECT` where a life is read with [`life`].
 pub(super) const LIFE: &str = "first_seen, since, is_older, gone_at, copies, is_allowed";
 
-/// What an earlier process has left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
-    /// Since when the rules stand that are not allowed, and who brought them.
-    pub provenances: HashMap<Key, Provenance>,
-    /// The last moments, the newest last.
-    pub recent: Vec<Moment>,
-}
-
 impl Store {
-    /// What an earlier process has left behind, with no more than `moments` moments.
+    /// Since when the rules stand that are not allowed, and who brought them.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn known(&self, moments: u32) -> Result<Known, StoreError> {
+    pub fn known(&self) -> Result<HashMap<Key, Provenance>, StoreError> {
         let mut statement = self.connection.prepare(&format!(
             "SELECT {LIFE}, key, (SELECT authors.json FROM changes JOIN authors ON authors.id = authors_id
                 WHERE rule_id = rules.id AND happening = ?1 ORDER BY changes.id DESC LIMIT 1)
@@ -46,28 +37,17 @@ impl Store {
             let authors = json.as_deref().map_or(Ok(Vec::new()), wire::authors_from_json)?;
             Ok((Key(row.get(6)?), Provenance { first_seen: since, is_older, authors }))
         })?;
-        let provenances = rows.collect::<rusqlite::Result<_>>()?;
-        Ok(Known { provenances, recent: read::last_moments(&self.connection, moments)? })
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Writes a moment and what it does to its rules.
+    /// Writes moments, in order, and what they do to their rules, in one transaction.
     ///
     /// # Errors
-    /// If it cannot be written; then nothing of it is.
-    pub fn append(&mut self, digested: &Digested) -> Result<(), StoreError> {
+    /// If they cannot be written; then nothing of them is.
+    pub fn append<'a>(&mut self, moments: impl Iterator<Item = &'a Digested>) -> Result<(), StoreError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let Digested { moment, keys } = digested;
-        watched(&transaction, moment.at, moment.after)?;
-        let mut writer = Writer::begin(&transaction, moment)?;
-        for (change, key) in moment.changes.iter().zip(keys) {
-            let Happening::Changed(what) = change.happening else { continue };
-            let found = find(&transaction, *key)?;
-            let life = Life::after(found.map(|(_, life)| life), what, moment.at, change.is_allowed);
-            let rule = match found {
-                Some((rule, _)) => update(&transaction, rule, &life).map(|()| rule)?,
-                None => insert(&transaction, *key, &life, change, change.line.as_deref())?,
-            };
-            writer.change(rule, change)?;
+        for digested in moments {
+            append(&transaction, digested)?;
         }
         transaction.commit()?;
         self.measure()
@@ -82,6 +62,22 @@ impl Store {
     }
 }
 
+fn append(connection: &Connection, Digested { moment, keys }: &Digested) -> Result<(), StoreError> {
+    watched(connection, moment.at, moment.after)?;
+    let mut writer = Writer::begin(connection, moment)?;
+    for (change, key) in moment.changes.iter().zip(keys) {
+        let Happening::Changed(what) = change.happening else { continue };
+        let found = find(connection, *key)?;
+        let life = Life::after(found.map(|(_, life)| life), what, moment.at, change.is_allowed);
+        let rule = match found {
+            Some((rule, _)) => update(connection, rule, &life).map(|()| rule)?,
+            None => insert(connection, *key, &life, change, change.line.as_deref())?,
+        };
+        writer.change(rule, change)?;
+    }
+    Ok(())
+}
+
 pub(super) fn watched(connection: &Connection, at: SystemTime, verdict: Verdict) -> Result<(), StoreError> {
     connection
         .prepare_cached("UPDATE state SET watched_until = ?1, verdict = ?2")?
@@ -90,16 +86,16 @@ pub(super) fn watched(connection: &Connection, at: SystemTime, verdict: Verdict)
 }
 
 /// Writes the changes of one moment; changes of the same authors share them.
-pub(super) struct Writer<'t> {
-    transaction: &'t Transaction<'t>,
+pub(super) struct Writer<'c> {
+    connection: &'c Connection,
     moment: i64,
     authors: Vec<(Vec<Arc<Author>>, i64)>,
 }
 
-impl<'t> Writer<'t> {
-    pub(super) fn begin(transaction: &'t Transaction<'t>, moment: &Moment) -> Result<Self, StoreError> {
+impl<'c> Writer<'c> {
+    pub(super) fn begin(connection: &'c Connection, moment: &Moment) -> Result<Self, StoreError> {
         let since = if let Watch::Resumed { since } = moment.watch { since } else { None };
-        transaction
+        connection
             .prepare_cached(
                 "INSERT INTO moments (at, watch, not_watched_since, verdict_before, verdict_after, untold)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -112,12 +108,12 @@ impl<'t> Writer<'t> {
                 moment.after.as_str(),
                 i64::try_from(moment.untold).unwrap_or(i64::MAX),
             ])?;
-        Ok(Self::resume(transaction, transaction.last_insert_rowid()))
+        Ok(Self::resume(connection, connection.last_insert_rowid()))
     }
 
     /// Goes on with a moment that an earlier transaction began.
-    pub(super) const fn resume(transaction: &'t Transaction<'t>, moment: i64) -> Self {
-        Self { transaction, moment, authors: Vec::new() }
+    pub(super) const fn resume(connection: &'c Connection, moment: i64) -> Self {
+        Self { connection, moment, authors: Vec::new() }
     }
 
     pub(super) const fn moment(&self) -> i64 {
@@ -126,7 +122,7 @@ impl<'t> Writer<'t> {
 
     pub(super) fn change(&mut self, rule: i64, change: &Change) -> Result<(), StoreError> {
         let authors = self.authors(&change.authors)?;
-        self.transaction
+        self.connection
             .prepare_cached(
                 "INSERT INTO changes (moment_id, rule_id, happening, position, is_allowed, authors_id)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -147,8 +143,8 @@ impl<'t> Writer<'t> {
             return Ok(Some(*id));
         }
         let Some(json) = wire::authors_to_json(authors)? else { return Ok(None) };
-        self.transaction.prepare_cached("INSERT INTO authors (json) VALUES (?1)")?.execute([json])?;
-        let id = self.transaction.last_insert_rowid();
+        self.connection.prepare_cached("INSERT INTO authors (json) VALUES (?1)")?.execute([json])?;
+        let id = self.connection.last_insert_rowid();
         self.authors.push((authors.to_vec(), id));
         Ok(Some(id))
     }

@@ -1,4 +1,4 @@
-//! Requests and replies of nf_tables and ipset over netlink, as bytes.
+//! Requests and replies of netfilter over netlink, as bytes.
 //! Opens no socket.
 //!
 //! *Source*: RFC 3549 section 2.2, `include/uapi/linux/netlink.h`, `include/uapi/linux/netfilter/nfnetlink.h` and
@@ -12,7 +12,7 @@ const IPSET: u16 = 6 << 8;
 /// What is asked for: `NFT_MSG_*`, where the reply's number is one less, and `IPSET_CMD_LIST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
-pub(super) enum Get {
+pub(in crate::host) enum Get {
     Table = NFTABLES | 1,
     Chain = NFTABLES | 4,
     Rule = NFTABLES | 7,
@@ -41,12 +41,12 @@ impl Get {
 
 /// `struct nlmsghdr` and `struct nfgenmsg`.
 const NETLINK_HEADER: usize = 16;
-pub(super) const NFGEN_HEADER: usize = 4;
+pub(in crate::host) const NFGEN_HEADER: usize = 4;
 const SEQUENCE: std::ops::Range<usize> = 8..12;
 
 /// A request, built in a buffer that is used again.
 #[derive(Debug, Default)]
-pub(super) struct Request {
+pub(in crate::host) struct Request {
     bytes: Vec<u8>,
 }
 
@@ -54,12 +54,18 @@ impl Request {
     /// Starts a request; `family` 0 asks for all.
     pub fn start(&mut self, get: Get, family: u8) -> &mut Self {
         let flags = if get == Get::Generation { NLM_F_REQUEST } else { NLM_F_REQUEST | NLM_F_DUMP };
+        self.begin(get.request(), flags, family, 0)
+    }
+
+    /// Starts a request of any subsystem; `resource` is what that takes for one, such as a group.
+    pub fn begin(&mut self, kind: u16, flags: u16, family: u8, resource: u16) -> &mut Self {
+        let [high, low] = resource.to_be_bytes();
         self.bytes.clear();
         self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&get.request().to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
         self.bytes.extend_from_slice(&flags.to_ne_bytes());
         self.bytes.extend_from_slice(&[0; 8]);
-        self.bytes.extend_from_slice(&[family, 0, 0, 0]);
+        self.bytes.extend_from_slice(&[family, 0, high, low]);
         self
     }
 
@@ -106,7 +112,7 @@ impl Request {
 
 /// One message of a datagram.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reply<'a> {
+pub(in crate::host) struct Reply<'a> {
     pub kind: u16,
     pub flags: u16,
     pub sequence: u32,
@@ -116,7 +122,7 @@ pub(super) struct Reply<'a> {
 }
 
 /// The messages of a datagram; `Err(())` where one does not fit.
-pub(super) struct Replies<'a>(pub &'a [u8]);
+pub(in crate::host) struct Replies<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Replies<'a> {
     type Item = Result<Reply<'a>, ()>;

@@ -6,7 +6,7 @@
 //! *Source*: `include/uapi/linux/netfilter/nf_tables.h`, `nfnetlink.h`, `ipset/ip_set.h`; RFC 3549.
 
 pub mod events;
-mod message;
+pub(super) mod message;
 mod parse;
 
 use std::io;

@@ -46,16 +46,35 @@ fn the_agent_remembers_its_verdicts_over_a_kill() {
     assert!(history(&directory).starts_with(&before));
 }
 
-#[test]
-fn a_state_directory_that_cannot_be_used_stops_no_check() {
-    let netns = Netns::new();
+/// Runs the agent until it has checked once, with a state directory that this script prepares in a mount namespace.
+fn check_with_state(prepare: &str) -> String {
+    let (netns, state) = (Netns::new(), tempfile::tempdir().unwrap());
     let allowlist = AllowlistDir::new(&[("global", "^-P ")]);
+    let script = format!("set -e; cd \"$1\"; {prepare}; shift; exec \"$@\"");
     let output = netns
-        .command(MONITOR)
+        .command("unshare")
+        .args(["--mount", "bash", "-c", &script, "bash", state.path().to_str().unwrap(), MONITOR])
         .args(["--input", allowlist.path(), "--ipv6", "false", "--sink", "none", "--listen", "off"])
-        .args(["--state-dir", "/proc/no/such", "--terminate-on-success"])
+        .args(["--state-dir", state.path().join("state").to_str().unwrap(), "--terminate-on-success"])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", lossy(&output));
-    assert_eq!(lossy(&output).matches("no journal for now").count(), 1, "{}", lossy(&output));
+    assert!(output.status.success(), "{prepare}: {}", lossy(&output));
+    lossy(&output)
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_stops_no_check() {
+    for (prepare, expected) in [
+        ("touch state", "Not a directory"),
+        ("mkdir state; mount -t tmpfs -o ro none state", "Read-only file system"),
+        ("mkdir state; mount -t tmpfs -o size=8k none state", "disk I/O error"),
+        ("mkdir state; mount -t tmpfs -o size=44k none state", "no room for the journal"),
+        ("ln -s /no/such state", "No such file"),
+    ] {
+        let text = check_with_state(prepare);
+        assert_eq!(text.matches("no journal for now").count(), 1, "{prepare}: {text}");
+        assert!(text.contains(expected), "{prepare}: {text}");
+    }
+    let text = check_with_state("mkdir state; echo no database > state/history.db");
+    assert_eq!(text.matches("a damaged journal was set aside").count(), 1, "{text}");
 }

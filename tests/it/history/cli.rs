@@ -61,10 +61,10 @@ fn people_read_what_changed_when_and_by_whom() {
     for expected in [
         "  the first look: what stands now may be older\n",
         "  compliant -> violations\n  + added  unexpected  iptables-nft, family ip, table filter, chain INPUT, rule 1\n",
-        "      | -A INPUT -s 6.6.6.6/32 -j DROP\n      by iptables (pid 4711, \"iptables -A INPUT -j DROP\") from bash (pid 4000) from sshd (pid 800) from init (pid 1), pod default/web-0\n",
+        "      | -A INPUT -s 6.6.6.6/32 -j DROP\n      reported process iptables (pid 4711, /usr/sbin/xtables-nft-multi), started by bash (4000), sshd (800), init (1), in pod default/web-0\n      | iptables -A INPUT -j DROP\n",
         "  - removed  allowed  ",
         "      | -\\xff\n",
-        " l...\n",
+        " lon...\n",
         "  1,204 more changes are only counted\n",
         "  violations -> unknown\n",
         "  watching again; what changed did so unwatched, since ",
@@ -81,6 +81,12 @@ fn people_read_what_changed_when_and_by_whom() {
 fn programs_get_one_object_a_line_that_follows_the_schema() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     assert!(jsonschema::meta::is_valid(&schema));
+    for other in
+        [include_str!("../../../docs/schema/check.v1.json"), include_str!("../../../docs/schema/why.v1.json")]
+    {
+        let other: Value = serde_json::from_str(other).unwrap();
+        assert_eq!(schema["$defs"]["process"], other["$defs"]["process"], "one process, one shape");
+    }
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
     let directory = filled();
     let text = text(directory.path(), &["--format", "json"]);

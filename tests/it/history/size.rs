@@ -31,7 +31,7 @@ fn a_hundred_thousand_changes_stay_within_the_limit() {
                 true,
             )
         });
-        journal.record(&set(at(round * 1_000), changes.collect()));
+        journal.record(&set(at(round * 10_000), changes.collect()));
         wait_until("it is written", Duration::from_secs(60), || journal.counts().written == 50 + 500 * round);
         largest = largest.max(size(directory.path()));
         assert!(largest <= MIN_LIMIT_BYTES, "{largest} after {round} rounds");

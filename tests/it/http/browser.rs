@@ -8,8 +8,8 @@ use std::process::Command;
 use iptables_monitor::telemetry::page::content_security_policy;
 use serde_json::Value;
 
-use super::page::{html, html_with};
-use super::{Server, samples};
+use super::page::{html, html_of, html_with};
+use super::{Server, drops, samples};
 
 #[derive(Clone, Copy, Debug)]
 enum Scheme {
@@ -69,6 +69,7 @@ fn serve_once_more(html: String, policy: &'static str) -> SocketAddr {
 #[test]
 fn the_served_page_renders_and_nothing_in_it_runs() {
     let server = Server::with(samples::hostile());
+    server.shared.show_drops(drops::followed(drops::hostile()));
     let browsed = browse(&format!("http://{}/", server.address), Scheme::Light);
     assert!(browsed.dom.contains("<h1 id=\"verdict\">Violations</h1>"), "{}", browsed.dom);
     assert!(!browsed.dom.contains("<script") && !browsed.dom.contains("<img"), "{}", browsed.dom);
@@ -154,6 +155,12 @@ fn every_page_fits_a_phone_and_can_be_read_in_both_schemes() {
     let mut pages: Vec<_> = reports.iter().map(|report| html(Some(report), false)).collect();
     let lives = [samples::quiet(), samples::hostile_live()];
     pages.extend(lives.iter().map(|live| html_with(Some(&samples::good()), live, false, true)));
+    let seen = [drops::none(), drops::some(), drops::hostile()];
+    pages.extend(
+        seen.iter().map(|seen| html_of(Some(&samples::good()), &samples::quiet(), Some(seen), false, true)),
+    );
+    let only = drops::only(drops::some());
+    pages.extend([html_of(None, &samples::quiet(), Some(&only), false, false)]);
     pages.extend([html(None, false), html(None, true), html(Some(&samples::good()), true)]);
     for scheme in [Scheme::Light, Scheme::Dark] {
         let found = audited(&pages, scheme);

@@ -6,17 +6,18 @@ use std::time::SystemTime;
 
 use iptables_monitor::domain::change::{ChangeSet, RuleChange, What};
 use iptables_monitor::domain::report::{Report, Verdict, Violation};
+use iptables_monitor::telemetry::live::drops::Seen;
 use iptables_monitor::telemetry::live::{Live, Watching};
 use iptables_monitor::telemetry::page::{View, render};
 use proptest::prelude::*;
 
-use super::samples;
+use super::{drops, samples};
 use crate::output::laws::hostile_report;
 
-const ELEMENTS: [&str; 37] = [
-    "html", "head", "meta", "title", "link", "style", "body", "main", "section", "div", "svg", "circle",
-    "path", "p", "b", "i", "h1", "h2", "h3", "span", "dl", "dt", "dd", "time", "ol", "ul", "li", "pre",
-    "code", "details", "summary", "table", "thead", "tbody", "tr", "th", "td",
+const ELEMENTS: [&str; 38] = [
+    "rect", "html", "head", "meta", "title", "link", "style", "body", "main", "section", "div", "svg",
+    "circle", "path", "p", "b", "i", "h1", "h2", "h3", "span", "dl", "dt", "dd", "time", "ol", "ul", "li",
+    "pre", "code", "details", "summary", "table", "thead", "tbody", "tr", "th", "td",
 ];
 const MORE_ELEMENTS: [&str; 5] = ["em", "small", "footer", "nav", "a"];
 const ATTRIBUTES: [&str; 19] = [
@@ -40,22 +41,31 @@ const ATTRIBUTES: [&str; 19] = [
     "role",
     "scope",
 ];
-const MORE_ATTRIBUTES: [&str; 2] = ["datetime", "open"];
+const MORE_ATTRIBUTES: [&str; 5] = ["datetime", "open", "width", "height", "preserveAspectRatio"];
 
 pub(super) fn html(report: Option<&Report>, is_overdue: bool) -> String {
     html_with(report, &samples::busy(), is_overdue, false)
 }
 
 pub(super) fn html_with(report: Option<&Report>, live: &Live, is_overdue: bool, is_still: bool) -> String {
+    html_of(report, live, None, is_overdue, is_still)
+}
+
+pub(super) fn html_of(
+    report: Option<&Report>,
+    live: &Live,
+    drops: Option<&Seen>,
+    is_overdue: bool,
+    is_still: bool,
+) -> String {
     let live = report.is_some().then_some(live);
-    let view =
-        View { report, live, is_still, version: "0.2.0 (commit abc)", now: SystemTime::now(), is_overdue };
-    render(&view)
+    let (version, now) = ("0.2.0 (commit abc)", SystemTime::now());
+    render(&View { report, live, drops, is_still, version, now, is_overdue })
 }
 
 /// Everything that holds for every page.
-fn assert_laws(report: Option<&Report>, live: &Live, is_overdue: bool) {
-    let page = html_with(report, live, is_overdue, is_overdue);
+fn assert_laws(report: Option<&Report>, live: &Live, drops: Option<&Seen>, is_overdue: bool) {
+    let page = html_of(report, live, drops, is_overdue, is_overdue);
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
     let document = roxmltree::Document::parse_with_options(&page, options).expect("well formed");
     let (mut headings, mut ids) = (Vec::new(), BTreeSet::new());
@@ -78,6 +88,7 @@ fn assert_laws(report: Option<&Report>, live: &Live, is_overdue: bool) {
         Some(Verdict::Compliant) => "Compliant",
         Some(Verdict::Violations) => "Violations",
         Some(Verdict::Unknown) => "Unknown",
+        None if drops.is_some_and(|drops| drops.is_all) => "Drops are followed",
         None => "First check under way",
     };
     assert_eq!(headings, [expected]);
@@ -132,18 +143,26 @@ proptest! {
 
     #[test]
     fn hostile_text_is_never_markup(report in hostile_report(), is_overdue in any::<bool>()) {
-        assert_laws(Some(&report), &changed(&report), is_overdue);
+        assert_laws(Some(&report), &changed(&report), None, is_overdue);
     }
 }
 
 #[test]
 fn the_laws_hold_for_every_sample() {
-    assert_laws(None, &samples::quiet(), false);
-    assert_laws(None, &samples::quiet(), true);
+    for drops in
+        [None, Some(drops::some()), Some(drops::only(drops::none())), Some(drops::only(drops::hostile()))]
+    {
+        assert_laws(None, &samples::quiet(), drops.as_ref(), false);
+        assert_laws(None, &samples::quiet(), drops.as_ref(), true);
+    }
     let samples = [samples::empty(), samples::good(), samples::bad(), samples::unknown(), samples::hostile()];
     for (report, is_overdue) in samples.iter().flat_map(|report| [(report, false), (report, true)]) {
-        for live in [samples::quiet(), samples::busy(), samples::hostile_live()] {
-            assert_laws(Some(report), &live, is_overdue);
+        for (live, drops) in [
+            (samples::quiet(), Some(drops::hostile())),
+            (samples::busy(), Some(drops::some())),
+            (samples::hostile_live(), None),
+        ] {
+            assert_laws(Some(report), &live, drops.as_ref(), is_overdue);
         }
     }
 }

@@ -98,7 +98,7 @@ fn a_burst_that_overruns_the_buffer_ends_in_the_truth() {
                 };
                 runtime.block_on(async {
                     tokio::select! {
-                        ended = monitor::run(settings, Arc::new(Journal::open(None, 0)), None, tell) => {
+                        ended = monitor::run(settings, Arc::new(Journal::open(None, 0)), None, None, tell) => {
                             panic!("it ended by itself: {ended:?}")
                         }
                         _ = stopped => {}

@@ -103,7 +103,20 @@ const GRANTED: [(&str, &str, &str, &str); 7] = [
     ("", "events", "default", "create"),
 ];
 
-fn assert_granted(api: &Api, further: &[(&str, &str, &str, &str)]) {
+/// What following drops needs besides.
+const DROPS: [(&str, &str, &str, &str); 9] = [
+    ("", "pods", "kube-system", "get"),
+    ("", "pods", "kube-system", "list"),
+    ("", "pods", "kube-system", "watch"),
+    ("", "nodes", "", "list"),
+    ("", "services", "kube-system", "list"),
+    ("", "events", "default", "create"),
+    ("", "events", "default", "patch"),
+    ("", "events", "kube-system", "create"),
+    ("", "events", "kube-system", "patch"),
+];
+
+fn assert_granted(api: &Api, who: &str, granted: &[(&str, &str, &str, &str)]) {
     let resources = [
         ("cilium.io", "ciliumnodes", ""),
         ("", "nodes", ""),
@@ -112,6 +125,7 @@ fn assert_granted(api: &Api, further: &[(&str, &str, &str, &str)]) {
         ("", "events", "default"),
         ("", "events", "kube-system"),
         ("", "pods", "kube-system"),
+        ("", "services", "kube-system"),
         ("", "secrets", "iptables-monitor"),
         ("", "configmaps", "iptables-monitor"),
     ];
@@ -120,8 +134,7 @@ fn assert_granted(api: &Api, further: &[(&str, &str, &str, &str)]) {
             let attributes =
                 json!({"group": group, "resource": resource, "namespace": namespace, "verb": verb});
             let one = (group, resource, namespace, verb);
-            let is_granted = GRANTED.contains(&one) || further.contains(&one);
-            assert_eq!(api.allows(AGENT, &attributes), is_granted, "{one:?}");
+            assert_eq!(api.allows(who, &attributes), granted.contains(&one), "{who} {one:?}");
         }
     }
 }
@@ -138,14 +151,21 @@ fn the_api_server_takes_the_manifests_and_grants_the_minimum() {
     assert!(!api.allows(AGENT, &json!({"group": "cilium.io", "resource": "ciliumnodes", "verb": "patch"})));
     let objects = documents(&manifests(&[]));
     create_all(&api, &objects);
-    assert_granted(&api, &[]);
+    assert_granted(&api, AGENT, &GRANTED);
 
-    let with_overlays = documents(&manifests(&["--overlay", "node-label,report-only,prometheus"]));
+    let with_overlays = documents(&manifests(&["--overlay", "node-label,report-only,prometheus,drops"]));
     let added: Vec<_> = with_overlays.iter().filter(|object| !objects.contains(object)).cloned().collect();
     let (daemonsets, others): (Vec<Value>, Vec<Value>) =
         added.into_iter().partition(|object| object["kind"] == "DaemonSet");
     create_all(&api, &others);
-    assert_granted(&api, &[("", "nodes", "", "patch"), ("", "nodes", "", "watch")]);
+    let label = [("", "nodes", "", "patch"), ("", "nodes", "", "watch")];
+    assert_granted(&api, AGENT, &[&GRANTED[..], &label, &DROPS].concat());
+
+    let drops_only = documents(&super::read("drops-only.yaml"));
+    let (_, drops_only): (Vec<Value>, Vec<Value>) =
+        drops_only.into_iter().partition(|object| object["kind"] == "Namespace");
+    create_all(&api, &drops_only);
+    assert_granted(&api, "system:serviceaccount:iptables-monitor:iptables-drops", &DROPS);
 
     let (code, answer) =
         api.post(&format!("{}?dryRun=All", collection(&renamed(&daemonsets[0]))), &renamed(&daemonsets[0]));

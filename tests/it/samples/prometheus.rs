@@ -30,8 +30,13 @@ const METRICS: [&str; 15] = [
 ];
 
 fn promtool(directory: &Path, args: &[&str]) {
-    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/promtool");
-    let output = Command::new(tool).args(args).current_dir(directory).output().expect("tests/tools/promtool");
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/unpacked");
+    let output = Command::new(tool)
+        .args(["prometheus", "promtool"])
+        .args(args)
+        .current_dir(directory)
+        .output()
+        .expect("promtool");
     assert!(output.status.success(), "{args:?}\n{}", lossy(&output));
 }
 

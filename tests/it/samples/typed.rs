@@ -113,7 +113,9 @@ fn every_sample_is_of_its_type() {
         assert!(!objects.is_empty(), "{name}");
         objects.iter().for_each(check_object);
     }
-    documents(&manifests(&["--overlay", "node-label,report-only,prometheus"])).iter().for_each(check_object);
+    documents(&manifests(&["--overlay", "node-label,report-only,prometheus,drops"]))
+        .iter()
+        .for_each(check_object);
 }
 
 #[test]

@@ -105,6 +105,21 @@ impl Server {
         config
     }
 
+    /// What kubectl prints, as the administrator.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        let mut kubectl = Command::new(tool("unpacked"));
+        let (server, token) = (self.read("server"), self.read("token"));
+        kubectl.args(["kubernetes-client", "kubectl", "--server", &server, "--token", &token]);
+        kubectl.arg("--certificate-authority").arg(self.certificate());
+        kubectl.arg("--cache-dir").arg(self.dir.join("kubectl")).env("KUBECONFIG", "/dev/null");
+        let output = kubectl.args(arguments).stdin(Stdio::null()).output().expect("kubectl");
+        assert!(output.status.success(), "{kubectl:?}\n{}", lossy(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     fn with_token(&self, token: &str) -> Api {
         let _ = rustls::crypto::ring::default_provider().install_default();
         Api(kube::Client::try_from(self.config(token)).expect("a client"))

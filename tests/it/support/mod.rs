@@ -3,6 +3,7 @@
 
 pub mod apiserver;
 pub mod live;
+pub mod packets;
 pub mod rules;
 
 use std::io::Write;

@@ -20,7 +20,7 @@ pub(super) struct WireProvenance<'a> {
 
 /// A process as the kernel and `/proc` report it: a hint, never a proof.
 #[derive(Serialize)]
-struct WireAuthor<'a> {
+pub(crate) struct WireAuthor<'a> {
     pid: u32,
     name: &'a str,
     executable: Option<&'a str>,
@@ -57,7 +57,7 @@ impl<'a> WireProvenance<'a> {
 }
 
 impl<'a> WireAuthor<'a> {
-    fn new(author: &'a Author) -> Self {
+    pub(crate) fn new(author: &'a Author) -> Self {
         Self {
             pid: author.pid,
             name: &author.name,

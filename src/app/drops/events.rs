@@ -1,0 +1,125 @@
+//! Writes to the owners of pods what the desk has queued: one Event at a time, with patience for the API server.
+//! What cannot be written before it is too old is dropped, and counted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::queue::{Queue, Telling};
+use super::settings::EventSettings;
+use crate::app::cluster::health::{Health, failed, random};
+use crate::domain::backoff::Pace;
+use crate::k8s::client::ApiServer;
+use crate::k8s::pod_events::{PodEvent, PodEventWriter};
+use crate::telemetry::drops::DropMetrics;
+
+/// New Events about one pod: so many at once, then one for each such time. A port scan is one story, not thousands.
+///
+/// *Source*: the limits of client-go's `EventSourceObjectSpamFilter` are 25 and 300 s; a drop is of more use than that.
+const BURST: u32 = 25;
+const REFILL: Duration = Duration::from_secs(30);
+const PODS: usize = 4096;
+
+/// Runs until `shutdown` says so, then tries once more for what is queued.
+pub async fn run(
+    api: ApiServer,
+    queue: Queue,
+    settings: EventSettings,
+    node: String,
+    metrics: DropMetrics,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut office = Office {
+        writer: PodEventWriter::new(&settings.reason, &settings.component, &node),
+        health: Health::new("writing Events about pods"),
+        budgets: HashMap::new(),
+        api,
+        settings,
+        metrics,
+    };
+    loop {
+        let telling = tokio::select! {
+            telling = queue.next() => telling,
+            () = over(&mut shutdown) => break,
+        };
+        office.deliver(telling, &mut shutdown).await;
+    }
+    while !queue.is_empty() {
+        let telling = queue.next().await;
+        let _ = office.write(&telling, random()).await;
+    }
+}
+
+async fn over(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|is_over| *is_over).await);
+}
+
+struct Office {
+    api: ApiServer,
+    settings: EventSettings,
+    metrics: DropMetrics,
+    writer: PodEventWriter,
+    health: Health,
+    budgets: HashMap<Box<str>, (u32, Instant)>,
+}
+
+impl Office {
+    /// Tries until it is written, is too old, or there is no sense in trying.
+    async fn deliver(&mut self, telling: Telling, shutdown: &mut watch::Receiver<bool>) {
+        if !telling.is_repeat && !self.has_budget(&telling) {
+            return self.metrics.shed(1);
+        }
+        // the same for every try: an Event whose answer was lost is not written twice
+        let number = random();
+        loop {
+            let Err(failure) = self.write(&telling, number).await else {
+                self.health.worked();
+                return;
+            };
+            let retry_at = failed(&mut self.health, &failure);
+            let is_old = SystemTime::now()
+                .duration_since(telling.last)
+                .is_ok_and(|age| age > self.settings.expiration);
+            if is_old || failure.class.pace() == Pace::Slow {
+                return self.metrics.shed(1);
+            }
+            tokio::select! {
+                () = sleep_until(retry_at) => {}
+                () = over(shutdown) => {
+                    let _ = self.write(&telling, number).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self, telling: &Telling, random: u64) -> Result<(), crate::k8s::failure::Failure> {
+        let Telling { pod, message, count, last, .. } = telling;
+        let (pod, message) = (Arc::as_ref(pod), message);
+        let event = PodEvent { pod, message, count: *count, last: *last, random };
+        self.writer.write(&self.api, event).await
+    }
+
+    /// A token bucket for each pod.
+    fn has_budget(&mut self, telling: &Telling) -> bool {
+        let now = Instant::now();
+        if self.budgets.len() >= PODS {
+            self.budgets.retain(|_, (_, since)| now - *since < REFILL * BURST);
+        }
+        if self.budgets.len() >= PODS {
+            return false;
+        }
+        let (tokens, since) = self.budgets.entry(telling.pod.uid.clone()).or_insert((BURST, now));
+        let earned = u32::try_from((now - *since).as_secs() / REFILL.as_secs()).unwrap_or(u32::MAX);
+        if earned > 0 {
+            *tokens = tokens.saturating_add(earned).min(BURST);
+            *since = now;
+        }
+        let has_token = *tokens > 0;
+        *tokens = tokens.saturating_sub(1);
+        has_token
+    }
+}

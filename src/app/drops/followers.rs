@@ -1,0 +1,141 @@
+//! The threads that follow all sources, and the one queue into which they put what they read.
+//! Looks at no packet.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::desk::Arrival;
+use super::follow::{Follower, SharedCheckpoints};
+use super::ledger::Ledger;
+use super::source::{How, SourceError, SourceSpec};
+use crate::app::scan::dump::chain_of;
+use crate::domain::drops::accounting::Accounting;
+use crate::domain::drops::kernel_log::LogParser;
+use crate::host::checkpoint::Checkpoints;
+
+/// Batches that wait to be looked at. A file and the journal wait for room, the kernel's log has a buffer of its own, and
+/// packets of NFLOG are shed.
+const QUEUE: usize = 64;
+/// The file of checkpoints is written at most this often, and at the end.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is followed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The sources.
+    pub sources: Vec<SourceSpec>,
+    /// How they are read.
+    pub how: How,
+    /// What reads their lines.
+    pub parser: Arc<LogParser>,
+    /// The file of checkpoints; none if a restart begins anew.
+    pub checkpoints: Option<PathBuf>,
+    /// Seconds that local time is ahead of UTC, for lines without a zone.
+    pub utc_offset_seconds: i32,
+}
+
+/// A follower that has ended, how, and what of its lines was not delivered by then.
+type Ended = (Follower, Ledger<Value>, Result<(), SourceError>);
+
+/// The threads. They end when told to, or at the end of sources that are not followed.
+#[derive(Debug)]
+pub struct Followers {
+    is_stopped: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Ended>>,
+    checkpoints: Option<SharedCheckpoints>,
+    /// The counters of each source, by its name.
+    pub accounts: Vec<(String, Arc<Accounting>)>,
+}
+
+impl Followers {
+    /// Starts a thread for each source. The queue ends when all threads have.
+    ///
+    /// # Errors
+    /// If no thread can be had, or there are checkpoints that cannot be read: to begin anew would lose what is between.
+    pub fn start(settings: &Settings) -> io::Result<(Self, Receiver<Vec<Arrival>>)> {
+        let checkpoints = settings.checkpoints.as_deref().map(open_checkpoints).transpose()?;
+        let (sender, arrivals) = sync_channel(QUEUE);
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let mut followers = Self {
+            is_stopped: Arc::clone(&is_stopped),
+            threads: Vec::new(),
+            checkpoints,
+            accounts: Vec::new(),
+        };
+        for spec in &settings.sources {
+            let accounting = Arc::new(Accounting::default());
+            followers.accounts.push((spec.to_string(), Arc::clone(&accounting)));
+            let follower = Follower {
+                spec: spec.clone(),
+                how: settings.how,
+                parser: Arc::clone(&settings.parser),
+                accounting,
+                checkpoints: followers.checkpoints.clone(),
+                utc_offset_seconds: settings.utc_offset_seconds,
+            };
+            let (sender, is_stopped) = (sender.clone(), Arc::clone(&is_stopped));
+            let can_wait = !matches!(spec, SourceSpec::Nflog(_));
+            let thread = std::thread::Builder::new().name("drops".into()).spawn(move || {
+                let mut ledger = Ledger::default();
+                let deliver = &mut |batch| send(&sender, batch, can_wait);
+                let result = follower.run(&mut ledger, &is_stopped, deliver);
+                (follower, ledger, result)
+            })?;
+            followers.threads.push(thread);
+        }
+        Ok((followers, arrivals))
+    }
+
+    /// Tells the threads to end; they do within a fraction of a second.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the threads, and keeps the last checkpoints.
+    ///
+    /// # Errors
+    /// What ended a source that is not followed.
+    pub fn join(self) -> Result<(), SourceError> {
+        let ended: Vec<_> = self.threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let results = ended.into_iter().map(|(follower, mut ledger, result)| {
+            follower.save(&mut ledger);
+            result
+        });
+        let results: Vec<_> = results.collect();
+        if let Some(checkpoints) = self.checkpoints
+            && let Err(error) = checkpoints.lock().unwrap_or_else(PoisonError::into_inner).write()
+        {
+            log::warn!("{}", chain_of(&error));
+        }
+        results.into_iter().collect()
+    }
+}
+
+/// Returns how many lines were refused.
+fn send(sender: &SyncSender<Vec<Arrival>>, batch: Vec<Arrival>, can_wait: bool) -> u64 {
+    let lines =
+        |batch: &[Arrival]| batch.iter().map(|arrival| u64::from(arrival.logged.packet.repeated)).sum();
+    if can_wait {
+        return sender.send(batch).map_or_else(|refused| lines(&refused.0), |()| 0);
+    }
+    match sender.try_send(batch) {
+        Ok(()) => 0,
+        Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => lines(&batch),
+    }
+}
+
+fn open_checkpoints(path: &std::path::Path) -> io::Result<SharedCheckpoints> {
+    let opened = Checkpoints::open(path, CHECKPOINT_INTERVAL);
+    let (checkpoints, remark) = opened.map_err(|error| io::Error::other(chain_of(&error)))?;
+    if let Some(remark) = remark {
+        log::warn!("{}", chain_of(&remark));
+    }
+    Ok(Arc::new(Mutex::new(checkpoints)))
+}

@@ -1,0 +1,14 @@
+//! Drops: the firewall's log followed, each packet named, told and counted.
+//! Knows no format of any log; `domain::drops` does.
+
+pub mod desk;
+pub mod directory;
+pub mod events;
+pub mod follow;
+pub mod followers;
+pub mod ledger;
+pub mod queue;
+pub mod rules;
+pub mod service;
+pub mod settings;
+pub mod source;

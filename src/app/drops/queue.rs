@@ -1,0 +1,137 @@
+//! What the owners of pods are to be told and were not told yet: bounded, equal messages merged.
+//! Writes nothing.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+
+use crate::domain::drops::pods::Pod;
+
+/// What a pod's owner is to be told.
+#[derive(Clone, Debug)]
+pub struct Telling {
+    /// The pod it is about.
+    pub pod: Arc<Pod>,
+    /// What it says.
+    pub message: Arc<str>,
+    /// How many packets it stands for.
+    pub count: u64,
+    /// When the last of them was logged.
+    pub last: SystemTime,
+    /// Whether the pod's owner was told the same before, so that only the count is news.
+    pub is_repeat: bool,
+    /// The log lines are delivered when nobody holds this any more.
+    pub hold: Option<Arc<()>>,
+}
+
+impl Telling {
+    fn is_same(&self, other: &Self) -> bool {
+        self.pod.uid == other.pod.uid && self.message == other.message
+    }
+}
+
+/// The queue; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    limit: usize,
+    shared: Arc<(Mutex<VecDeque<Telling>>, Notify)>,
+}
+
+impl Queue {
+    /// An empty queue for so many messages.
+    pub fn new(limit: NonZeroUsize) -> Self {
+        Self { limit: limit.get(), shared: Arc::default() }
+    }
+
+    /// Adds a message. Where there is no room, a repeat gives way first: it is only a number. Returns how many
+    /// messages were shed.
+    pub fn push(&self, telling: Telling) -> u64 {
+        let mut queue = self.lock();
+        if let Some(known) = queue.iter_mut().find(|known| known.is_same(&telling)) {
+            known.count = known.count.saturating_add(telling.count);
+            known.last = known.last.max(telling.last);
+            return 0;
+        }
+        let mut shed = 0;
+        if queue.len() >= self.limit {
+            shed = 1;
+            match queue.iter().position(|waiting| waiting.is_repeat) {
+                Some(place) if !telling.is_repeat => drop(queue.remove(place)),
+                _ => return shed,
+            }
+        }
+        queue.push_back(telling);
+        drop(queue);
+        self.shared.1.notify_one();
+        shed
+    }
+
+    /// The first message; waits for one.
+    pub async fn next(&self) -> Telling {
+        loop {
+            if let Some(telling) = self.lock().pop_front() {
+                return telling;
+            }
+            self.shared.1.notified().await;
+        }
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Telling>> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn telling(pod: &str, message: &str, is_repeat: bool) -> Telling {
+        let pod = Pod {
+            namespace: "shop".into(),
+            name: pod.into(),
+            uid: pod.into(),
+            node: "n".into(),
+            label: None,
+            ips: Box::new([]),
+            is_host_network: false,
+            start: None,
+            end: None,
+        };
+        let message = message.into();
+        Telling { pod: Arc::new(pod), message, count: 1, last: SystemTime::UNIX_EPOCH, is_repeat, hold: None }
+    }
+
+    #[tokio::test]
+    async fn equal_messages_are_merged_and_repeats_give_way() {
+        let queue = Queue::new(NonZeroUsize::new(2).unwrap());
+        let shed: Vec<_> = [
+            telling("a", "x", false),
+            telling("a", "x", false),
+            telling("b", "x", true),
+            telling("c", "x", true),
+            telling("d", "x", false),
+            telling("e", "x", false),
+        ]
+        .into_iter()
+        .map(|telling| queue.push(telling))
+        .collect();
+        assert_eq!(shed, [0, 0, 0, 1, 1, 1]);
+        let first = queue.next().await;
+        assert_eq!((&*first.pod.name, first.count), ("a", 2));
+        assert_eq!(&*queue.next().await.pod.name, "d");
+        assert!(queue.is_empty());
+    }
+}

@@ -1,0 +1,61 @@
+//! The rules that log, from what the reader of the node keeps.
+//! Reads the node itself only for programs that run once.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::app::allowlists::{Ipv6Mode, Keeper, Sources};
+use crate::app::scan::{Options, Reader};
+use crate::domain::audit::Text;
+use crate::domain::change::Scope;
+use crate::domain::drops::advise::Survey;
+use crate::domain::drops::rules::RuleIndex;
+use crate::domain::ruleset::{Backend, Entry, Family, Problem};
+
+/// One dump takes no longer.
+const DUMP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An index of the rules that log, of what was read last.
+pub fn index(reader: &Reader) -> RuleIndex {
+    let mut builder = RuleIndex::builder();
+    each(reader, |backend, family, entry| builder.line(backend, family, entry));
+    builder.build()
+}
+
+/// What advice is made of, of what was read last.
+pub fn survey(reader: &Reader) -> Survey {
+    let mut survey = Survey::default();
+    each(reader, |backend, family, entry| survey.line(backend, family, entry));
+    survey
+}
+
+/// Reads this node once, and says what could not be read.
+pub fn read() -> (Reader, Vec<Problem>) {
+    let sources =
+        Sources { input: None, input6: None, profiles: vec!["base".to_owned()], ipv6: Ipv6Mode::True };
+    let options = Options {
+        dump_timeout: DUMP_TIMEOUT,
+        nftables: true,
+        limit: 0,
+        cancelled: Arc::<AtomicBool>::default(),
+    };
+    let mut reader = Reader::new(options);
+    let scan = reader.check(&Keeper::new(sources).reload(), &Scope::Everything);
+    (reader, scan.outcome.problems)
+}
+
+fn each(reader: &Reader, mut visit: impl FnMut(Backend, Family, &Entry<'_>)) {
+    for (place, line) in reader.lines() {
+        if let Text::Kept(text) = line.text {
+            let entry = Entry {
+                kind: line.kind,
+                table: place.table,
+                chain: place.chain,
+                position: line.position,
+                line: text,
+            };
+            visit(place.backend, place.family, &entry);
+        }
+    }
+}

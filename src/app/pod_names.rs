@@ -1,0 +1,133 @@
+//! The names of pods that processes ran in: the kernel's control groups say only their UIDs.
+//! Asks the API server for this node's pods in the background; what it does not know yet stays a UID.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::cluster::health::{Health, failed};
+use super::monitor::Checked;
+use crate::domain::author::{Author, PodHint};
+use crate::domain::change::{ChangeSet, RuleChange};
+use crate::domain::report::Violation;
+use crate::k8s::client::ApiServer;
+use crate::k8s::pods::{self, PodScope};
+
+/// The pods of the node are listed at most this often.
+const PACE: Duration = Duration::from_secs(10);
+/// More pods than a node has in years of restarts of this one process.
+const NAMES: usize = 10_000;
+
+type Names = HashMap<String, (String, String)>;
+
+/// What is known of the pods' names; a clone is another handle to the same.
+#[derive(Clone, Debug, Default)]
+pub struct PodNames(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    names: Mutex<Names>,
+    wanted: Notify,
+}
+
+impl PodNames {
+    /// Learns the names of this node's pods, now and whenever one is met that is not known; for ever.
+    pub async fn learn(self, api: ApiServer, node: String) {
+        let scope = PodScope::Node(node);
+        let mut health = Health::new("naming the pods of processes");
+        loop {
+            let mut found = Names::new();
+            let listed = pods::list(&api, &scope, None, |pod| {
+                found.insert(pod.uid.to_string(), (pod.namespace.to_string(), pod.name.to_string()));
+            });
+            let retry_at = match listed.await {
+                Ok(_) => {
+                    health.worked();
+                    self.remember(found);
+                    Instant::now() + PACE
+                }
+                Err(failure) => failed(&mut health, &failure),
+            };
+            sleep_until(retry_at).await;
+            self.0.wanted.notified().await;
+        }
+    }
+
+    /// The same with the names of pods.
+    pub fn named(&self, checked: &Checked) -> Checked {
+        let mut checked = checked.clone();
+        checked.report.violations.iter_mut().for_each(|violation| self.name_violation(violation));
+        checked.changes = checked.changes.map(|set| self.name_changes(set));
+        checked
+    }
+
+    fn name_violation(&self, violation: &mut Violation) {
+        if let Some(provenance) = &mut violation.provenance {
+            self.name_authors(&mut provenance.authors);
+        }
+    }
+
+    fn name_changes(&self, set: Arc<ChangeSet>) -> Arc<ChangeSet> {
+        let is_unnamed = |change: &RuleChange| change.authors.iter().any(|author| unnamed(author).is_some());
+        if !set.changes.iter().any(is_unnamed) {
+            return set;
+        }
+        let mut set = Arc::unwrap_or_clone(set);
+        set.changes.iter_mut().for_each(|change| self.name_authors(&mut change.authors));
+        Arc::new(set)
+    }
+
+    fn name_authors(&self, authors: &mut [Arc<Author>]) {
+        for author in authors {
+            let Some(hint) = unnamed(author) else { continue };
+            match self.names().get(&hint.uid).cloned() {
+                Some(name) => {
+                    let pod = PodHint { uid: hint.uid.clone(), name: Some(name) };
+                    *author = Arc::new(Author { pod: Some(pod), ..Author::clone(author) });
+                }
+                None => self.0.wanted.notify_one(),
+            }
+        }
+    }
+
+    fn remember(&self, found: Names) {
+        let mut names = self.names();
+        if names.len() + found.len() > NAMES {
+            names.clear();
+        }
+        names.extend(found);
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unnamed(author: &Author) -> Option<&PodHint> {
+    author.pod.as_ref().filter(|pod| pod.name.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_pod_gets_its_name_and_another_is_asked_for() {
+        let names = PodNames::default();
+        names.remember(Names::from([("u1".to_owned(), ("kube-system".to_owned(), "cni-x".to_owned()))]));
+        let of = |uid: &str| {
+            let pod = Some(PodHint { uid: uid.to_owned(), name: None });
+            Arc::new(Author { pod, ..Author::named(1, b"iptables") })
+        };
+        let mut authors = [of("u1"), of("u2"), Arc::new(Author::named(2, b"nft"))];
+        names.name_authors(&mut authors);
+        let shown: Vec<_> =
+            authors.iter().map(|author| author.pod.clone().and_then(|pod| pod.name)).collect();
+        assert_eq!(shown, [Some(("kube-system".to_owned(), "cni-x".to_owned())), None, None]);
+        let mut wanted = std::pin::pin!(names.0.wanted.notified());
+        assert!(wanted.as_mut().enable(), "nobody was asked for u2");
+    }
+}

@@ -1,0 +1,8 @@
+//! Drops: from a logged packet to what the owner of a pod reads.
+
+mod account;
+mod cli;
+mod cluster;
+mod pods;
+mod program;
+mod tailer;

@@ -1,0 +1,214 @@
+//! `monitor drops` as people and scripts run it: on files, in pipes, killed at any moment.
+//! That lines are understood is tested elsewhere.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::Value;
+
+use super::program::{LogFile, icmp, tcp};
+use crate::support::{MONITOR, Netns, lossy, wait_until};
+
+fn line(seconds_ago: i64, text: &str) -> String {
+    let at = Timestamp::now().checked_sub(seconds_ago.seconds()).unwrap();
+    format!("{} n kernel: [1.5] {text}\n", at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00"))
+}
+
+fn drops(source: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(MONITOR);
+    command.args(["drops", "--source", &format!("file:{}", source.display())]).args(args);
+    command.stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn printed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", lossy(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn sample(directory: &Path) -> std::path::PathBuf {
+    let log = LogFile(directory.join("kern.log"));
+    let lines = [
+        line(7200, &format!("calico-drop: {}", tcp("10.0.0.1", "10.0.0.2", 80))),
+        line(60, &format!("calico-drop: {}", tcp("10.0.0.1", "10.0.0.2", 80))),
+        line(50, &format!("calico-drop: {}", tcp("10.0.0.1", "10.0.0.2", 443))),
+        line(50, "device eth0 entered promiscuous mode"),
+        line(40, &format!("other: {}", icmp("10.0.0.3", "10.0.0.2"))),
+        line(30, &format!("calico-drop: {}", tcp("fd00:0000:0000:0000:0000:0000:0000:0001", "fd00::2", 53))),
+        line(20, "calico-drop: IN=eth0 OUT= SRC=10.0.0.1 DST=10.0"),
+    ];
+    log.append(&lines.concat());
+    log.0
+}
+
+#[test]
+fn json_lines_are_as_the_schema_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = sample(directory.path());
+    let schema = std::fs::read_to_string("docs/schema/drops.v1.json").unwrap();
+    let schema = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+    let count = |args: &[&str]| {
+        let text = printed(drops(&log, &["--format", "json"]).args(args));
+        for line in text.lines() {
+            let value: Value = serde_json::from_str(line).unwrap();
+            let errors: Vec<_> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{line}: {errors:?}");
+        }
+        text.lines().count()
+    };
+    assert_eq!(count(&[]), 6, "without a prefix every line of netfilter's counts");
+    assert_eq!(count(&["--prefix", "calico-drop:"]), 5);
+    assert_eq!(count(&["--prefix", "calico-drop:", "--since", "1h"]), 4);
+    assert_eq!(count(&["--prefix", "drop:"]), 0, "only a whole word counts");
+    assert_eq!(count(&["--pod", "shop/web"]), 0);
+}
+
+#[test]
+fn the_table_counts_and_adds_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = sample(directory.path());
+    let text = printed(&mut drops(&log, &["--prefix", "calico-drop:"]));
+    let first = text.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(first[..5], ["2", "10.0.0.1", "10.0.0.2", "80/tcp", "calico-drop:"], "{text}");
+    assert!(text.lines().last().unwrap().contains("7 read, 5 packets"), "{text}");
+    let output = drops(&directory.path().join("none"), &[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", lossy(&output));
+    assert!(lossy(&output).contains("does not exist"), "{}", lossy(&output));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = LogFile(directory.path().join("kern.log"));
+    let text: String =
+        (0..20_000).map(|n| line(5, &format!("d: {}", tcp("10.0.0.1", "10.0.0.2", n)))).collect();
+    log.append(&text);
+    for args in [
+        "--format json",
+        "--format text",
+        "--format text --follow --since 1h",
+        "--format json --follow --since 1h",
+    ] {
+        let script = format!(
+            "{MONITOR} drops --source file:{} {args} | head -1; echo ${{PIPESTATUS[0]}}",
+            log.0.display()
+        );
+        let output = Command::new("bash").args(["-c", &script]).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().last(), Some("0"), "{args}");
+    }
+}
+
+#[test]
+fn what_a_closed_pipe_did_not_take_comes_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = LogFile(directory.path().join("kern.log"));
+    let text: String =
+        (0..30_000).map(|n| line(5, &format!("d: {}", tcp("10.0.0.1", "10.0.0.2", n)))).collect();
+    log.append(&text);
+    let checkpoint = directory.path().join("checkpoint");
+    let args = ["--format", "json", "--checkpoint", checkpoint.to_str().unwrap()];
+    let mut child = drops(&log.0, &args).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 64];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut first).unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    let rest = printed(&mut drops(&log.0, &args));
+    assert!(rest.lines().count() > 20_000, "{} lines", rest.lines().count());
+    assert_eq!(printed(&mut drops(&log.0, &args)), "", "what was printed does not come again");
+}
+
+#[test]
+fn advice_is_printed_and_changes_nothing() {
+    let netns = Netns::new();
+    netns.sh("iptables-nft -A INPUT -p udp --dport 9 -j DROP");
+    let before = netns.sh("nft -s list ruleset");
+    let advice = netns.sh(&format!("{MONITOR} drops advise; {MONITOR} drops advise --nflog 7"));
+    assert!(advice.contains("-j LOG") && advice.contains("--nflog-group 7"), "{advice}");
+    assert!(advice.contains("# undo: "), "{advice}");
+    assert_eq!(netns.sh("nft -s list ruleset"), before);
+}
+
+const KILLS: u64 = 20;
+
+/// Numbered lines, some hundred a second, into a file that is rotated by rename; says how many there were.
+fn write_and_rotate(log: &Path, is_over: &AtomicBool) -> u64 {
+    let mut count = 0;
+    let mut file = File::options().create(true).append(true).open(log).unwrap();
+    while !is_over.load(Ordering::Relaxed) {
+        let text = tcp("10.0.0.1", "10.0.0.2", 80).replace("LEN=60", &format!("LEN={count}"));
+        file.write_all(line(0, &format!("d: {text}")).as_bytes()).unwrap();
+        count += 1;
+        if count % 700 == 0 {
+            let at = |number: u32| log.with_file_name(format!("kern.log.{number}"));
+            (1..9)
+                .rev()
+                .filter(|number| at(*number).exists())
+                .for_each(|number| std::fs::rename(at(number), at(number + 1)).unwrap());
+            std::fs::rename(log, at(1)).unwrap();
+            file = File::options().create(true).append(true).open(log).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    count
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_no_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("kern.log");
+    let (checkpoint, out) = (directory.path().join("checkpoint"), directory.path().join("out"));
+    let start = || {
+        let args =
+            ["--format", "json", "--follow", "--since", "1h", "--checkpoint", checkpoint.to_str().unwrap()];
+        let file = File::options().create(true).append(true).open(&out).unwrap();
+        drops(&log, &args).stdout(file).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let size = || std::fs::metadata(&out).map_or(0, |facts| facts.len());
+    let is_over = AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| write_and_rotate(&log, &is_over));
+        for kill in 0..KILLS {
+            let before = size();
+            let mut child = start();
+            wait_until("it prints something", Duration::from_secs(60), || size() > before);
+            // from at once to after the next checkpoint
+            std::thread::sleep(Duration::from_millis(kill * 7919 % 1300));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        writer.join().unwrap()
+    });
+    let mut last = start();
+    let mut seen = BTreeMap::<u64, u64>::new();
+    let end = Instant::now() + Duration::from_secs(60);
+    while !seen.contains_key(&(written - 1)) {
+        assert!(Instant::now() < end, "{} of {written} lines", seen.len());
+        std::thread::sleep(Duration::from_millis(50));
+        seen.clear();
+        // a killed program may leave the beginning of a line, and its successor writes on behind it
+        for text in std::fs::read_to_string(&out).unwrap().lines() {
+            let whole = text.rfind("{\"time\"").map(|begin| &text[begin..]).unwrap_or_default();
+            let Ok(value) = serde_json::from_str::<Value>(whole) else { continue };
+            *seen.entry(value["length"].as_u64().unwrap()).or_default() += 1;
+        }
+    }
+    last.kill().unwrap();
+    last.wait().unwrap();
+    assert!(seen.keys().copied().eq(0..written), "{} of {written} lines", seen.len());
+    let again: u64 = seen.values().map(|times| times - 1).sum();
+    // about 500 lines are written in one checkpoint's second
+    assert!(again <= KILLS * 2000, "{again} of {written} lines came again");
+    println!("{written} lines, {again} again");
+}
