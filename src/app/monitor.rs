@@ -247,7 +247,9 @@ impl Checker {
     async fn check(&mut self, scope: &Scope, evidence: &mut Evidence) -> std::io::Result<Checked> {
         let (started, is_full) = (Instant::now(), *scope == Scope::Everything);
         let scan = self.read(scope.clone()).await?;
-        self.pace = self.pace.after(started, scan.cost);
+        if self.verdict.is_some() {
+            self.pace = self.pace.after(started, scan.cost);
+        }
         if is_full {
             self.last_full = started;
         }

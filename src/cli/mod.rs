@@ -77,7 +77,7 @@ enum Command {
         /// Tables that the kernel lists.
         tables: Vec<String>,
     },
-    /// Print a hash of the contents of legacy tables; the agent runs it for itself.
+    /// Print hashes of the contents of legacy tables; the agent runs it for itself.
     #[command(name = fingerprint::SUBCOMMAND, hide = true)]
     LegacyFingerprint {
         /// ip or ip6.
@@ -182,14 +182,12 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
         Some(Command::Manifests(arguments)) => manifests::run(&arguments),
         Some(Command::LegacyEntries { family, tables }) => {
             let family = Family::from_name(&family).context("no such family")?;
-            let found = entries::read(family, &tables).context("reading the legacy entries")?;
-            std::io::stdout().write_all(&serde_json::to_vec(&found)?)?;
+            entries::run(family, &tables, std::io::stdout()).context("reading the legacy entries")?;
             Ok(Exit::Success)
         }
         Some(Command::LegacyFingerprint { family, tables }) => {
             let family = Family::from_name(&family).context("no such family")?;
-            let found = fingerprint::read(family, &tables).context("reading the legacy entries")?;
-            std::io::stdout().write_all(found.as_bytes())?;
+            fingerprint::run(family, &tables, std::io::stdout()).context("reading the legacy entries")?;
             Ok(Exit::Success)
         }
         Some(Command::Completions { shell }) => {

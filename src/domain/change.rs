@@ -32,10 +32,12 @@ pub enum Part {
         /// The table's name.
         table: Vec<u8>,
     },
-    /// The legacy tables of one family.
+    /// A legacy table.
     Legacy {
         /// `Ip`, `Ip6` or `Arp`.
         family: Family,
+        /// Its name.
+        table: String,
     },
 }
 

@@ -43,9 +43,9 @@ impl Touched {
         }
     }
 
-    /// The legacy tables of a family.
-    pub fn legacy(&mut self, family: Family) {
-        self.insert(Part::Legacy { family });
+    /// A legacy table.
+    pub fn legacy(&mut self, family: Family, table: &str) {
+        self.insert(Part::Legacy { family, table: table.to_owned() });
     }
 
     /// Nobody knows which parts.
@@ -261,7 +261,8 @@ mod tests {
         touched.chain(Family::Ip, b"filter", b"A");
         touched.chain(Family::Ip6, b"filter", b"A");
         touched.table(Family::Ip, b"filter");
-        touched.legacy(Family::Ip);
-        assert_eq!(touched.parts.len(), 5);
+        touched.legacy(Family::Ip, "filter");
+        touched.legacy(Family::Ip, "nat");
+        assert_eq!(touched.parts.len(), 6);
     }
 }

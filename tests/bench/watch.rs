@@ -47,10 +47,10 @@ pub fn latency() {
             1_000,
         ),
         (
-            "iptables-nft -t nat, 1,000 rules beside it",
+            "iptables-nft -t nat -A, -D",
             "nft",
-            "iptables-nft -t nat -A KUBE-SERVICES -s 192.0.2.9 -j RETURN",
-            "iptables-nft -t nat -D KUBE-SERVICES -s 192.0.2.9 -j RETURN",
+            "iptables-nft -t nat -A POSTROUTING -s 192.0.2.9 -j RETURN",
+            "iptables-nft -t nat -D POSTROUTING -s 192.0.2.9 -j RETURN",
             1_000,
         ),
         (
@@ -58,6 +58,13 @@ pub fn latency() {
             "legacy",
             "iptables-legacy -A INPUT -s 192.0.2.9 -j DROP",
             "iptables-legacy -D INPUT -s 192.0.2.9 -j DROP",
+            1_500,
+        ),
+        (
+            "iptables-legacy -t nat -A, -D",
+            "legacy",
+            "iptables-legacy -t nat -A POSTROUTING -s 192.0.2.9 -j RETURN",
+            "iptables-legacy -t nat -D POSTROUTING -s 192.0.2.9 -j RETURN",
             1_500,
         ),
     ] {

@@ -38,12 +38,14 @@ fn reader() -> Reader {
     Reader::new(options).with_program(MONITOR)
 }
 
-/// `ip filter INPUT` is a chain, `ip filter` a table, `legacy ip` the legacy tables of a family.
+/// `ip filter INPUT` is a chain, `ip filter` a table, `legacy ip` the legacy table filter,
+/// `legacy ip nat` another.
 fn part(text: &str) -> Part {
     let words: Vec<&str> = text.split(' ').collect();
     let family = |name| Family::from_name(name).expect(text);
     match *words.as_slice() {
-        ["legacy", name] => Part::Legacy { family: family(name) },
+        ["legacy", name] => Part::Legacy { family: family(name), table: "filter".into() },
+        ["legacy", name, table] => Part::Legacy { family: family(name), table: table.into() },
         [name, table] => Part::NftTable { family: family(name), table: table.into() },
         [name, table, chain] => {
             Part::NftChain { family: family(name), table: table.into(), chain: chain.into() }

@@ -74,7 +74,7 @@ fn show(part: &Part) -> String {
             format!("{family} {} {}", table.escape_ascii(), chain.escape_ascii())
         }
         Part::NftTable { family, table } => format!("{family} {}", table.escape_ascii()),
-        Part::Legacy { family } => format!("legacy {family}"),
+        Part::Legacy { family, table } => format!("legacy {family} {table}"),
     }
 }
 

@@ -1,13 +1,14 @@
 //! The kernel's own entries of the legacy tables, read by a short-lived process of this program.
 //! The kernel hands a table over in one piece, 60 MB for 99,000 rules, which the agent itself need not hold.
 
+use std::error::Error;
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::Context;
-use super::dump;
+use super::contents::Contents;
+use super::{Context, dump};
 use crate::domain::ruleset::{Family, Problem, Reason};
 use crate::domain::shapes::{Hooks, check_entries};
 use crate::host::command::{self, Running};
@@ -28,38 +29,16 @@ pub struct TableEntries {
     has_ipset: bool,
 }
 
-/// Reads the tables; runs in the short-lived process.
+/// Reads the tables and says as JSON what there is to say of them; the work of the short-lived process.
 ///
 /// # Errors
-/// What socket(2) and getsockopt(2) say, and `InvalidData` for entries that do not follow the kernel's format.
-pub fn read(family: Family, tables: &[String]) -> io::Result<Vec<TableEntries>> {
+/// What socket(2), getsockopt(2) and write(2) say, `WouldBlock` if a table changes again and again meanwhile, and
+/// `InvalidData` for entries that do not follow the kernel's format.
+pub fn run(family: Family, tables: &[String], output: impl Write) -> io::Result<()> {
     let kernel = Xtables::open(family)?;
-    tables.iter().map(|table| read_table(&kernel, family, table)).collect()
-}
-
-fn read_table(kernel: &Xtables, family: Family, table: &str) -> io::Result<TableEntries> {
-    let info = kernel.info(table)?;
-    let bytes = kernel.entries(table, &info)?;
-    let mut found =
-        TableEntries { table: table.to_owned(), misprints: Vec::new(), misprint_count: 0, has_ipset: false };
-    let hooks = Hooks { valid: info.valid_hooks, entry: &info.hook_entry, underflow: &info.underflow };
-    let counted = check_entries(family, hooks, &bytes, |misprint| {
-        found.misprint_count += 1;
-        if found.misprints.len() < TOLD {
-            let place = match misprint.position {
-                Some(number) => format!("rule {number} of chain {}", misprint.chain.escape_ascii()),
-                None => format!("chain {}", misprint.chain.escape_ascii()),
-            };
-            found.misprints.push(format!("{place}: {}", misprint.reason));
-        }
-    });
-    match counted {
-        Ok(seen) if seen.count == info.num_entries => Ok(TableEntries { has_ipset: seen.has_ipset, ..found }),
-        Ok(_) => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel counts other entries than it gave"))
-        }
-        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-    }
+    let read = |table: &String| TableEntries::of(family, &Contents::read(&kernel, table)?);
+    let found = tables.iter().map(read).collect::<io::Result<Vec<_>>>()?;
+    Ok(serde_json::to_writer(output, &found)?)
 }
 
 /// Starts the process for these tables.
@@ -96,6 +75,27 @@ pub fn finish(mut running: Running) -> Result<Vec<TableEntries>, Problem> {
 }
 
 impl TableEntries {
+    fn of(family: Family, held: &Contents) -> io::Result<Self> {
+        let Contents { table, info, entries } = held;
+        let (mut misprints, mut misprint_count) = (Vec::new(), 0);
+        let hooks = Hooks { valid: info.valid_hooks, entry: &info.hook_entry, underflow: &info.underflow };
+        let seen = check_entries(family, hooks, entries, |misprint| {
+            misprint_count += 1;
+            if misprints.len() < TOLD {
+                let place = match misprint.position {
+                    Some(number) => format!("rule {number} of chain {}", misprint.chain.escape_ascii()),
+                    None => format!("chain {}", misprint.chain.escape_ascii()),
+                };
+                misprints.push(format!("{place}: {}", misprint.reason));
+            }
+        });
+        let seen = seen.map_err(invalid)?;
+        if seen.count != info.num_entries {
+            return Err(invalid("the kernel counts other entries than it gave"));
+        }
+        Ok(Self { table: table.clone(), misprints, misprint_count, has_ipset: seen.has_ipset })
+    }
+
     /// The table's name.
     pub fn table(&self) -> &str {
         &self.table
@@ -115,4 +115,8 @@ impl TableEntries {
             Problem::new(Reason::UntrustedRule, format!("legacy table {family} {table}: {what}"))
         })
     }
+}
+
+fn invalid(error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -14,6 +14,7 @@ use crate::domain::audit::Audit;
 use crate::domain::change::Part;
 use crate::domain::iptables_save::{Item, Mode, Parser};
 use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
+use crate::host::command::{self, Running};
 use crate::host::xtables::{self, Info, Xtables};
 
 /// So many lines of a dump have shown most of the extensions that its program asks the kernel about.
@@ -28,6 +29,14 @@ struct Tally {
 }
 
 impl Tally {
+    fn count(&mut self, kind: Kind) {
+        match kind {
+            Kind::Policy => self.builtin += 1,
+            Kind::Chain => self.user += 1,
+            _ => self.rules += 1,
+        }
+    }
+
     /// The entries the kernel keeps for this many lines.
     ///
     /// *Source*: `iptcc_compile_table` in iptables' `libiptc.c`: a policy entry for each built-in chain, a head and a
@@ -37,127 +46,223 @@ impl Tally {
     }
 }
 
+/// A table whose text is being read.
+struct Printed<'a> {
+    table: String,
+    draft: Draft<'a>,
+    tally: Tally,
+}
+
 /// Reads what is wanted of the loaded legacy tables once. What goes wrong is a problem of the audit.
 pub fn read(context: &Context<'_>, wanted: &Wanted<'_>, attempt: &mut Attempt<'_>) {
     for family in [Family::Ip, Family::Ip6] {
         if !attempt.book.covers(family) {
             continue;
         }
-        let key = Key::Legacy(family);
         match xtables::loaded_tables(family) {
             Ok(tables) if tables.is_empty() => {}
-            Ok(tables) => match unchanged(wanted, family, &tables) {
-                Some(unit) => attempt.keep(key, unit),
-                None => {
-                    attempt.replace(wanted, &key);
-                    attempt.is_torn |= read_family(context, attempt.draft(key), family, &tables);
+            Ok(tables) => {
+                let kernel = Xtables::open(family);
+                let mut changed = Vec::new();
+                for table in &tables {
+                    let key = Key::Legacy(family, table.clone());
+                    match unchanged(wanted, &key, kernel.as_ref().ok()) {
+                        Some(unit) => attempt.keep(key, unit),
+                        None => {
+                            attempt.replace(wanted, &key);
+                            changed.push(table.clone());
+                        }
+                    }
                 }
-            },
+                match kernel {
+                    _ if changed.is_empty() => {}
+                    Ok(kernel) => {
+                        let is_all = changed.len() == tables.len();
+                        read_tables(context, attempt, (family, &kernel), &changed, is_all);
+                    }
+                    Err(error) => common(attempt).problem(kernel_problem(family, &error)),
+                }
+            }
             Err(error) => {
                 let what = format!("reading which legacy {family} tables exist");
-                attempt.draft(key).audit.problem(io_problem(&what, &error));
+                common(attempt).problem(io_problem(&what, &error));
             }
         }
     }
 }
 
-/// The unit that was kept, if nobody says that it changed and the tables have the sizes they had.
-fn unchanged(wanted: &Wanted<'_>, family: Family, tables: &[String]) -> Option<Arc<Unit>> {
-    let unit = wanted.kept(&Key::Legacy(family))?;
+/// What is wrong with no single table. Nothing is kept then: the next check reads again.
+fn common<'t, 'a>(attempt: &'t mut Attempt<'a>) -> &'t mut Audit<'a> {
+    &mut attempt.draft(Key::LegacyInventory).audit
+}
+
+/// The unit that was kept, if nobody says that it changed and the table has the size it had.
+fn unchanged(wanted: &Wanted<'_>, key: &Key, kernel: Option<&Xtables>) -> Option<Arc<Unit>> {
+    let (unit, Key::Legacy(family, table)) = (wanted.kept(key)?, key) else { return None };
     let Known::Legacy(known) = &unit.known else { return None };
-    let is_touched = wanted.parts.contains(&&Part::Legacy { family });
-    let is_same = !is_touched && infos(family, tables).is_ok_and(|infos| infos == *known);
+    let is_touched = wanted.parts.contains(&&Part::Legacy { family: *family, table: table.clone() });
+    let is_same = !is_touched && kernel?.info(table).is_ok_and(|info| info == *known);
     is_same.then(|| Arc::clone(unit))
 }
 
-/// Returns whether the tables changed meanwhile.
-fn read_family(context: &Context<'_>, draft: &mut Draft<'_>, family: Family, tables: &[String]) -> bool {
-    let program = if family == Family::Ip6 { "ip6tables-legacy-save" } else { "iptables-legacy-save" };
+/// Reads these tables, which may be all of the family.
+fn read_tables(
+    context: &Context<'_>,
+    attempt: &mut Attempt<'_>,
+    (family, kernel): (Family, &Xtables),
+    tables: &[String],
+    is_all: bool,
+) {
+    let before = infos(kernel, tables);
     let started = Instant::now();
-    let before = infos(family, tables);
-    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
-    // the kernel answers one process at a time: the entries are asked for when the program asks for little more itself
-    let mut entries = None;
-    let mut items = 0u32;
-    let ended = dump::start(program, &context.deadline()).and_then(|running| {
-        dump::stream(running, Parser::new(Mode::Live), &mut |item| {
-            items += 1;
-            if items == ITEMS_BEFORE_ENTRIES {
-                entries = Some(entries::start(context, family, tables));
-            }
-            take(item, family, draft, &mut tallies);
-        })
-    });
-    let entries = entries.unwrap_or_else(|| entries::start(context, family, tables));
-    let audit = &mut draft.audit;
-    match ended {
-        Ok(ended) => dump::ending_problems(program, &ended, &[]).into_iter().for_each(|p| audit.problem(p)),
-        Err(error) => audit.problem(dump::command_problem(&error)),
+    let mut dump = Dump::new(family, tables);
+    if is_all {
+        dump.print(context, attempt, None);
+    } else {
+        tables.iter().for_each(|table| dump.print(context, attempt, Some(table)));
     }
-    draft.dumps.push((program, started.elapsed()));
-    match entries.and_then(entries::finish) {
-        Ok(read) => {
-            judge_entries(audit, family, tables, &read);
-            if read.iter().any(TableEntries::has_ipset) {
-                ipset::check_names(context, audit);
-            }
-        }
-        Err(problem) => audit.problem(problem),
-    }
-    match (before, infos(family, tables)) {
+    attempt.dumps.push((program_of(family), started.elapsed()));
+    let entries = dump.entries(context).and_then(entries::finish);
+    let entries = entries.and_then(|entries| in_order(family, tables, entries));
+    let after = infos(kernel, tables);
+    let tallies = dump.finish(attempt);
+    match (before, after) {
         (Ok(before), Ok(after)) => {
-            for (table, info) in &before {
-                compare(family, table, info, tallies.get(table), audit);
+            attempt.is_torn |= before != after;
+            for (table, info) in tables.iter().zip(&before) {
+                let draft = attempt.draft(Key::Legacy(family, table.clone()));
+                compare(family, table, info, tallies.get(table), &mut draft.audit);
             }
-            let is_torn = before != after;
-            draft.known = Known::Legacy(before);
-            is_torn
+            match entries {
+                Ok(entries) => {
+                    for (entries, info) in entries.iter().zip(before) {
+                        let draft = attempt.draft(Key::Legacy(family, entries.table().to_owned()));
+                        if tallies.contains_key(entries.table()) {
+                            draft.known = Known::Legacy(info);
+                        }
+                        judge_entries(context, family, entries, &mut draft.audit);
+                    }
+                }
+                Err(problem) => common(attempt).problem(problem),
+            }
         }
-        (Err(error), _) | (_, Err(error)) => {
-            audit.problem(io_problem(&format!("asking the kernel for its legacy {family} tables"), &error));
-            false
-        }
+        (Err(error), _) | (_, Err(error)) => common(attempt).problem(kernel_problem(family, &error)),
     }
 }
 
-fn judge_entries(audit: &mut Audit<'_>, family: Family, tables: &[String], read: &[TableEntries]) {
-    for table in read {
-        table.problems(family).for_each(|problem| audit.problem(problem));
-    }
-    if !read.iter().map(TableEntries::table).eq(tables.iter().map(String::as_str)) {
-        let what = format!("the entries of the legacy {family} tables were not all read");
-        audit.problem(Problem::new(Reason::KernelRead, what));
+fn judge_entries(context: &Context<'_>, family: Family, entries: &TableEntries, audit: &mut Audit<'_>) {
+    entries.problems(family).for_each(|problem| audit.problem(problem));
+    if entries.has_ipset() {
+        ipset::check_names(context, audit);
     }
 }
 
-fn take(item: Item<'_>, family: Family, draft: &mut Draft<'_>, tallies: &mut BTreeMap<String, Tally>) {
-    let audit = &mut draft.audit;
-    match item {
-        Item::Header(header) => draft.tool(Generator::parse(header)),
-        Item::Table(name) => {
-            audit.table(Backend::IptablesLegacy, family, name);
-            if tallies.insert(name.to_owned(), Tally::default()).is_some() {
+/// What the process says of each of these tables.
+fn in_order(
+    family: Family,
+    tables: &[String],
+    read: Vec<TableEntries>,
+) -> Result<Vec<TableEntries>, Problem> {
+    if read.iter().map(TableEntries::table).eq(tables.iter().map(String::as_str)) {
+        return Ok(read);
+    }
+    let what = format!("the entries of the legacy {family} tables were not all read");
+    Err(Problem::new(Reason::KernelRead, what))
+}
+
+fn program_of(family: Family) -> &'static str {
+    if family == Family::Ip6 { "ip6tables-legacy-save" } else { "iptables-legacy-save" }
+}
+
+/// What a family's program prints, in one run or several.
+struct Dump<'a, 't> {
+    family: Family,
+    tables: &'t [String],
+    generator: Option<Generator>,
+    printed: Vec<Printed<'a>>,
+    items: u32,
+    entries: Option<Result<Running, Problem>>,
+}
+
+impl<'a, 't> Dump<'a, 't> {
+    fn new(family: Family, tables: &'t [String]) -> Self {
+        Self { family, tables, generator: None, printed: Vec::new(), items: 0, entries: None }
+    }
+
+    /// The process that reads the entries. The kernel answers one process at a time: it is asked for them when the program
+    /// asks for little more itself.
+    fn entries(&mut self, context: &Context<'_>) -> Result<Running, Problem> {
+        let started = self.entries.take();
+        started.unwrap_or_else(|| entries::start(context, self.family, self.tables))
+    }
+
+    /// Runs the program for one table, or for all of them.
+    fn print(&mut self, context: &Context<'_>, attempt: &mut Attempt<'a>, table: Option<&str>) {
+        let program = program_of(self.family);
+        let args: Vec<&str> = table.into_iter().flat_map(|table| ["-t", table]).collect();
+        let running = command::start(program, &args, b"", &context.deadline(), dump::OUTPUT_LIMIT_BYTES);
+        let ended = running.and_then(|running| {
+            dump::stream(running, Parser::new(Mode::Live), &mut |item| {
+                self.items += 1;
+                if self.items == ITEMS_BEFORE_ENTRIES {
+                    self.entries = Some(self.entries(context));
+                }
+                self.take(item, attempt);
+            })
+        });
+        let problems = match ended {
+            Ok(ended) => dump::ending_problems(program, &ended, &[]),
+            Err(error) => vec![dump::command_problem(&error)],
+        };
+        problems.into_iter().for_each(|problem| common(attempt).problem(problem));
+    }
+
+    fn take(&mut self, item: Item<'_>, attempt: &mut Attempt<'a>) {
+        let problem = match item {
+            Item::Header(header) => return self.generator = Generator::parse(header),
+            Item::Table(name) if self.table(name).is_none() => {
+                let mut draft = Draft::new(attempt.book, attempt.limit, attempt.budget);
+                draft.tool(self.generator.take());
+                draft.audit.table(Backend::IptablesLegacy, self.family, name);
+                return self.printed.push(Printed { table: name.to_owned(), draft, tally: Tally::default() });
+            }
+            Item::Table(name) => {
                 let what = format!("table {name} is printed twice by iptables-legacy-save");
-                audit.problem(Problem::new(Reason::MalformedLine, what));
+                Problem::new(Reason::MalformedLine, what)
             }
-        }
-        Item::Entry(entry) => {
-            if let Some(tally) = tallies.get_mut(entry.table) {
-                match entry.kind {
-                    Kind::Policy => tally.builtin += 1,
-                    Kind::Chain => tally.user += 1,
-                    _ => tally.rules += 1,
+            Item::Entry(entry) => {
+                let family = self.family;
+                match self.table(entry.table) {
+                    Some(Printed { draft, tally, .. }) => {
+                        tally.count(entry.kind);
+                        return draft.audit.judge(Backend::IptablesLegacy, family, &entry, None);
+                    }
+                    None => Problem::new(Reason::MalformedLine, "a line belongs to no table"),
                 }
             }
-            audit.judge(Backend::IptablesLegacy, family, &entry, None);
-        }
-        Item::Remark(remark) if remark.starts_with(b"# Completed on ") => {}
-        Item::Remark(remark) => audit.problem(Problem::new(
-            Reason::UnexpectedOutput,
-            format!("iptables-legacy-save ({family}) printed: {}", remark.escape_ascii()),
-        )),
-        Item::Commit => {}
-        Item::Problem(problem) => audit.problem(problem),
+            Item::Commit => return,
+            Item::Remark(remark) if remark.starts_with(b"# Completed on ") => return,
+            Item::Remark(remark) => Problem::new(
+                Reason::UnexpectedOutput,
+                format!("iptables-legacy-save ({}) printed: {}", self.family, remark.escape_ascii()),
+            ),
+            Item::Problem(problem) => problem,
+        };
+        common(attempt).problem(problem);
+    }
+
+    fn table(&mut self, name: &str) -> Option<&mut Printed<'a>> {
+        self.printed.iter_mut().rev().find(|printed| printed.table == name)
+    }
+
+    /// Hands over what was read; returns what it adds up to.
+    fn finish(self, attempt: &mut Attempt<'a>) -> BTreeMap<String, Tally> {
+        let family = self.family;
+        let add = |Printed { table, draft, tally }| {
+            attempt.add(Key::Legacy(family, table.clone()), draft);
+            (table, tally)
+        };
+        self.printed.into_iter().map(add).collect()
     }
 }
 
@@ -179,9 +284,8 @@ fn compare(family: Family, table: &str, info: &Info, tally: Option<&Tally>, audi
     }
 }
 
-fn infos(family: Family, tables: &[String]) -> io::Result<Vec<(String, Info)>> {
-    let kernel = Xtables::open(family)?;
-    tables.iter().map(|table| Ok((table.clone(), kernel.info(table)?))).collect()
+fn infos(kernel: &Xtables, tables: &[String]) -> io::Result<Vec<Info>> {
+    tables.iter().map(|table| kernel.info(table)).collect()
 }
 
 /// Tables of other programs that this program cannot read.
@@ -210,6 +314,10 @@ pub fn find_unread(audit: &mut Audit<'_>) {
         )),
         Err(error) => audit.problem(io_problem("reading which kernel modules are loaded", &error)),
     }
+}
+
+fn kernel_problem(family: Family, error: &io::Error) -> Problem {
+    io_problem(&format!("asking the kernel for its legacy {family} tables"), error)
 }
 
 fn io_problem(attempt: &str, error: &io::Error) -> Problem {

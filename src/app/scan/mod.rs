@@ -2,6 +2,7 @@
 //! Judges through the audit and prints nothing.
 
 mod completeness;
+pub mod contents;
 pub mod dump;
 pub mod entries;
 mod ipset;

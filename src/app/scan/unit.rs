@@ -21,10 +21,10 @@ pub enum Key {
     Iptables(Family),
     /// A native table.
     Native(Family, Vec<u8>),
-    /// Whatever belongs to the legacy tables of no single family.
+    /// Whatever belongs to no single legacy table.
     LegacyInventory,
-    /// The legacy tables of a family, if any is loaded.
-    Legacy(Family),
+    /// A legacy table that is loaded.
+    Legacy(Family, String),
 }
 
 /// One unit as it was read.
@@ -48,8 +48,8 @@ pub enum Known {
     Chains(Shadow),
     /// The table's number.
     Handle(u64),
-    /// Sizes of the tables.
-    Legacy(Vec<(String, Info)>),
+    /// The table's sizes.
+    Legacy(Info),
 }
 
 impl Unit {
@@ -103,7 +103,12 @@ pub struct Draft<'a> {
     pub known: Known,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    pub fn new(book: &'a Rulebook, limit: usize, budget: &'a TextBudget) -> Self {
+        let audit = Audit::new(book, limit, budget);
+        Self { audit, tools: BTreeMap::new(), dumps: Vec::new(), known: Known::Nothing }
+    }
+
     pub fn tool(&mut self, generator: Option<Generator>) {
         if let Some(Generator { program, version, .. }) = generator {
             self.tools.insert(program, version);
@@ -133,12 +138,13 @@ impl<'a> Attempt<'a> {
 
     /// The unit that is read under this key.
     pub fn draft(&mut self, key: Key) -> &mut Draft<'a> {
-        self.drafts.entry(key).or_insert_with(|| Draft {
-            audit: Audit::new(self.book, self.limit, self.budget),
-            tools: BTreeMap::new(),
-            dumps: Vec::new(),
-            known: Known::Nothing,
-        })
+        let (book, limit, budget) = (self.book, self.limit, self.budget);
+        self.drafts.entry(key).or_insert_with(|| Draft::new(book, limit, budget))
+    }
+
+    /// Takes a unit that was read elsewhere.
+    pub fn add(&mut self, key: Key, draft: Draft<'a>) {
+        self.drafts.insert(key, draft);
     }
 
     /// A unit that needs no reading, or was made out of the one that was kept.

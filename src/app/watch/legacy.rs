@@ -1,6 +1,7 @@
 //! The thread that compares the legacy tables with what they were: the kernel tells nobody when they change.
 //! Asks only for tables that exist, because asking for another creates it; with none, it looks at their list and sleeps.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -89,14 +90,14 @@ impl Poller {
 
     /// Until the next comparison, unless iptables-legacy runs before.
     fn pause(&self, now: Instant) -> Duration {
-        let has_tables = self.families.iter().any(|tables| !tables.sizes.is_empty());
+        let has_tables = self.families.iter().any(|tables| !tables.known.is_empty());
         let next = self.polled
             + match (has_tables, self.sees_runs) {
                 (true, _) => POLL,
                 (false, false) => LIST,
                 (false, true) => LIST_BEHIND_LOCK,
             };
-        let due = self.families.iter().filter_map(Tables::due).min();
+        let due = self.families.iter().filter_map(|tables| tables.due(now)).min();
         due.map_or(next, |due| due.min(next)).saturating_duration_since(now)
     }
 
@@ -106,21 +107,17 @@ impl Poller {
         let has_run = self.lock.as_ref().is_some_and(XtablesLock::has_run);
         count(&self.shared.counts.legacy_polls);
         for tables in &mut self.families {
-            tables.contents.is_urgent |= has_run;
-            if tables.compare_sizes() {
-                self.touched.legacy(tables.family);
-            }
+            tables.compare_sizes(has_run, &mut self.touched);
         }
     }
 
     fn compare_contents(&mut self) {
         for tables in &mut self.families {
-            if tables.due().is_some_and(|due| due <= Instant::now()) {
+            let now = Instant::now();
+            if tables.due(now).is_some_and(|due| due <= now) {
                 count(&self.shared.counts.legacy_fingerprints);
                 let deadline = Deadline::after(READ_LIMIT, Arc::clone(&self.shared.cancelled));
-                if tables.compare_contents(&self.program, &deadline) {
-                    self.touched.legacy(tables.family);
-                }
+                tables.compare_contents(&self.program, &deadline, &mut self.touched);
             }
         }
     }
@@ -129,7 +126,7 @@ impl Poller {
         let failure = self
             .families
             .iter()
-            .find_map(|tables| tables.failure.as_ref().or(tables.contents.failure.as_ref()).cloned());
+            .find_map(|tables| tables.failure.as_ref().or(tables.contents_failure.as_ref()).cloned());
         if failure.is_some() {
             count(&self.shared.counts.legacy_failures);
         }
@@ -141,46 +138,58 @@ impl Poller {
 struct Tables {
     family: Family,
     kernel: Option<Xtables>,
-    sizes: Vec<(String, Option<Info>)>,
+    known: BTreeMap<String, Table>,
     failure: Option<String>,
+    contents_failure: Option<String>,
+}
+
+/// A table, as it was.
+#[derive(Default)]
+struct Table {
+    /// None where it is not known.
+    info: Option<Info>,
     contents: Contents,
 }
 
 impl Tables {
     fn new(family: Family) -> Self {
-        Self { family, kernel: None, sizes: Vec::new(), failure: None, contents: Contents::default() }
+        Self { family, kernel: None, known: BTreeMap::new(), failure: None, contents_failure: None }
     }
 
-    /// Whether there are other tables or other sizes than before.
-    fn compare_sizes(&mut self) -> bool {
+    /// Looks for other tables and other sizes than before. After a run of iptables-legacy contents are soon due too.
+    fn compare_sizes(&mut self, has_run: bool, touched: &mut Touched) {
         self.failure = None;
         let names = match xtables::loaded_tables(self.family) {
             Ok(names) => names,
             Err(error) => {
                 self.failure = Some(format!("reading which legacy {} tables exist: {error}", self.family));
-                return false;
+                return;
             }
         };
-        let mut sizes = Vec::with_capacity(names.len());
+        let mut before = std::mem::take(&mut self.known);
         for name in names {
-            let size = self.size(&name).unwrap_or_else(|error| {
+            let info = self.info(&name).unwrap_or_else(|error| {
                 self.failure =
                     Some(format!("asking the kernel for its legacy {} tables: {error}", self.family));
                 None
             });
-            sizes.push((name, size));
+            let known = before.remove(&name);
+            let is_other = known.as_ref().is_none_or(|known| known.info != info);
+            if is_other {
+                touched.legacy(self.family, &name);
+            }
+            let mut contents = known.map(|known| known.contents).unwrap_or_default();
+            contents.is_urgent |= is_other || has_run;
+            self.known.insert(name, Table { info, contents });
         }
-        let has_changed = sizes != self.sizes;
-        self.sizes = sizes;
-        self.contents.is_urgent |= has_changed;
-        if self.sizes.is_empty() {
-            self.contents = Contents::default();
+        before.keys().for_each(|name| touched.legacy(self.family, name));
+        if self.known.is_empty() {
+            self.contents_failure = None;
         }
-        has_changed
     }
 
     /// The sizes of a table that is listed; arptables-legacy has none that anybody reads.
-    fn size(&mut self, table: &str) -> io::Result<Option<Info>> {
+    fn info(&mut self, table: &str) -> io::Result<Option<Info>> {
         if self.family == Family::Arp {
             return Ok(None);
         }
@@ -191,18 +200,41 @@ impl Tables {
         self.kernel.insert(kernel).info(table).map(Some)
     }
 
-    /// When the contents are to be compared; never where there are none to be read.
-    fn due(&self) -> Option<Instant> {
-        let is_readable = self.sizes.iter().any(|(_, info)| info.is_some());
-        is_readable.then(|| self.contents.due())
+    /// When contents are to be compared; never where there are none to be read.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        self.known.values().filter_map(|table| table.due(now)).min()
     }
 
-    /// Whether the contents are other than before.
-    fn compare_contents(&mut self, program: &Path, deadline: &Deadline) -> bool {
-        let tables: Vec<&str> = self.sizes.iter().map(|(name, _)| name.as_str()).collect();
+    /// Looks for contents that are other than before, of all tables that are due.
+    fn compare_contents(&mut self, program: &Path, deadline: &Deadline, touched: &mut Touched) {
         let started = Instant::now();
-        let read = fingerprint::run(program, self.family, &tables, deadline);
-        self.contents.take(started, started.elapsed(), read)
+        let is_due = |table: &Table| table.due(started).is_some_and(|due| due <= started);
+        let names: Vec<String> =
+            self.known.iter().filter(|(_, table)| is_due(table)).map(|(name, _)| name.clone()).collect();
+        let read = fingerprint::ask(program, self.family, &names, deadline);
+        let took = started.elapsed();
+        self.contents_failure = read.as_ref().err().cloned();
+        let hashes = read.unwrap_or_default();
+        let bytes: u64 = names.iter().filter_map(|name| self.known.get(name)).map(Table::bytes).sum();
+        for name in names {
+            let Some(table) = self.known.get_mut(&name) else { continue };
+            let share = took.mul_f64(table.bytes() as f64 / bytes as f64);
+            let hash = hashes.get(&name).map(String::as_str);
+            if table.contents.take(started, share, hash) {
+                touched.legacy(self.family, &name);
+            }
+        }
+    }
+}
+
+impl Table {
+    /// Its size, and what any table costs beside.
+    fn bytes(&self) -> u64 {
+        4096 + self.info.as_ref().map_or(0, |info| u64::from(info.size))
+    }
+
+    fn due(&self, now: Instant) -> Option<Instant> {
+        self.info.as_ref().map(|_| self.contents.due(now))
     }
 }
 
@@ -213,33 +245,24 @@ struct Contents {
     read: Option<Instant>,
     cost: Duration,
     is_urgent: bool,
-    failure: Option<String>,
 }
 
 impl Contents {
     const LONGEST: Duration = Duration::from_secs(60);
 
-    fn due(&self) -> Instant {
+    /// When they are to be looked at next: now, if they never were.
+    fn due(&self, now: Instant) -> Instant {
         let (share, shortest) =
-            if self.is_urgent { (100, Duration::from_secs(1)) } else { (200, Duration::from_secs(5)) };
+            if self.is_urgent { (100, Duration::from_millis(250)) } else { (200, Duration::from_secs(5)) };
         let pause = self.cost.saturating_mul(share).clamp(shortest, Self::LONGEST);
-        self.read.map_or_else(Instant::now, |read| read + pause)
+        self.read.map_or(now, |read| read + pause)
     }
 
-    /// Takes what was read from then on, at this cost. Whether it is other than before; if it could not be read, the next
-    /// read will tell.
-    fn take(&mut self, started: Instant, cost: Duration, read: Result<String, String>) -> bool {
+    /// Takes the hash of what was read from then on, at this cost. Whether it is other than before; if there is none, the
+    /// next read will tell.
+    fn take(&mut self, started: Instant, cost: Duration, hash: Option<&str>) -> bool {
         (self.read, self.cost, self.is_urgent) = (Some(started), cost, false);
-        match read {
-            Ok(found) => {
-                self.failure = None;
-                self.last.replace(found.clone()) != Some(found)
-            }
-            Err(error) => {
-                self.failure = Some(error);
-                false
-            }
-        }
+        hash.is_some_and(|hash| self.last.replace(hash.to_owned()).is_none_or(|last| last != hash))
     }
 }
 
@@ -252,11 +275,11 @@ mod tests {
         let zero = Instant::now();
         let due = |cost: u64, is_urgent: bool| {
             let mut contents = Contents::default();
-            contents.take(zero, Duration::from_millis(cost), Ok(String::new()));
+            contents.take(zero, Duration::from_millis(cost), Some(""));
             contents.is_urgent = is_urgent;
-            (contents.due() - zero).as_millis()
+            (contents.due(zero) - zero).as_millis()
         };
-        assert_eq!([due(5, false), due(5, true)], [5_000, 1_000]);
+        assert_eq!([due(2, false), due(2, true)], [5_000, 250]);
         assert_eq!([due(50, false), due(50, true)], [10_000, 5_000]);
         assert_eq!([due(5_000, false), due(5_000, true)], [60_000, 60_000]);
     }
@@ -264,15 +287,12 @@ mod tests {
     #[test]
     fn contents_that_could_not_be_read_are_compared_with_the_last_that_could() {
         let mut contents = Contents::default();
-        let mut take = |read: Result<&str, &str>| {
-            contents.take(Instant::now(), Duration::ZERO, read.map(str::to_owned).map_err(str::to_owned))
-        };
-        assert!(take(Ok("a")));
-        assert!(!take(Ok("a")));
-        assert!(!take(Err("no")));
-        assert!(!take(Ok("a")));
-        assert!(!take(Err("no")));
-        assert!(take(Ok("b")));
-        assert_eq!(contents.failure, None);
+        let mut take = |hash: Option<&str>| contents.take(Instant::now(), Duration::ZERO, hash);
+        assert!(take(Some("a")));
+        assert!(!take(Some("a")));
+        assert!(!take(None));
+        assert!(!take(Some("a")));
+        assert!(!take(None));
+        assert!(take(Some("b")));
     }
 }

@@ -17,7 +17,7 @@ pub struct Authors(HashMap<Place, Vec<Arc<Author>>>);
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Place {
-    Legacy(Family),
+    Legacy(Family, String),
     Table(Family, String),
     Chain(Family, String, String),
 }
@@ -27,7 +27,7 @@ impl Authors {
     pub fn new(parts: &BTreeMap<Part, Vec<Arc<Author>>>) -> Self {
         let lossy = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let place = |part: &Part| match part {
-            Part::Legacy { family } => Place::Legacy(*family),
+            Part::Legacy { family, table } => Place::Legacy(*family, table.clone()),
             Part::NftTable { family, table } => Place::Table(*family, lossy(table)),
             Part::NftChain { family, table, chain } => Place::Chain(*family, lossy(table), lossy(chain)),
         };
@@ -42,7 +42,7 @@ impl Authors {
         }
         let chain = slot.name().filter(|_| slot.is_chain());
         let places = match (backend, chain) {
-            (Backend::IptablesLegacy, _) => [Some(Place::Legacy(*family)), None],
+            (Backend::IptablesLegacy, _) => [Some(Place::Legacy(*family, table.clone())), None],
             (_, chain) => [
                 chain.map(|chain| Place::Chain(*family, table.clone(), chain.to_owned())),
                 Some(Place::Table(*family, table.clone())),

@@ -1,6 +1,10 @@
 //! What need not be printed is not printed.
 
-use super::{Node, printed};
+use iptables_monitor::app::scan::Scan;
+use iptables_monitor::domain::change::Scope;
+
+use super::{Node, parts, printed};
+
 use crate::support::rules;
 
 fn cluster() -> Node {
@@ -73,6 +77,23 @@ fn units_that_nobody_touched_are_not_read() {
     assert_eq!(printed(&scan), ["iptables-legacy-save"]);
     let scan = node.step("true", &[]);
     assert_eq!(printed(&scan), [""; 0]);
+}
+
+#[test]
+fn only_the_legacy_table_that_changed_is_read() {
+    let mut node = cluster();
+    node.netns.sh("iptables-legacy -A INPUT -j DROP; iptables-legacy -t nat -A OUTPUT -j ACCEPT");
+    node.check(&Scope::Everything);
+    // of the same size, so that only who heard of it knows
+    node.netns.sh("iptables-legacy -R INPUT 1 -j ACCEPT; iptables-legacy -t nat -R OUTPUT 1 -j RETURN");
+    let texts = |scan: &Scan| -> Vec<String> {
+        scan.changes.iter().map(|change| String::from_utf8_lossy(&change.line).into_owned()).collect()
+    };
+    let scan = node.check(&parts(&["legacy ip filter"]));
+    assert_eq!(texts(&scan), ["-A INPUT -j DROP", "-A INPUT -j ACCEPT"]);
+    assert_eq!(printed(&node.check(&parts(&[]))), [""; 0]);
+    let scan = node.step("true", &["legacy ip nat"]);
+    assert_eq!(texts(&scan), ["-A OUTPUT -j ACCEPT", "-A OUTPUT -j RETURN"]);
 }
 
 #[test]

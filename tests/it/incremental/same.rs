@@ -93,7 +93,10 @@ const HOSTILE: [Step; 24] = [
     ("nft delete table inet t", &["inet t", "inet t c"]),
     ("nft add table netdev n; nft add chain netdev n c", &["netdev n", "netdev n c"]),
     ("iptables-legacy -A INPUT -p tcp --dport 22 -j DROP", &["legacy ip"]),
-    ("ip6tables-legacy -t mangle -A INPUT -j ACCEPT; ip6tables-legacy -F", &["legacy ip6"]),
+    (
+        "ip6tables-legacy -t mangle -A INPUT -j ACCEPT; ip6tables-legacy -F",
+        &["legacy ip6 mangle", "legacy ip6"],
+    ),
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use super::{Watched, parts};
+use super::Watched;
 use crate::support::{Netns, wait_until};
 
 #[track_caller]
@@ -31,25 +31,29 @@ fn settle(watched: &Watched) {
 #[test]
 fn every_kind_of_change_is_seen() {
     let watched = Watched::new();
-    check(&watched, "iptables-legacy -N C", &["legacy ip"]);
-    check(&watched, "iptables-legacy -A C -p tcp --dport 22 -j DROP", &["legacy ip"]);
-    check(&watched, "iptables-legacy -P INPUT DROP", &["legacy ip"]);
-    check(&watched, "iptables-legacy -R C 1 -p tcp --dport 23 -j DROP", &["legacy ip"]);
-    check(&watched, "iptables-legacy -D C 1", &["legacy ip"]);
-    check(&watched, "iptables-legacy -E C D", &["legacy ip"]);
+    check(&watched, "iptables-legacy -N C", &["legacy ip filter"]);
+    check(&watched, "iptables-legacy -A C -p tcp --dport 22 -j DROP", &["legacy ip filter"]);
+    check(&watched, "iptables-legacy -P INPUT DROP", &["legacy ip filter"]);
+    check(&watched, "iptables-legacy -R C 1 -p tcp --dport 23 -j DROP", &["legacy ip filter"]);
+    check(&watched, "iptables-legacy -D C 1", &["legacy ip filter"]);
+    check(&watched, "iptables-legacy -E C D", &["legacy ip filter"]);
     settle(&watched);
-    check(&watched, "ip6tables-legacy -t raw -A OUTPUT -j ACCEPT", &["legacy ip6"]);
-    check(&watched, "iptables-legacy -t nat -N X; ip6tables-legacy -t raw -F", &["legacy ip", "legacy ip6"]);
+    check(&watched, "ip6tables-legacy -t raw -A OUTPUT -j ACCEPT", &["legacy ip6 raw"]);
+    check(
+        &watched,
+        "iptables-legacy -t nat -N X; ip6tables-legacy -t raw -F",
+        &["legacy ip nat", "legacy ip6 raw"],
+    );
     settle(&watched);
-    check(&watched, "arptables-legacy -A INPUT -j DROP", &["legacy arp"]);
+    check(&watched, "arptables-legacy -A INPUT -j DROP", &["legacy arp filter"]);
     assert_eq!(watched.watch.failures().legacy, None);
 }
 
 #[test]
 fn changes_are_seen_where_the_lock_is_not() {
     let watched = Watched::with(|settings| settings.lock = "/nonexistent/lock".into());
-    check(&watched, "iptables-legacy -A INPUT -p tcp --dport 22 -j DROP", &["legacy ip"]);
-    check(&watched, "iptables-legacy -R INPUT 1 -p tcp --dport 23 -j DROP", &["legacy ip"]);
+    check(&watched, "iptables-legacy -A INPUT -p tcp --dport 22 -j DROP", &["legacy ip filter"]);
+    check(&watched, "iptables-legacy -R INPUT 1 -p tcp --dport 23 -j DROP", &["legacy ip filter"]);
 }
 
 /// Each wait begins right after a comparison, so that without the lock it would take half a second.
@@ -66,8 +70,7 @@ fn a_run_is_seen_at_once_where_the_lock_is() {
         wait_until("the sizes are compared", Duration::from_secs(20), || polls() > before);
     }
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    watched.sh("iptables-legacy -A C -j ACCEPT");
-    assert_eq!(parts(&watched.next()), [("legacy ip".to_owned(), Vec::new())]);
+    check(&watched, "iptables-legacy -A C -j ACCEPT", &["legacy ip filter"]);
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn reads_packets_and_what_matches_remember_are_no_change() {
         "{counted}"
     );
     // the same size, one digit of a port: only the contents tell
-    check(&watched, "iptables-legacy -R OUTPUT 2 -m quota --quota 501 -j ACCEPT", &["legacy ip"]);
+    check(&watched, "iptables-legacy -R OUTPUT 2 -m quota --quota 501 -j ACCEPT", &["legacy ip filter"]);
 }
 
 #[test]
