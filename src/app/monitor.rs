@@ -220,6 +220,8 @@ struct Checker {
     last_whole: Option<Whole>,
     provenances: Provenances,
     verdict: Option<Verdict>,
+    /// The hash of the last report's violations.
+    violations: Option<String>,
     pace: Pace,
     last_full: Instant,
     repeat_at: Option<Instant>,
@@ -237,6 +239,7 @@ impl Checker {
             last_whole: None,
             provenances: Provenances::default(),
             verdict: None,
+            violations: None,
             pace: Pace::default(),
             last_full: Instant::now(),
             repeat_at: None,
@@ -247,9 +250,7 @@ impl Checker {
     async fn check(&mut self, scope: &Scope, evidence: &mut Evidence) -> std::io::Result<Checked> {
         let (started, is_full) = (Instant::now(), *scope == Scope::Everything);
         let scan = self.read(scope.clone()).await?;
-        if self.verdict.is_some() {
-            self.pace = self.pace.after(started, scan.cost);
-        }
+        let cost = scan.cost;
         if is_full {
             self.last_full = started;
         }
@@ -257,6 +258,10 @@ impl Checker {
         let (patterns, broken) = self.keeper.counts();
         let dumps = scan.dumps.clone();
         let (report, changes) = self.conclude(scan, started, evidence);
+        // the first one has to be, whatever it takes
+        if let Some(before) = self.violations.replace(report.violations_hash.clone()) {
+            self.pace = self.pace.after(started, cost, before != report.violations_hash);
+        }
         let took = started.elapsed();
         Ok(Checked { report, changes, took, dumps, patterns, broken, is_full, heard: None })
     }

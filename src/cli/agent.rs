@@ -139,6 +139,7 @@ impl DropsArguments {
             events: older.events,
             pods: directory::scope(self.pods == Pods::Local, node),
             has_dns: self.drops_dns,
+            reads_rules: !self.drops_only,
             node: node.to_owned(),
         }))
     }

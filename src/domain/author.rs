@@ -2,6 +2,7 @@
 //! Names and command lines are chosen by the process itself: untrusted, to be escaped when shown.
 
 pub mod procfs;
+pub mod secrets;
 
 /// The process that the kernel names as the author of a transaction.
 ///
@@ -14,7 +15,7 @@ pub struct Author {
     pub name: String,
     /// Its executable, if it still lived when it was looked at.
     pub executable: Option<String>,
-    /// Its command line, arguments separated by spaces and cut to a bounded length.
+    /// Its command line without what looks like a secret, arguments separated by spaces and cut to a bounded length.
     pub command_line: Option<String>,
     /// The processes that started it, the nearest first, up to PID 1.
     pub parents: Vec<Ancestor>,

@@ -9,9 +9,10 @@ pub const QUIET: Duration = Duration::from_millis(200);
 pub const LONGEST: Duration = Duration::from_secs(2);
 /// However dear checks are, a change waits no longer than this for its own.
 pub const LONGEST_PACED: Duration = Duration::from_secs(4);
-/// Checks may take a twentieth of a processor.
+/// Checks may take a twentieth of a processor, and those that find what matters a fifth: it is rare.
 const SHARE: u32 = 20;
-/// They may take half a second of it in advance.
+const SHARE_OF_NEWS: u32 = 5;
+/// The former may take half a second of it in advance.
 const AHEAD: Duration = Duration::from_secs(10);
 
 /// Changes that were heard of and not yet looked at.
@@ -53,11 +54,13 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The pace after one more check, which began then and took so much processor time.
+    /// The pace after one more check, which began then, took so much processor time, and found other violations than the
+    /// one before, or not.
     #[must_use]
-    pub fn after(self, started: Instant, spent: Duration) -> Self {
+    pub fn after(self, started: Instant, spent: Duration, is_news: bool) -> Self {
         let from = self.even.map_or(started, |even| even.max(started));
-        Self { even: from.checked_add(spent.saturating_mul(SHARE)) }
+        let share = if is_news { SHARE_OF_NEWS } else { SHARE };
+        Self { even: from.checked_add(spent.saturating_mul(share)) }
     }
 
     /// When the next check may begin.
@@ -79,8 +82,9 @@ mod tests {
     #[track_caller]
     fn check(changes: &[u64], checks: &[(u64, u64)], due: u64) {
         let zero = Instant::now() + Duration::from_secs(3600);
-        let pace =
-            checks.iter().fold(Pace::default(), |pace, &(ago, spent)| pace.after(zero - ms(ago), ms(spent)));
+        let pace = checks
+            .iter()
+            .fold(Pace::default(), |pace, &(ago, spent)| pace.after(zero - ms(ago), ms(spent), false));
         let mut debounce = Debounce::new(zero);
         changes.iter().for_each(|&at| debounce.heard(zero + ms(at)));
         assert_eq!(debounce.due(pace) - zero, ms(due));
@@ -113,5 +117,14 @@ mod tests {
         check(&[], &[(0, 1_000)], 4_000);
         check(&[3_999], &[(0, u64::MAX)], 4_000);
         check(&[60_000], &[(0, 60_000)], 4_000);
+    }
+
+    #[test]
+    fn what_matters_is_looked_at_sooner() {
+        let zero = Instant::now();
+        let after = |is_news| {
+            Pace::default().after(zero, ms(2_800), is_news).not_before().map(|moment| moment - zero)
+        };
+        assert_eq!((after(true), after(false)), (Some(ms(4_000)), Some(ms(46_000))));
     }
 }

@@ -1,7 +1,6 @@
 //! Metrics of drops: who could not reach whom, and what became of every log line.
-//! The labels are names that the caller has bounded, or `other`.
+//! Bounds no names: that is done before.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{Collector, Desc};
@@ -10,14 +9,9 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::domain::drops::accounting::{Accounting, Fate};
 
-/// Pairs of names with a series of their own; the rest share one.
-const PAIRS: usize = 1000;
-const OTHER: &str = "other";
-
 /// The metrics; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DropMetrics {
-    pairs: Arc<Mutex<HashSet<(String, String)>>>,
     told: IntCounterVec,
     packets: IntCounterVec,
     shed: IntCounter,
@@ -32,7 +26,6 @@ impl DropMetrics {
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let pairs = |name: &str, help: &str| IntCounterVec::new(Opts::new(name, help), &["src", "dst"]);
         let metrics = Self {
-            pairs: Arc::default(),
             told: pairs(
                 "packet_drops_count",
                 "Kinds of packet drops told, repeats within the interval not counted; the name is kube-iptables-tailer's.",
@@ -61,29 +54,17 @@ impl DropMetrics {
 
     /// Counts a kind of drops that is told for the first time within the interval.
     pub fn told(&self, src: &str, dst: &str) {
-        let (src, dst) = self.pair(src, dst);
         self.told.with_label_values(&[src, dst]).inc();
     }
 
     /// Counts packets.
     pub fn packets(&self, src: &str, dst: &str, count: u64) {
-        let (src, dst) = self.pair(src, dst);
         self.packets.with_label_values(&[src, dst]).inc_by(count);
     }
 
     /// Counts messages that were not written for want of room.
     pub fn shed(&self, count: u64) {
         self.shed.inc_by(count);
-    }
-
-    fn pair<'a>(&self, src: &'a str, dst: &'a str) -> (&'a str, &'a str) {
-        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
-        let pair = (src.to_owned(), dst.to_owned());
-        if pairs.contains(&pair) || (pairs.len() < PAIRS && pairs.insert(pair)) {
-            (src, dst)
-        } else {
-            (OTHER, OTHER)
-        }
     }
 }
 
@@ -179,17 +160,5 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
-    }
-
-    #[test]
-    fn pairs_are_bounded() {
-        let registry = Registry::new();
-        let metrics = DropMetrics::register(&registry).unwrap();
-        for number in 0..PAIRS + 500 {
-            metrics.told(&format!("p{number}"), "d");
-        }
-        let text = render(&registry);
-        assert!(text.contains(r#"packet_drops_count{dst="other",src="other"} 500"#), "{text}");
-        assert_eq!(text.lines().filter(|line| line.starts_with("packet_drops_count{")).count(), PAIRS + 1);
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::kind::Kind;
 use crate::domain::drops::message::{Side, message};
 use crate::domain::drops::packet::{Action, Packet, Protocol};
+use crate::domain::drops::pairs::{Name, Pair, Pairs};
 use crate::domain::drops::peers::{Directory, Peer, class};
 use crate::domain::drops::pods::Pod;
 use crate::domain::drops::recent::Recent;
@@ -52,6 +53,9 @@ pub struct Knowledge {
     pub dns: Option<Arc<ReverseDns>>,
     /// The rules that log.
     pub rules: Arc<RwLock<RuleIndex>>,
+    /// Whether somebody keeps the rules up to date. Else every packet that is logged counts as dropped, unless its prefix
+    /// says otherwise.
+    pub reads_rules: bool,
 }
 
 impl Knowledge {
@@ -81,6 +85,7 @@ impl Knowledge {
         match logged.packet.action {
             Action::Drop => true,
             Action::Accept => false,
+            Action::Unknown if !self.reads_rules => true,
             Action::Unknown => {
                 let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
                 ends_in_drop(&rules.find(&facts(logged)))
@@ -97,7 +102,7 @@ impl Knowledge {
 #[derive(Clone, Debug, Default)]
 struct Told {
     messages: Vec<(Arc<Pod>, Arc<str>)>,
-    names: (String, String),
+    names: Pair,
 }
 
 /// The desk.
@@ -111,6 +116,7 @@ pub struct Desk {
     /// None where nobody is told.
     queue: Option<Queue>,
     recent: Arc<Mutex<Recent>>,
+    pairs: Pairs,
     metrics: DropMetrics,
 }
 
@@ -125,7 +131,8 @@ impl Desk {
     ) -> Self {
         let interval = settings.repeat_interval;
         let (fine, coarse) = (Window::new(interval, KINDS), Window::new(interval, COARSE_KINDS));
-        Self { settings, knowledge, fine, coarse, waiting: VecDeque::new(), queue, recent, metrics }
+        let (waiting, pairs) = (VecDeque::new(), Pairs::default());
+        Self { settings, knowledge, fine, coarse, waiting, queue, recent, pairs, metrics }
     }
 
     /// Takes a packet.
@@ -211,7 +218,14 @@ impl Desk {
         }
     }
 
-    fn tell(&self, logged: &Logged, at: SystemTime, hold: &Arc<()>, now: Instant, wall: SystemTime) -> Told {
+    fn tell(
+        &mut self,
+        logged: &Logged,
+        at: SystemTime,
+        hold: &Arc<()>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Told {
         let packet = &logged.packet;
         let (src, dst) = self.knowledge.peers(packet, now, wall);
         let count = u64::from(packet.repeated);
@@ -267,11 +281,12 @@ impl Desk {
         sender.into_iter().chain(receiver).collect()
     }
 
-    fn labels(&self, packet: &Packet<'_>, src: &Peer, dst: &Peer) -> (String, String) {
-        let label = |peer: &Peer, ip: Option<IpAddr>| {
-            ip.map_or_else(|| "none".to_owned(), |ip| peer.label(ip, self.settings.identifier))
+    fn labels(&mut self, packet: &Packet<'_>, src: &Peer, dst: &Peer) -> Pair {
+        let label = |peer: &Peer, ip: Option<IpAddr>| match ip {
+            Some(ip) => peer.label(ip, self.settings.identifier),
+            None => Name { name: "none".to_owned(), stranger: None },
         };
-        (label(src, packet.header.src), label(dst, packet.header.dst))
+        self.pairs.name(label(src, packet.header.src), label(dst, packet.header.dst))
     }
 }
 

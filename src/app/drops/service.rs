@@ -39,6 +39,8 @@ pub struct Settings {
     pub pods: PodScope,
     /// Whether other addresses are looked up.
     pub has_dns: bool,
+    /// Whether somebody keeps [`Service::rules`] up to date.
+    pub reads_rules: bool,
     /// The node's name.
     pub node: String,
 }
@@ -76,6 +78,7 @@ impl Service {
             is_watched: api.is_some(),
             dns: settings.has_dns.then(ReverseDns::start).transpose()?.map(Arc::new),
             rules: Arc::default(),
+            reads_rules: settings.reads_rules,
         };
         let (recent, rules) = (Arc::<Mutex<Recent>>::default(), Arc::clone(&knowledge.rules));
         let queue = api.is_some().then(|| Queue::new(settings.events.queue));

@@ -239,7 +239,7 @@ fn knowledge(arguments: &DropsArguments) -> anyhow::Result<Knowledge> {
     }
     let (reader, _) = rules::read();
     let rules = Arc::new(RwLock::new(rules::index(&reader)));
-    Ok(Knowledge { directory, is_watched: false, dns: None, rules })
+    Ok(Knowledge { directory, is_watched: false, dns: None, rules, reads_rules: true })
 }
 
 /// What is printed, and when.

@@ -4,6 +4,7 @@
 //! *Source*: proc_pid_stat(5), proc_pid_cmdline(5), cgroups(7).
 
 use super::PodHint;
+use super::secrets::hide;
 
 /// A command line is cut to this many bytes.
 pub const COMMAND_LINE_BYTES: usize = 512;
@@ -37,7 +38,8 @@ pub fn parse_stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
-/// Parses `/proc/PID/cmdline`, or its beginning: arguments that end in NUL, here separated by spaces and cut.
+/// Parses `/proc/PID/cmdline`, or its beginning: arguments that end in NUL, here separated by spaces and cut,
+/// without what looks like a secret.
 /// None for a process without one: a kernel thread, or one that has just ended.
 pub fn parse_command_line(bytes: &[u8]) -> Option<String> {
     let is_cut = bytes.len() > COMMAND_LINE_BYTES;
@@ -45,7 +47,7 @@ pub fn parse_command_line(bytes: &[u8]) -> Option<String> {
     let kept = if is_cut { whole_characters(kept) } else { kept };
     let end = kept.iter().rposition(|&byte| byte != 0)? + 1;
     let spaced: Vec<u8> = kept.get(..end)?.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
-    Some(String::from_utf8_lossy(&spaced).into_owned())
+    Some(hide(&String::from_utf8_lossy(&spaced)))
 }
 
 /// Leaves out the beginning of a character that a cut has split.

@@ -12,6 +12,7 @@ pub mod kind;
 pub mod lines;
 pub mod message;
 pub mod packet;
+pub mod pairs;
 pub mod peers;
 pub mod pods;
 pub mod prefix;

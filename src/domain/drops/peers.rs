@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::pairs::Name;
 use super::pods::{Pod, PodIndex};
 
 /// Who is behind an address.
@@ -81,12 +82,10 @@ impl Peer {
         }
     }
 
-    /// The name as a metric label: bounded in number by what the cluster has, whatever addresses packets claim.
-    pub fn label(&self, ip: IpAddr, identifier: Identifier) -> String {
-        match self {
-            Self::Pod(_) | Self::Node(_) | Self::Service(..) => self.name(ip, identifier),
-            Self::Host(_) | Self::Unknown => class(ip).to_owned(),
-        }
+    /// The name for metrics, with the class of the address where the cluster does not bound how many there are.
+    pub fn label(&self, ip: IpAddr, identifier: Identifier) -> Name {
+        let stranger = matches!(self, Self::Host(_) | Self::Unknown).then(|| class(ip));
+        Name { name: self.name(ip, identifier), stranger }
     }
 
     /// For records: `namespace/name` of a pod, else what kind of peer it is and its name; nothing if it is unknown.
@@ -202,10 +201,17 @@ mod tests {
         directory
     }
 
-    fn check(ip: &str, identifier: Identifier, name: &str, label: &str, record: Option<&str>) {
+    fn check(
+        ip: &str,
+        identifier: Identifier,
+        name: &str,
+        stranger: Option<&'static str>,
+        record: Option<&str>,
+    ) {
         let address = ip.parse().unwrap();
         let peer = directory().find(address, SystemTime::UNIX_EPOCH);
         assert_eq!(peer.name(address, identifier), name, "{ip}");
+        let label = Name { name: name.to_owned(), stranger };
         assert_eq!(peer.label(address, identifier), label, "{ip}");
         assert_eq!(peer.record().as_deref(), record, "{ip}");
     }
@@ -218,16 +224,16 @@ mod tests {
             (Identifier::Label, "web"),
             (Identifier::NameWithNamespace, "shop/web-1"),
         ] {
-            check("10.0.0.5", identifier, name, name, Some("shop/web-1"));
+            check("10.0.0.5", identifier, name, None, Some("shop/web-1"));
         }
         let identifier = Identifier::Label;
-        check("192.0.2.1", identifier, "node-1", "node-1", Some("node node-1"));
-        check("192.0.2.2", identifier, "node-2", "node-2", Some("node node-2"));
-        check("10.96.0.1", identifier, "api", "api", Some("service default/api"));
+        check("192.0.2.1", identifier, "node-1", None, Some("node node-1"));
+        check("192.0.2.2", identifier, "node-2", None, Some("node node-2"));
+        check("10.96.0.1", identifier, "api", None, Some("service default/api"));
     }
 
     #[test]
-    fn a_stranger_is_an_address_in_messages_and_a_class_in_metrics() {
+    fn a_stranger_is_an_address_of_a_class() {
         for (ip, class) in [
             ("8.8.8.8", "public"),
             ("10.9.9.9", "private"),
@@ -242,12 +248,12 @@ mod tests {
             ("ff02::1", "multicast"),
             ("2001:db8::1", "public"),
         ] {
-            check(ip, Identifier::Name, ip, class, None);
+            check(ip, Identifier::Name, ip, Some(class), None);
         }
         let host = Peer::Host("mail.example.org".into());
         let ip = "8.8.8.8".parse().unwrap();
         assert_eq!(host.name(ip, Identifier::Name), "mail.example.org");
-        assert_eq!(host.label(ip, Identifier::Name), "public");
+        assert_eq!(host.label(ip, Identifier::Name).stranger, Some("public"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The last drops and the pairs that have most of them, for whoever looks.
-//! Bounded: a flood pushes out what is older, and strangers share one pair.
+//! Bounded: a flood pushes out what is older, and [`super::pairs`] bounds the names.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,11 +7,6 @@ use super::record::Record;
 
 /// Records that are kept.
 const LAST: usize = 200;
-/// Pairs that are told apart.
-const PAIRS: usize = 1000;
-/// What stands for all other pairs.
-const OTHER: &str = "other";
-
 /// What was seen lately.
 #[derive(Clone, Debug, Default)]
 pub struct Recent {
@@ -31,12 +26,7 @@ impl Recent {
 
     /// Adds repeats of what was added before.
     pub fn count(&mut self, src: &str, dst: &str, count: u64) {
-        let pair = (src.to_owned(), dst.to_owned());
-        let pair = match self.pairs.len() < PAIRS || self.pairs.contains_key(&pair) {
-            true => pair,
-            false => (OTHER.to_owned(), OTHER.to_owned()),
-        };
-        *self.pairs.entry(pair).or_default() += count;
+        *self.pairs.entry((src.to_owned(), dst.to_owned())).or_default() += count;
     }
 
     /// The last records, the newest first, and how many packets each stands for.
@@ -62,15 +52,14 @@ mod tests {
     use crate::domain::drops::packet::{Action, Packet};
 
     #[test]
-    fn both_lists_are_bounded() {
+    fn the_last_are_few_and_all_are_counted() {
         let mut recent = Recent::default();
         let record = Record::from(&Packet::new(Cow::Borrowed(b"x"), Action::Drop));
         for number in 0..5000 {
-            recent.push(record.clone(), 1, &format!("s{number}"), "d");
+            recent.push(record.clone(), 1, &format!("s{}", number % 10), "d");
         }
         recent.count("s0", "d", 9);
         assert_eq!(recent.last().count(), LAST);
-        assert_eq!(recent.pairs.len(), PAIRS + 1);
-        assert_eq!(recent.top(2), [("other", "other", 4000), ("s0", "d", 10)]);
+        assert_eq!(recent.top(2), [("s0", "d", 509), ("s1", "d", 500)]);
     }
 }

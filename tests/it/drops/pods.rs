@@ -108,6 +108,7 @@ async fn owners_of_both_pods_read_it_in_kubectl_describe() {
         is_watched: true,
         dns: None,
         rules: Arc::default(),
+        reads_rules: true,
     };
     let recent = Arc::new(Mutex::new(Recent::default()));
     let mut desk =
