@@ -88,13 +88,11 @@ pub fn latency() {
 pub fn label() {
     let name = "bench";
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // clients of the API server ask for it where they are made and where they are dropped
-    let _entered = runtime.enter();
     let server = Server::shared();
     let (netns, rules) = loaded("nft", 1_000);
     let files = tempfile::tempdir().unwrap();
     let kubeconfig = files.path().join("kubeconfig");
-    let admin = server.admin();
+    let admin = runtime.block_on(async { server.admin() });
     let verbs = json!(["get", "patch", "watch"]);
     let grants = json!([{"apiGroups": ["cilium.io"], "resources": ["ciliumnodes"], "verbs": verbs}]);
     let token = runtime.block_on(async {

@@ -77,7 +77,8 @@ impl Server {
         let server = Self { dir: state, _guard: guard };
         server.up(&[]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(server.admin().prepare());
+        // the client belongs to the runtime that it is made in
+        runtime.block_on(async { server.admin().prepare().await });
         server
     }
 
