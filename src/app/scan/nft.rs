@@ -73,6 +73,15 @@ fn try_read<'a>(
             whole.push(family);
         }
     }
+    // the changed chains did not fit the others because there are newer rules: no reason to read all of them
+    let was_kept = |family| wanted.kept(&Key::Iptables(family)).is_some();
+    if attempt.is_repeated
+        && whole.iter().any(|&family| was_kept(family))
+        && kernel.generation()? != generation
+    {
+        attempt.is_torn = true;
+        return Ok(());
+    }
     let bases = BaseChains::new(inventory.chains.iter());
     read_iptables(context, attempt, &mut kernel, &inventory, &bases, &whole)?;
     if context.options.nftables {

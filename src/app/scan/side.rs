@@ -97,6 +97,7 @@ impl Side {
         let mut dumps = Vec::new();
         for left in (0..ATTEMPTS).rev() {
             let mut attempt = Attempt::new(book, context.options.limit, budget);
+            attempt.is_repeated = left > 0;
             (self.read)(context, &wanted, &mut attempt);
             let is_late =
                 started.elapsed() >= context.options.dump_timeout || context.deadline().is_cancelled();

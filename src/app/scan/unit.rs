@@ -122,6 +122,8 @@ pub struct Attempt<'a> {
     pub limit: usize,
     pub budget: &'a TextBudget,
     pub is_torn: bool,
+    /// Whether it may end early once it is torn: another follows.
+    pub is_repeated: bool,
     drafts: BTreeMap<Key, Draft<'a>>,
     units: Units,
     /// How long the dumps of units made out of others took.
@@ -133,7 +135,17 @@ pub struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     pub fn new(book: &'a Rulebook, limit: usize, budget: &'a TextBudget) -> Self {
         let (drafts, units) = (BTreeMap::new(), Units::new());
-        Self { book, limit, budget, is_torn: false, drafts, units, dumps: Vec::new(), freed: 0 }
+        Self {
+            book,
+            limit,
+            budget,
+            is_torn: false,
+            is_repeated: false,
+            drafts,
+            units,
+            dumps: Vec::new(),
+            freed: 0,
+        }
     }
 
     /// The unit that is read under this key.

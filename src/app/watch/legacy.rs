@@ -238,7 +238,7 @@ impl Table {
     }
 }
 
-/// What the contents were, and how often to look at them: it may take a hundredth of a processor.
+/// What the contents were, and how often to look at them: it may take half a hundredth of a processor.
 #[derive(Debug, Default)]
 struct Contents {
     last: Option<String>,
@@ -248,13 +248,13 @@ struct Contents {
 }
 
 impl Contents {
+    const SHARE: u32 = 200;
     const LONGEST: Duration = Duration::from_secs(60);
 
     /// When they are to be looked at next: now, if they never were.
     fn due(&self, now: Instant) -> Instant {
-        let (share, shortest) =
-            if self.is_urgent { (100, Duration::from_millis(250)) } else { (200, Duration::from_secs(5)) };
-        let pause = self.cost.saturating_mul(share).clamp(shortest, Self::LONGEST);
+        let shortest = if self.is_urgent { Duration::from_millis(250) } else { Duration::from_secs(5) };
+        let pause = self.cost.saturating_mul(Self::SHARE).clamp(shortest, Self::LONGEST);
         self.read.map_or(now, |read| read + pause)
     }
 
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn contents_are_looked_at_for_a_hundredth_of_the_time() {
+    fn contents_are_looked_at_for_half_a_hundredth_of_the_time() {
         let zero = Instant::now();
         let due = |cost: u64, is_urgent: bool| {
             let mut contents = Contents::default();
@@ -279,8 +279,8 @@ mod tests {
             contents.is_urgent = is_urgent;
             (contents.due(zero) - zero).as_millis()
         };
-        assert_eq!([due(2, false), due(2, true)], [5_000, 250]);
-        assert_eq!([due(50, false), due(50, true)], [10_000, 5_000]);
+        assert_eq!([due(1, false), due(1, true)], [5_000, 250]);
+        assert_eq!([due(50, false), due(50, true)], [10_000, 10_000]);
         assert_eq!([due(5_000, false), due(5_000, true)], [60_000, 60_000]);
     }
 
