@@ -106,6 +106,10 @@ impl Disk {
     fn opened(&mut self, store: Store) {
         let mut counts = lock(&self.shared.counts);
         (counts.is_open, counts.bytes) = (true, store.usage_bytes());
+        if store.is_shared() {
+            let path = self.directory.display();
+            log::warn!(path:%; "another process writes this journal too: changes are recorded more than once");
+        }
         self.store = Some(store);
     }
 

@@ -46,8 +46,8 @@ pub fn parse_command_line(bytes: &[u8]) -> Option<String> {
     let kept = bytes.get(..COMMAND_LINE_BYTES).unwrap_or(bytes);
     let kept = if is_cut { whole_characters(kept) } else { kept };
     let end = kept.iter().rposition(|&byte| byte != 0)? + 1;
-    let spaced: Vec<u8> = kept.get(..end)?.iter().map(|&byte| if byte == 0 { b' ' } else { byte }).collect();
-    Some(hide(&String::from_utf8_lossy(&spaced)))
+    let arguments: Vec<_> = kept.get(..end)?.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
+    Some(hide(arguments.iter().map(AsRef::as_ref)))
 }
 
 /// Leaves out the beginning of a character that a cut has split.

@@ -13,13 +13,14 @@ mod tests;
 mod wire;
 mod write;
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rustix::fs::{FlockOperation, flock};
 
 pub use self::read::{Reader, Remembered};
 pub use self::reconcile::Reconciliation;
@@ -98,6 +99,8 @@ pub struct Store {
     limit_bytes: u64,
     /// Since the last transaction that was committed.
     usage_bytes: u64,
+    /// The directory, locked while this lives; none if another process has locked it.
+    lock: Option<File>,
 }
 
 impl Store {
@@ -109,6 +112,8 @@ impl Store {
     pub fn open(directory: &Path, limit_bytes: u64) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
         let identity = create(directory, &path)?;
+        let lock =
+            lock(directory).map_err(|source| StoreError::File { path: directory.to_owned(), source })?;
         // three quarters for the database, the rest for its write-ahead log
         let limit_bytes = limit_bytes.max(MIN_LIMIT_BYTES) / 4 * 3;
         let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -136,7 +141,7 @@ impl Store {
             return Err(StoreError::Damaged { source: rusqlite::Error::InvalidQuery });
         }
         let mut store =
-            Self { connection, directory: directory.to_owned(), identity, limit_bytes, usage_bytes: 0 };
+            Self { connection, directory: directory.to_owned(), identity, limit_bytes, usage_bytes: 0, lock };
         store.measure()?;
         Ok(store)
     }
@@ -158,6 +163,11 @@ impl Store {
             }
         }
         Ok(aside)
+    }
+
+    /// Whether another process has it open for writing too.
+    pub const fn is_shared(&self) -> bool {
+        self.lock.is_none()
     }
 
     /// Whether the file that is open is still the one that others would open.
@@ -191,14 +201,47 @@ fn create(directory: &Path, path: &Path) -> Result<(u64, u64), StoreError> {
         }
         _ => {}
     }
-    OpenOptions::new()
-        .create(true)
+    let found = open_own(path, true).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+    for companion in COMPANIONS {
+        let path = directory.join(companion);
+        match open_own(&path, false) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::File { path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok((found.dev(), found.ino()))
+}
+
+/// The directory, locked; none if it is already.
+fn lock(directory: &Path) -> io::Result<Option<File>> {
+    let file = File::open(directory)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Takes from others what rights they have to a file; it must be a regular one.
+fn open_own(path: &Path, is_made: bool) -> io::Result<Metadata> {
+    let file = OpenOptions::new()
+        .create(is_made)
         .append(true)
         .mode(0o600)
-        .open(path)
-        .and_then(|file| file.metadata())
-        .map(|found| (found.dev(), found.ino()))
-        .map_err(|source| StoreError::File { path: path.to_owned(), source })
+        // does not wait for whoever reads a named pipe
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    let found = file.metadata()?;
+    require_file(&found)?;
+    if found.mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(found)
+}
+
+fn require_file(found: &Metadata) -> io::Result<()> {
+    if found.is_file() { Ok(()) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::write::find;
-use super::{FILE, StoreError, connect, millis, schema, time, wire};
+use super::{FILE, StoreError, connect, millis, require_file, schema, time, wire};
 use crate::domain::history::rule::Life;
 use crate::domain::history::{Change, Happening, Key, Moment, Watch};
 
@@ -40,7 +40,9 @@ impl Reader {
     /// If there is none, or it is damaged, foreign or of another version than this program's.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
-        std::fs::metadata(&path).map_err(|source| StoreError::File { path: path.clone(), source })?;
+        std::fs::metadata(&path)
+            .and_then(|found| require_file(&found))
+            .map_err(|source| StoreError::File { path: path.clone(), source })?;
         let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         // an agent of this version makes an older one newer, and an empty one a journal
         match schema::version(&connection)? {

@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
 use crate::domain::author::{Ancestor, Author, PodHint};
@@ -184,6 +185,7 @@ proptest! {
 fn what_changed_while_nobody_watched_is_told_as_such() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path(), LIMIT).unwrap();
+    store.alive(at(0), Verdict::Compliant).unwrap();
     let first =
         compare(&mut store, 1, true, &[present(2, true), present(4, true), present(6, false)]).unwrap();
     assert_eq!((first.watch, first.before, first.untold), (Watch::Resumed { since: None }, None, 0));
@@ -209,6 +211,7 @@ fn what_changed_while_nobody_watched_is_told_as_such() {
 fn who_brought_a_rule_is_known_to_the_next_process() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path(), LIMIT).unwrap();
+    compare(&mut store, 1, true, &[]);
     let change = changed(What::Added, 4, false);
     store.append(digest(&set(5, vec![change.clone()]), &mut boundless()).iter()).unwrap();
     drop(store);
@@ -266,6 +269,42 @@ fn only_the_owner_may_read_it() {
     for name in [FILE].into_iter().chain(COMPANIONS) {
         assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
     }
+}
+
+#[test]
+fn rights_that_others_have_are_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = [FILE].into_iter().chain(COMPANIONS).map(|name| directory.path().join(name));
+    let files: Vec<_> = files.collect();
+    drop(Store::open(directory.path(), LIMIT).unwrap());
+    let open_to_all = |path: &PathBuf| {
+        std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    };
+    files.iter().for_each(open_to_all);
+    let _store = Store::open(directory.path(), LIMIT).unwrap();
+    let modes = files.iter().map(|path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777);
+    assert_eq!(modes.collect::<Vec<_>>(), [0o600; 3]);
+}
+
+#[test]
+fn a_named_pipe_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(FILE);
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    assert!(matches!(Store::open(directory.path(), LIMIT).unwrap_err(), StoreError::File { .. }));
+    assert!(matches!(Reader::open(directory.path()).unwrap_err(), StoreError::File { .. }));
+}
+
+#[test]
+fn a_second_writer_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), LIMIT).unwrap();
+    assert!(!store.is_shared());
+    let other = Store::open(directory.path(), LIMIT).unwrap();
+    assert!(other.is_shared());
+    drop((store, other));
+    assert!(!Store::open(directory.path(), LIMIT).unwrap().is_shared());
 }
 
 #[test]

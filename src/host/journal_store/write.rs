@@ -58,12 +58,12 @@ impl Store {
     /// # Errors
     /// If it cannot be written.
     pub fn alive(&mut self, at: SystemTime, verdict: Verdict) -> Result<(), StoreError> {
-        watched(&self.connection, at, verdict)
+        still_watched(&self.connection, at, verdict)
     }
 }
 
 fn append(connection: &Connection, Digested { moment, keys }: &Digested) -> Result<(), StoreError> {
-    watched(connection, moment.at, moment.after)?;
+    still_watched(connection, moment.at, moment.after)?;
     let mut writer = Writer::begin(connection, moment)?;
     for (change, key) in moment.changes.iter().zip(keys) {
         let Happening::Changed(what) = change.happening else { continue };
@@ -81,6 +81,14 @@ fn append(connection: &Connection, Digested { moment, keys }: &Digested) -> Resu
 pub(super) fn watched(connection: &Connection, at: SystemTime, verdict: Verdict) -> Result<(), StoreError> {
     connection
         .prepare_cached("UPDATE state SET watched_until = ?1, verdict = ?2")?
+        .execute(params![millis(at), verdict.as_str()])?;
+    Ok(())
+}
+
+/// The same, unless nothing was compared yet: then it is not known what stood before.
+fn still_watched(connection: &Connection, at: SystemTime, verdict: Verdict) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE state SET watched_until = ?1, verdict = ?2 WHERE watched_until IS NOT NULL")?
         .execute(params![millis(at), verdict.as_str()])?;
     Ok(())
 }
