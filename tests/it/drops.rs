@@ -3,6 +3,7 @@
 mod account;
 mod cli;
 mod cluster;
+mod faults;
 mod pods;
 mod program;
 mod tailer;
