@@ -7,3 +7,4 @@ mod faults;
 mod pods;
 mod program;
 mod tailer;
+mod watch;
