@@ -4,6 +4,7 @@ mod account;
 mod cli;
 mod cluster;
 mod faults;
+mod kills;
 mod pods;
 mod program;
 mod tailer;

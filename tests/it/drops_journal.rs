@@ -1,7 +1,7 @@
 //! The journal as real programs write it: systemd-journald with the kernel's LOG lines, and systemd-journal-remote.
 
-mod journald;
-mod saved;
+pub mod journald;
+pub mod saved;
 
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
