@@ -4,7 +4,6 @@
 
 mod day;
 mod dropin;
-pub mod fake;
 mod faults;
 mod kept;
 mod real;

@@ -12,7 +12,7 @@ use iptables_monitor::host::bpf_map::{CounterError, read_counter};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::cluster::fake::Fake;
+use super::support::fake::Fake;
 use super::support::{MONITOR, Netns, lossy, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(20);

@@ -3,6 +3,10 @@
 mod account;
 mod cli;
 mod cluster;
+mod faults;
+mod kills;
 mod pods;
 mod program;
 mod tailer;
+mod watch;
+mod world;

@@ -1,7 +1,7 @@
 //! The journal as real programs write it: systemd-journald with the kernel's LOG lines, and systemd-journal-remote.
 
-mod journald;
-mod saved;
+pub mod journald;
+pub mod saved;
 
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use iptables_monitor::domain::drops::batch::{Batch, Status};
 use iptables_monitor::host::journal::{Journal, JournalError, Options, Position, Start};
 
+use crate::support::packets::{KernelLog, kernel_log};
 use crate::support::{Netns, wait_until};
 use journald::Journald;
 
@@ -61,16 +62,15 @@ impl Seen {
     }
 }
 
-/// A namespace that logs what is sent within it.
-struct Packets(Netns);
+/// A namespace that logs what is sent within it, and the kernel's log for itself.
+struct Packets(Netns, #[allow(dead_code, reason = "held, not read")] KernelLog);
 
 impl Packets {
     fn new(prefix: &str) -> Self {
-        // LOG is silent outside the initial network namespace otherwise
-        fs::write("/proc/sys/net/netfilter/nf_log_all_netns", "1").expect("run the tests as root");
+        let log = kernel_log();
         let netns = Netns::new();
         netns.sh(&format!("iptables -A OUTPUT -p udp -j LOG --log-prefix '{prefix}: '"));
-        Self(netns)
+        Self(netns, log)
     }
 
     fn send(&self, ports: impl Iterator<Item = u16> + Send) {

@@ -42,6 +42,8 @@ pub async fn keep_pods(api: ApiServer, scope: PodScope, label: Option<String>, d
     let mut version = None;
     loop {
         let begun = Instant::now();
+        // in a quiet cluster no change does
+        write(&directory).pods.expire(SystemTime::now());
         let result = match version.take() {
             None => list(&api, &scope, label.as_deref(), &directory).await,
             Some(from) => watch(&api, &scope, label.as_deref(), &directory, from).await,

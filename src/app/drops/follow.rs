@@ -40,6 +40,8 @@ pub struct Follower {
     pub checkpoints: Option<SharedCheckpoints>,
     /// Seconds that local time is ahead of UTC, for lines without a zone.
     pub utc_offset_seconds: i32,
+    /// Whether it was said that the checkpoint cannot be kept.
+    pub has_warned: AtomicBool,
 }
 
 /// Where packets go. Returns how many were refused: none unless packets cannot wait.
@@ -161,7 +163,11 @@ impl Follower {
         };
         if let Err(error) = saved {
             let error = chain_of(&error);
-            log::debug!("a checkpoint was not kept: {error}");
+            if self.has_warned.swap(true, Ordering::Relaxed) {
+                log::debug!("a checkpoint was not kept: {error}");
+            } else {
+                log::warn!("a restart will not know what was delivered: {error}; it is tried again");
+            }
         }
     }
 }

@@ -79,6 +79,7 @@ impl Followers {
                 accounting,
                 checkpoints: followers.checkpoints.clone(),
                 utc_offset_seconds: settings.utc_offset_seconds,
+                has_warned: AtomicBool::new(false),
             };
             let (sender, is_stopped) = (sender.clone(), Arc::clone(&is_stopped));
             let can_wait = !matches!(spec, SourceSpec::Nflog(_));

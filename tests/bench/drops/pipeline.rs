@@ -1,6 +1,13 @@
 //! The whole way of a drop: lines a second through `monitor drops`, the time from a line or packet to its record, and
 //! the memory that pods' names take.
 
+#[path = "../../it/drops/program.rs"]
+#[allow(dead_code, reason = "the tests use more")]
+mod program;
+#[path = "../../it/drops/world.rs"]
+#[allow(dead_code, reason = "the tests use more")]
+mod world;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,9 +16,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::drops::pods::{Pod, PodIndex};
 
+use program::LIMIT;
+use world::World;
+
 use super::{PREFIX, line};
 use crate::support::packets::send;
-use crate::support::{MONITOR, Netns};
+use crate::support::{MONITOR, Netns, wait_until};
 
 const LINES: usize = 1_000_000;
 const PODS: u32 = 10_000;
@@ -24,11 +34,15 @@ pub fn run() {
     for percent in [10, 100] {
         throughput(percent);
     }
-    println!("\nFrom a line or packet to its record on standard output, {TRIES} times, one every 10 ms:\n");
+    println!(
+        "\nFrom a line or packet to its record on standard output, and to the request that makes an Event of it,"
+    );
+    println!("{TRIES} times, one every 10 ms:\n");
     println!("| source | p50 | p99 | longest |");
     println!("| --- | --- | --- | --- |");
     latency_of_file();
     latency_of_nflog();
+    latency_of_events();
     println!("\nNames of {PODS} pods, each with two addresses: {:.1} MB (limit 10 MB).", memory());
 }
 
@@ -92,6 +106,22 @@ fn latency_of_nflog() {
     latency("nflog", &mut child, || send(&netns, "127.0.0.1:9", b"x"));
 }
 
+/// With the agent, from the line to when the API server has the request.
+fn latency_of_events() {
+    let world = World::new(&[]);
+    let _agent = world.start(100);
+    std::thread::sleep(Duration::from_secs(2));
+    let kinds = 0..u16::try_from(TRIES).unwrap();
+    let times = kinds.map(|kind| {
+        std::thread::sleep(Duration::from_millis(10));
+        let started = Instant::now();
+        world.log(kind..kind + 1);
+        wait_until("its Event is asked for", LIMIT, || world.events("POST").len() > kind.into());
+        world.events("POST")[usize::from(kind)].at - started
+    });
+    row("file, to the Event request", times.collect());
+}
+
 fn start(command: &mut Command, source: &str) -> Child {
     command.args(["--format", "json", "--source", source, "--prefix", PREFIX]);
     command.stdin(Stdio::null()).spawn().unwrap()
@@ -100,7 +130,7 @@ fn start(command: &mut Command, source: &str) -> Child {
 fn latency(name: &str, child: &mut Child, mut make: impl FnMut()) {
     let mut out = BufReader::new(child.stdout.take().unwrap());
     std::thread::sleep(Duration::from_secs(2));
-    let mut times: Vec<Duration> = (0..TRIES)
+    let times = (0..TRIES)
         .map(|_| {
             std::thread::sleep(Duration::from_millis(10));
             let started = Instant::now();
@@ -111,6 +141,10 @@ fn latency(name: &str, child: &mut Child, mut make: impl FnMut()) {
         .collect();
     child.kill().unwrap();
     child.wait().unwrap();
+    row(name, times);
+}
+
+fn row(name: &str, mut times: Vec<Duration>) {
     times.sort();
     let micros = |time: Duration| time.as_micros();
     let (half, most) = (times[TRIES / 2], times[TRIES * 99 / 100]);

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 
 use serde_json::json;
 
-use super::fake::{Fake, Fault};
 use super::*;
+use crate::support::fake::{Fake, Fault, Seen};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 
@@ -167,7 +167,7 @@ async fn an_api_server_that_does_not_say_what_it_grants_is_missing_nothing() {
     assert!(counted.permissions.lock().unwrap().is_empty());
 }
 
-fn creations(fake: &Fake) -> Vec<super::fake::Seen> {
+fn creations(fake: &Fake) -> Vec<Seen> {
     fake.seen().into_iter().filter(|seen| seen.method == "POST").collect()
 }
 

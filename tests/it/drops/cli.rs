@@ -1,18 +1,13 @@
 //! `monitor drops` as people and scripts run it: on files, in pipes, killed at any moment.
 //! That lines are understood is tested elsewhere.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 
-use super::program::{LogFile, icmp, tcp};
+use super::program::{LIMIT, LogFile, Program, icmp, tcp};
 use crate::support::{MONITOR, Netns, lossy, wait_until};
 
 fn line(seconds_ago: i64, text: &str) -> String {
@@ -129,6 +124,20 @@ fn what_a_closed_pipe_did_not_take_comes_again() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_kept_is_said_while_it_follows() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint = directory.path().join("none/checkpoint");
+    let args =
+        ["--follow", "--format", "json", "--since", "1h", "--checkpoint", checkpoint.to_str().unwrap()];
+    let program = Program::start(&mut drops(&sample(directory.path()), &args), directory.path());
+    let warning = "a restart will not know what was delivered";
+    wait_until("it is said", LIMIT, || program.output().contains(warning));
+    std::fs::create_dir(checkpoint.parent().unwrap()).unwrap();
+    wait_until("it is tried again", LIMIT, || checkpoint.exists());
+    assert_eq!(program.output().matches(warning).count(), 1, "{}", program.output());
+}
+
+#[test]
 fn advice_is_printed_and_changes_nothing() {
     let netns = Netns::new();
     netns.sh("iptables-nft -A INPUT -p udp --dport 9 -j DROP");
@@ -137,78 +146,4 @@ fn advice_is_printed_and_changes_nothing() {
     assert!(advice.contains("-j LOG") && advice.contains("--nflog-group 7"), "{advice}");
     assert!(advice.contains("# undo: "), "{advice}");
     assert_eq!(netns.sh("nft -s list ruleset"), before);
-}
-
-const KILLS: u64 = 20;
-
-/// Numbered lines, some hundred a second, into a file that is rotated by rename; says how many there were.
-fn write_and_rotate(log: &Path, is_over: &AtomicBool) -> u64 {
-    let mut count = 0;
-    let mut file = File::options().create(true).append(true).open(log).unwrap();
-    while !is_over.load(Ordering::Relaxed) {
-        let text = tcp("10.0.0.1", "10.0.0.2", 80).replace("LEN=60", &format!("LEN={count}"));
-        file.write_all(line(0, &format!("d: {text}")).as_bytes()).unwrap();
-        count += 1;
-        if count % 700 == 0 {
-            let at = |number: u32| log.with_file_name(format!("kern.log.{number}"));
-            (1..9)
-                .rev()
-                .filter(|number| at(*number).exists())
-                .for_each(|number| std::fs::rename(at(number), at(number + 1)).unwrap());
-            std::fs::rename(log, at(1)).unwrap();
-            file = File::options().create(true).append(true).open(log).unwrap();
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    count
-}
-
-#[test]
-fn a_kill_at_any_moment_loses_no_line() {
-    let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("kern.log");
-    let (checkpoint, out) = (directory.path().join("checkpoint"), directory.path().join("out"));
-    let start = || {
-        let args =
-            ["--format", "json", "--follow", "--since", "1h", "--checkpoint", checkpoint.to_str().unwrap()];
-        let file = File::options().create(true).append(true).open(&out).unwrap();
-        drops(&log, &args).stdout(file).stderr(Stdio::null()).spawn().unwrap()
-    };
-    let size = || std::fs::metadata(&out).map_or(0, |facts| facts.len());
-    let is_over = AtomicBool::new(false);
-    let written = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| write_and_rotate(&log, &is_over));
-        for kill in 0..KILLS {
-            let before = size();
-            let mut child = start();
-            wait_until("it prints something", Duration::from_secs(60), || size() > before);
-            // from at once to after the next checkpoint
-            std::thread::sleep(Duration::from_millis(kill * 7919 % 1300));
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-        is_over.store(true, Ordering::Relaxed);
-        writer.join().unwrap()
-    });
-    let mut last = start();
-    let mut seen = BTreeMap::<u64, u64>::new();
-    let end = Instant::now() + Duration::from_secs(60);
-    while !seen.contains_key(&(written - 1)) {
-        assert!(Instant::now() < end, "{} of {written} lines", seen.len());
-        std::thread::sleep(Duration::from_millis(50));
-        seen.clear();
-        // a killed program may leave the beginning of a line, and its successor writes on behind it
-        for text in std::fs::read_to_string(&out).unwrap().lines() {
-            let whole = text.rfind("{\"time\"").map(|begin| &text[begin..]).unwrap_or_default();
-            let Ok(value) = serde_json::from_str::<Value>(whole) else { continue };
-            *seen.entry(value["length"].as_u64().unwrap()).or_default() += 1;
-        }
-    }
-    last.kill().unwrap();
-    last.wait().unwrap();
-    assert!(seen.keys().copied().eq(0..written), "{} of {written} lines", seen.len());
-    let again: u64 = seen.values().map(|times| times - 1).sum();
-    // about 500 lines are written in one checkpoint's second
-    assert!(again <= KILLS * 2000, "{again} of {written} lines came again");
-    println!("{written} lines, {again} again");
 }

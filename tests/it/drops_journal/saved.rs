@@ -37,16 +37,29 @@ pub fn entries(count: u64) -> Vec<u8> {
     (0..count).flat_map(|number| entry(number, format!("drop {number} IN=eth0").as_bytes(), KERNEL)).collect()
 }
 
+/// An entry of the kernel with the time now.
+pub fn entry_now(message: &str) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros();
+    format!(
+        "__REALTIME_TIMESTAMP={now}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID={:032x}\n{KERNEL}MESSAGE={message}\n\n",
+        now - u128::from(FIRST),
+        1
+    )
+}
+
+/// Makes a journal in a directory, of what its standard input says.
+pub fn writer(directory: &Path) -> Command {
+    fs::create_dir_all(directory).unwrap();
+    let mut command = Command::new("/lib/systemd/systemd-journal-remote");
+    command.arg(format!("--output={}", directory.join("saved.journal").display())).arg("-");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// Makes a journal in a directory.
 pub fn write(directory: &Path, environment: &[(&str, &str)], entries: &[u8]) {
-    fs::create_dir_all(directory).unwrap();
-    let mut child = Command::new("/lib/systemd/systemd-journal-remote")
-        .arg(format!("--output={}", directory.join("saved.journal").display()))
-        .arg("-")
+    let mut child = writer(directory)
         .envs(environment.iter().copied())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn()
         .expect("systemd-journal-remote: make test-tools");
     child.stdin.take().unwrap().write_all(entries).unwrap();

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "the benchmark shares it and uses less")]
 
 pub mod apiserver;
+pub mod fake;
 pub mod live;
 pub mod packets;
 pub mod rules;

@@ -23,16 +23,31 @@ pub fn kernel_log() -> KernelLog {
 
 /// Sends UDP packets of 16 bytes from inside to `to`, at no more than this many a second; returns how long that took.
 pub fn flood(netns: &Netns, to: &str, count: u64, per_second: u64) -> Duration {
-    netns.within(|| {
+    flood_while(netns, to, per_second, |sent, _| sent < count)
+}
+
+/// As `flood`, for so long.
+pub fn flood_for(netns: &Netns, to: &str, time: Duration, per_second: u64) {
+    flood_while(netns, to, per_second, |_, spent| spent < time);
+}
+
+fn flood_while(
+    netns: &Netns,
+    to: &str,
+    per_second: u64,
+    goes_on: impl Fn(u64, Duration) -> bool + Send,
+) -> Duration {
+    netns.within(move || {
         let socket = connected(to);
-        let start = Instant::now();
-        for sent in 0..count {
+        let (start, mut sent) = (Instant::now(), 0);
+        while goes_on(sent, start.elapsed()) {
             let due = Duration::from_nanos(sent * 1_000_000_000 / per_second);
             if sent % 64 == 0 {
                 std::thread::sleep(due.saturating_sub(start.elapsed()));
             }
             // a full queue refuses a packet before any rule counts it
             let _ = socket.send(&[0; 16]);
+            sent += 1;
         }
         start.elapsed()
     })

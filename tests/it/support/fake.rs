@@ -1,13 +1,18 @@
 //! A loopback HTTP server that answers wrongly for a while and then well: faults that no real API server shows on demand.
 //! Knows just enough of the API to hold labels and count Events.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+
+use super::Netns;
+
+const KEY: &str = "user-iptables-rules";
 
 /// One wrong answer.
 #[derive(Clone, Debug)]
@@ -29,6 +34,8 @@ pub struct Seen {
     pub method: String,
     pub path: String,
     pub body: Value,
+    /// Whether it was not answered with a fault.
+    pub is_well: bool,
 }
 
 #[derive(Default)]
@@ -40,6 +47,10 @@ struct State {
     node: Value,
     /// Nobody may ask what is granted.
     is_mute: bool,
+    /// Everybody may watch.
+    is_watched: bool,
+    /// Nobody listens, or will in a moment.
+    is_away: bool,
     seen: Vec<Seen>,
 }
 
@@ -62,14 +73,36 @@ impl Fake {
         let node = json!({"metadata": {"uid": "u-1"}});
         let state = State { faults: faults.iter().cloned().collect(), node, ..State::default() };
         let fake = Self { address, state: Arc::new(Mutex::new(state)) };
-        let server = fake.clone();
+        fake.listen(listener);
+        fake
+    }
+
+    fn listen(&self, listener: TcpListener) {
+        let server = self.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                if server.state.lock().unwrap().is_away {
+                    return;
+                }
                 let server = server.clone();
                 std::thread::spawn(move || server.serve(stream));
             }
         });
-        fake
+    }
+
+    /// Refuses connections from now on.
+    pub fn leave(&self, netns: &Netns) {
+        self.state.lock().unwrap().is_away = true;
+        let address: SocketAddr = self.address.trim_start_matches("http://").parse().unwrap();
+        let is_gone = || netns.within(|| TcpStream::connect(address).is_err());
+        super::wait_until("nobody listens", Duration::from_secs(60), is_gone);
+    }
+
+    /// Listens again.
+    pub fn come_back(&self, netns: &Netns) {
+        self.state.lock().unwrap().is_away = false;
+        let address = self.address.trim_start_matches("http://");
+        self.listen(netns.within(|| TcpListener::bind(address).unwrap()));
     }
 
     /// Answers so whenever the path contains this.
@@ -90,8 +123,14 @@ impl Fake {
         self
     }
 
+    /// Answers those who watch as it answers others.
+    pub fn watched(self) -> Self {
+        self.state.lock().unwrap().is_watched = true;
+        self
+    }
+
     pub fn label(&self) -> Option<Value> {
-        self.state.lock().unwrap().labels.get(super::KEY).cloned()
+        self.state.lock().unwrap().labels.get(KEY).cloned()
     }
 
     /// Somebody else removes the label.
@@ -110,15 +149,17 @@ impl Fake {
         }
         let fault = {
             let mut state = self.state.lock().unwrap();
+            let always =
+                state.always.iter().find(|(part, _)| path.contains(part)).map(|(_, fault)| fault.clone());
+            let fault = always.or_else(|| state.faults.pop_front());
             state.seen.push(Seen {
                 at: Instant::now(),
                 method: method.clone(),
                 path: path.clone(),
                 body: body.clone(),
+                is_well: fault.is_none(),
             });
-            let always =
-                state.always.iter().find(|(part, _)| path.contains(part)).map(|(_, fault)| fault.clone());
-            always.or_else(|| state.faults.pop_front())
+            fault
         };
         match fault {
             Some(Fault::Status(status, header, text)) => send(&mut stream, status, header, &text),
@@ -129,14 +170,17 @@ impl Fake {
         }
     }
 
-    /// To watch is never granted, and whoever asks hears that all is, or nothing; neither counts as a request.
+    /// To watch is not granted as a rule, and whoever asks hears that all is, or nothing; neither counts as a request.
     fn answer_permission(&self, path: &str) -> Option<(u16, Value)> {
         let no = (403, json!({"kind": "Status", "message": "no"}));
+        let (is_mute, is_watched) = {
+            let state = self.state.lock().unwrap();
+            (state.is_mute, state.is_watched)
+        };
         if path.contains("watch=true") {
-            return Some(no);
+            return (!is_watched).then_some(no);
         }
-        let answer =
-            if self.state.lock().unwrap().is_mute { no } else { (201, json!({"status": {"allowed": true}})) };
+        let answer = if is_mute { no } else { (201, json!({"status": {"allowed": true}})) };
         path.ends_with("/selfsubjectaccessreviews").then_some(answer)
     }
 

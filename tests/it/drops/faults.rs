@@ -1,0 +1,96 @@
+//! Events about drops while the API server fails: with a fake, as no real one fails on demand.
+//! That the Events are right is tested with a real one.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::program::LIMIT;
+use super::world::World;
+use crate::support::fake::Fault;
+use crate::support::wait_until;
+
+fn status(code: u16, header: &'static str) -> Fault {
+    Fault::Status(code, header, json!({"kind": "Status", "message": "no"}).to_string())
+}
+
+#[test]
+fn every_kind_is_told_once_through_refusals_and_an_outage() {
+    const WISH: Duration = Duration::from_secs(2);
+    let faults = [status(429, "retry-after: 2"), status(500, ""), Fault::Hangup, status(503, "")];
+    let world = World::new(&faults);
+    let mut program = world.start(100);
+    world.log(0..10);
+    world.wait_for_events(10);
+    let tries = world.events("POST");
+    assert!(tries.len() >= 10 + faults.len() && !tries[..faults.len()].iter().any(|seen| seen.is_well));
+    assert!(tries[1].at - tries[0].at >= WISH, "{tries:#?}");
+
+    world.fake.leave(&world.netns);
+    (0..4).for_each(|_| world.log(10..20));
+    world.wait_for_lines(50);
+    wait_until("the outage is noticed", LIMIT, || program.output().contains("reason=unreachable"));
+    assert_eq!(world.taken(), 10);
+    world.fake.come_back(&world.netns);
+    world.log(20..30);
+    world.wait_for_events(30);
+    let (lines, shed) = (world.lines(), world.shed());
+    assert_eq!(
+        [lines.of_fate("reported"), lines.of_fate("folded"), lines.of_fate("shed"), shed],
+        [30, 30, 0, 0]
+    );
+    for (kind, (names, taken)) in world.told() {
+        assert_eq!((names.len(), taken), (1, 1), "{kind}: {names:?}");
+    }
+    assert_eq!(program.stop(), Some(0), "{}", program.output());
+    let raised = world.events("PATCH");
+    assert_eq!(raised.len(), 10, "the repeats of each kind are told at the end: {raised:#?}");
+    assert!(raised.iter().all(|seen| seen.is_well && seen.body["count"] == 4), "{raised:#?}");
+}
+
+#[test]
+fn what_finds_no_room_in_an_outage_is_counted() {
+    const QUEUE: u16 = 10;
+    const KINDS: u16 = 200;
+    let world = World::new(&[]);
+    let mut program = world.start(QUEUE);
+    world.log(0..1);
+    world.wait_for_events(1);
+    world.fake.leave(&world.netns);
+    for first in (1..KINDS).step_by(50) {
+        world.log(first..KINDS.min(first + 50));
+    }
+    world.wait_for_lines(u64::from(KINDS));
+    wait_until("all are told or shed", LIMIT, || world.lines().of_fate("reported") == u64::from(KINDS));
+    let shed = world.shed();
+    // one may be on its way
+    let room = u64::from(KINDS - 1 - QUEUE);
+    assert!(shed == room || shed == room - 1, "{shed} of {KINDS}");
+    world.fake.come_back(&world.netns);
+    world.wait_for_events(usize::from(KINDS) - usize::try_from(shed).unwrap());
+    assert_eq!(program.stop(), Some(0), "{}", program.output());
+    assert_eq!(world.taken() as u64 + shed, u64::from(KINDS), "{:?}", world.told());
+}
+
+#[test]
+fn a_kill_in_an_outage_leaves_nothing_untold() {
+    let world = World::new(&[]);
+    let mut program = world.start(100);
+    world.log(0..10);
+    world.wait_for_events(10);
+    let saved = || std::fs::read_to_string(world.path("state/drops.json")).unwrap_or_default();
+    let length = std::fs::metadata(&world.log.0).unwrap().len();
+    wait_until("its checkpoint is behind them", LIMIT, || saved().contains(&format!("\"offset\":{length},")));
+    world.fake.leave(&world.netns);
+    world.log(10..30);
+    world.wait_for_lines(30);
+    program.child.kill().unwrap();
+    program.child.wait().unwrap();
+    world.fake.come_back(&world.netns);
+    let mut again = world.start(100);
+    world.wait_for_events(30);
+    assert_eq!(again.stop(), Some(0), "{}", again.output());
+    let told = world.told();
+    assert!(told.keys().copied().eq(0..30), "{told:?}");
+    assert!(told.values().all(|(_, taken)| *taken == 1), "{told:?}");
+}

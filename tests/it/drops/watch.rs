@@ -1,0 +1,102 @@
+//! The watch of pods when the API server has forgotten where it stood: with a fake, which forgets at once.
+//! Who a packet's pods are is tested with a real one.
+
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use iptables_monitor::app::drops::directory;
+use iptables_monitor::domain::drops::peers::Directory;
+use iptables_monitor::domain::drops::pods::PodIndex;
+use iptables_monitor::k8s::client::ApiServer;
+use iptables_monitor::k8s::pods::PodScope;
+use serde_json::{Value, json};
+
+use crate::support::fake::{Fake, Fault};
+
+/// Longer than it takes to see all lists, as each begins a second after the other.
+const KEEP_ENDED: Duration = Duration::from_secs(8);
+
+/// Pod `number` with the address 10.0.0.`number`.
+fn pod(number: u8, version: u32) -> Value {
+    json!({
+        "metadata": {
+            "name": format!("web-{number}"), "namespace": "shop", "uid": format!("u-{number}"),
+            "resourceVersion": version.to_string(),
+        },
+        "spec": {"nodeName": "n"},
+        "status": {"phase": "Running", "podIP": format!("10.0.0.{number}"), "startTime": "2026-01-01T00:00:00Z"},
+    })
+}
+
+fn list(version: u32, numbers: &[u8]) -> Fault {
+    let pods: Vec<_> = numbers.iter().map(|number| pod(*number, version)).collect();
+    Fault::Text(json!({"metadata": {"resourceVersion": version.to_string()}, "items": pods}).to_string())
+}
+
+fn changes(events: &[(&str, Value)]) -> Fault {
+    let line = |(kind, object): &(&str, Value)| format!("{}\n", json!({"type": kind, "object": object}));
+    Fault::Text(events.iter().map(line).collect())
+}
+
+fn expired() -> Value {
+    json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"})
+}
+
+struct Watched(Arc<RwLock<Directory>>);
+
+impl Watched {
+    /// Which of the pods 1 to 5 had their addresses then.
+    fn known(&self, at: SystemTime) -> Vec<u8> {
+        let directory = self.0.read().unwrap();
+        let is_known = |number: &u8| {
+            let ip = format!("10.0.0.{number}").parse().unwrap();
+            directory.find(ip, at).pod().is_some_and(|pod| *pod.name == format!("web-{number}"))
+        };
+        (1..=5).filter(is_known).collect()
+    }
+
+    async fn wait_for(&self, what: &str, at: impl Fn() -> SystemTime, expected: &[u8]) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.known(at()) != expected {
+            assert!(Instant::now() < end, "{what}: {:?}", self.known(at()));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn pods_are_listed_anew_when_their_version_is_gone() {
+    let gone = Fault::Status(410, "", expired().to_string());
+    let fake = Fake::new(&[
+        list(10, &[1, 2]),
+        changes(&[("ADDED", pod(3, 11)), ("ERROR", expired())]),
+        // 2 went meanwhile, and 4 came
+        list(20, &[1, 3, 4]),
+        gone,
+        list(30, &[3, 4, 5]),
+    ])
+    .watched();
+    let listed = Instant::now();
+    let config = kube::Config::new(fake.address.parse().unwrap());
+    let api = ApiServer::with_config(config, Arc::new(|_| {})).unwrap();
+    let watched = Watched(Arc::new(RwLock::new(Directory::new(PodIndex::new(KEEP_ENDED)))));
+    let keeping = directory::keep_pods(api, PodScope::Cluster, None, Arc::clone(&watched.0));
+    let begin = SystemTime::now();
+    tokio::spawn(keeping);
+    watched.wait_for("the first list and its watch", SystemTime::now, &[1, 2, 3]).await;
+    let before = SystemTime::now();
+    // what follows the last list is a watch that ends at once, again and again
+    let fake = fake.always("resourceVersion=30", Fault::Text(String::new()));
+    // the clocks of both sides may differ by two seconds
+    let later = || SystemTime::now() + Duration::from_secs(3);
+    watched.wait_for("the last list", later, &[3, 4, 5]).await;
+    assert!(listed.elapsed() < KEEP_ENDED, "too slow to see that ended pods are remembered");
+    assert_eq!(watched.known(before), [1, 2, 3, 4, 5], "packets may come late");
+    watched.wait_for("those that went are forgotten", || before, &[3, 4, 5]).await;
+    assert!(SystemTime::now().duration_since(begin).unwrap() > KEEP_ENDED);
+    let asked: Vec<_> = fake.seen().into_iter().map(|seen| seen.path).collect();
+    let expected =
+        ["limit=", "resourceVersion=10", "limit=", "resourceVersion=20", "limit=", "resourceVersion=30"];
+    assert!(asked.iter().zip(expected).all(|(path, part)| path.contains(part)), "{asked:#?}");
+    assert!(asked[expected.len()..].iter().all(|path| path.contains("resourceVersion=30")), "{asked:#?}");
+}
