@@ -236,7 +236,7 @@ async fn an_api_server_that_stops_for_a_while_finds_the_label_kept_again() {
 
     let (stopping, starting) = (server.clone(), server.clone());
     tokio::task::spawn_blocking(move || stopping.stop()).await.unwrap();
-    for _ in 0..25 {
+    for _ in 0..60 {
         agent.tell(&report(&["x"], &[]));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
