@@ -101,8 +101,16 @@ impl Knowledge {
 /// What was told of a kind, so that its repeats are more of the same.
 #[derive(Clone, Debug, Default)]
 struct Told {
-    messages: Vec<(Arc<Pod>, Arc<str>)>,
+    messages: Vec<Message>,
     names: Pair,
+}
+
+/// What a pod's owner is told.
+#[derive(Clone, Debug)]
+struct Message {
+    pod: Arc<Pod>,
+    text: Arc<str>,
+    is_of_stranger: bool,
 }
 
 /// The desk.
@@ -231,15 +239,8 @@ impl Desk {
         let count = u64::from(packet.repeated);
         let told =
             Told { messages: self.messages(logged, &src, &dst), names: self.labels(packet, &src, &dst) };
-        for (pod, message) in &told.messages {
-            self.push(Telling {
-                pod: Arc::clone(pod),
-                message: Arc::clone(message),
-                count,
-                last: at,
-                is_repeat: false,
-                hold: Some(Arc::clone(hold)),
-            });
+        for message in &told.messages {
+            self.push(message.clone(), Repeats { count, last: at }, Some(Arc::clone(hold)));
         }
         let record = self.knowledge.record(logged, &src, &dst);
         let (src, dst) = (&told.names.0, &told.names.1);
@@ -250,23 +251,32 @@ impl Desk {
     }
 
     fn tell_repeats(&self, told: Told, repeats: Repeats) {
-        let Repeats { count, last } = repeats;
         let (src, dst) = told.names;
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).count(&src, &dst, count);
-        self.metrics.packets(&src, &dst, count);
-        for (pod, message) in told.messages {
-            self.push(Telling { pod, message, count, last, is_repeat: true, hold: None });
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).count(&src, &dst, repeats.count);
+        self.metrics.packets(&src, &dst, repeats.count);
+        for message in told.messages {
+            self.push(message, repeats, None);
         }
     }
 
-    fn push(&self, telling: Telling) {
-        if let Some(queue) = &self.queue {
-            self.metrics.shed(queue.push(telling));
-        }
+    /// What holds nothing was told before.
+    fn push(&self, message: Message, Repeats { count, last }: Repeats, hold: Option<Arc<()>>) {
+        let Some(queue) = &self.queue else { return };
+        let Message { pod, text, is_of_stranger } = message;
+        let is_repeat = hold.is_none();
+        self.metrics.shed(queue.push(Telling {
+            pod,
+            message: text,
+            count,
+            last,
+            is_repeat,
+            is_of_stranger,
+            hold,
+        }));
     }
 
     /// A message for each side that is a pod; packets that were let through harm nobody.
-    fn messages(&self, logged: &Logged, src: &Peer, dst: &Peer) -> Vec<(Arc<Pod>, Arc<str>)> {
+    fn messages(&self, logged: &Logged, src: &Peer, dst: &Peer) -> Vec<Message> {
         let header = &logged.packet.header;
         if !self.knowledge.is_drop(logged) {
             return Vec::new();
@@ -274,7 +284,9 @@ impl Desk {
         let of = |side, own: &Peer, other: &Peer, ip: Option<IpAddr>| {
             let (pod, ip) = (own.pod()?, ip?);
             let name = other.name(ip, self.settings.identifier);
-            Some((Arc::clone(pod), message(side, &name, ip, header).into()))
+            let is_of_stranger = matches!(other, Peer::Host(_) | Peer::Unknown);
+            let text = message(side, &name, ip, header).into();
+            Some(Message { pod: Arc::clone(pod), text, is_of_stranger })
         };
         let sender = of(Side::Sender, src, dst, header.dst);
         let receiver = of(Side::Receiver, dst, src, header.src);

@@ -16,7 +16,8 @@ use crate::k8s::client::ApiServer;
 use crate::k8s::pod_events::{PodEvent, PodEventWriter};
 use crate::telemetry::drops::DropMetrics;
 
-/// New Events about one pod: so many at once, then one for each such time. A port scan is one story, not thousands.
+/// New Events about one pod: so many at once, then one for each such time. A port scan is one story, not thousands. Those
+/// about strangers have their own, so that made-up addresses hide nothing of the cluster.
 ///
 /// *Source*: the limits of client-go's `EventSourceObjectSpamFilter` are 25 and 300 s; a drop is of more use than that.
 const BURST: u32 = 25;
@@ -63,7 +64,7 @@ struct Office {
     metrics: DropMetrics,
     writer: PodEventWriter,
     health: Health,
-    budgets: HashMap<Box<str>, (u32, Instant)>,
+    budgets: HashMap<(Box<str>, bool), (u32, Instant)>,
 }
 
 impl Office {
@@ -103,7 +104,7 @@ impl Office {
         self.writer.write(&self.api, event).await
     }
 
-    /// A token bucket for each pod.
+    /// Two token buckets for each pod.
     fn has_budget(&mut self, telling: &Telling) -> bool {
         let now = Instant::now();
         if self.budgets.len() >= PODS {
@@ -112,7 +113,8 @@ impl Office {
         if self.budgets.len() >= PODS {
             return false;
         }
-        let (tokens, since) = self.budgets.entry(telling.pod.uid.clone()).or_insert((BURST, now));
+        let key = (telling.pod.uid.clone(), telling.is_of_stranger);
+        let (tokens, since) = self.budgets.entry(key).or_insert((BURST, now));
         let earned = u32::try_from((now - *since).as_secs() / REFILL.as_secs()).unwrap_or(u32::MAX);
         if earned > 0 {
             *tokens = tokens.saturating_add(earned).min(BURST);

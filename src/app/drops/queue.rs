@@ -23,6 +23,8 @@ pub struct Telling {
     pub last: SystemTime,
     /// Whether the pod's owner was told the same before, so that only the count is news.
     pub is_repeat: bool,
+    /// Whether the other side is outside the cluster: anybody can make up such addresses.
+    pub is_of_stranger: bool,
     /// The log lines are delivered when nobody holds this any more.
     pub hold: Option<Arc<()>>,
 }
@@ -46,8 +48,8 @@ impl Queue {
         Self { limit: limit.get(), shared: Arc::default() }
     }
 
-    /// Adds a message. Where there is no room, a repeat gives way first: it is only a number. Returns how many
-    /// messages were shed.
+    /// Adds a message. Where there is no room, a repeat gives way first, as it is only a number, and then a message about a
+    /// stranger to one about a pod of the cluster. Returns how many messages were shed.
     pub fn push(&self, telling: Telling) -> u64 {
         let mut queue = self.lock();
         if let Some(known) = queue.iter_mut().find(|known| known.is_same(&telling)) {
@@ -58,8 +60,11 @@ impl Queue {
         let mut shed = 0;
         if queue.len() >= self.limit {
             shed = 1;
-            match queue.iter().position(|waiting| waiting.is_repeat) {
-                Some(place) if !telling.is_repeat => drop(queue.remove(place)),
+            let rank = |telling: &Telling| (telling.is_repeat, telling.is_of_stranger);
+            // the first of those that matter least
+            let least = queue.iter().enumerate().rev().max_by_key(|(_, waiting)| rank(waiting));
+            match least.map(|(place, waiting)| (place, rank(waiting))) {
+                Some((place, least)) if least > rank(&telling) => drop(queue.remove(place)),
                 _ => return shed,
             }
         }
@@ -111,7 +116,37 @@ mod tests {
             end: None,
         };
         let message = message.into();
-        Telling { pod: Arc::new(pod), message, count: 1, last: SystemTime::UNIX_EPOCH, is_repeat, hold: None }
+        Telling {
+            pod: Arc::new(pod),
+            message,
+            count: 1,
+            last: SystemTime::UNIX_EPOCH,
+            is_repeat,
+            is_of_stranger: false,
+            hold: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn strangers_give_way_to_the_cluster_and_repeats_to_both() {
+        let queue = Queue::new(NonZeroUsize::new(3).unwrap());
+        let stranger = |pod, is_repeat| Telling { is_of_stranger: true, ..telling(pod, "x", is_repeat) };
+        for telling in [stranger("a", false), stranger("b", false), telling("c", "x", true)] {
+            assert_eq!(queue.push(telling), 0);
+        }
+        for telling in [
+            telling("d", "x", false),
+            telling("e", "x", false),
+            stranger("f", false),
+            telling("g", "x", true),
+        ] {
+            assert_eq!(queue.push(telling), 1);
+        }
+        let mut left = Vec::new();
+        while !queue.is_empty() {
+            left.push(queue.next().await.pod.name.to_string());
+        }
+        assert_eq!(left, ["b", "d", "e"]);
     }
 
     #[tokio::test]
