@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::program::LIMIT;
-use super::world::World;
+use super::world::{World, ip};
 use crate::support::fake::Fault;
 use crate::support::wait_until;
 
@@ -93,4 +93,27 @@ fn a_kill_in_an_outage_leaves_nothing_untold() {
     let told = world.told();
     assert!(told.keys().copied().eq(0..30), "{told:?}");
     assert!(told.values().all(|(_, taken)| *taken == 1), "{told:?}");
+}
+
+/// The limit of Events about one pod is used up by packets whose senders anybody can make up.
+#[test]
+fn made_up_addresses_hide_no_drop_between_pods() {
+    let world = World::new(&[]);
+    let mut program = world.start(100);
+    let made_up = (0..2000).map(|number| (format!("203.0.{}.{}", number / 250, number % 250), 443));
+    world.log_to_pod(0, made_up);
+    world.wait_for_lines(2000);
+    world.log_to_pod(0, [(ip(1), 1007)].into_iter());
+    wait_until("both pods are told", LIMIT, || {
+        let told = world.events("POST");
+        let about = |name: &str| {
+            told.iter().any(|seen| {
+                seen.body["involvedObject"]["name"] == name
+                    && seen.body["message"].as_str().unwrap().ends_with("on port 1007/TCP")
+            })
+        };
+        about("web-0") && about("web-1")
+    });
+    assert!(world.shed() > 1900, "and most of the others are not");
+    assert_eq!(program.stop(), Some(0), "{}", program.output());
 }

@@ -30,7 +30,7 @@ fn pod(name: &str, ip: &str) -> Value {
     })
 }
 
-fn ip(number: u16) -> String {
+pub fn ip(number: u16) -> String {
     format!("10.0.0.{}", number % PODS + 1)
 }
 
@@ -91,6 +91,14 @@ impl World {
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();
         let line = |kind| format!("{now} n kernel: d: {}\n", tcp(&ip(kind), "192.0.2.1", 1000 + kind));
         self.log.append(&kinds.map(line).collect::<String>());
+    }
+
+    /// Logs a drop from each of these addresses to a port of this pod.
+    pub fn log_to_pod(&self, pod: u16, senders: impl Iterator<Item = (String, u16)>) {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();
+        let line =
+            |(sender, port): (String, u16)| format!("{now} n kernel: d: {}\n", tcp(&sender, &ip(pod), port));
+        self.log.append(&senders.map(line).collect::<String>());
     }
 
     /// What became of the lines; panics if that does not add up.
