@@ -11,3 +11,4 @@ mod operation;
 pub mod pod_events;
 pub mod pods;
 pub mod watch;
+mod watch_stream;

@@ -12,12 +12,11 @@ use std::time::{Duration, SystemTime};
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
 
 use super::client::{ApiServer, segment};
 use super::failure::{Class, Failure};
 use super::operation::Operation;
-use super::watch::{Broken, Event, GRACE, Lines};
+use super::watch_stream::{Event, WatchStream};
 use crate::domain::drops::pods::Pod;
 
 /// Objects of one page, and of one that turned out too large: a tenant may fill its pods with text.
@@ -134,9 +133,8 @@ pub enum PodChange {
 /// An open watch of pods.
 pub struct PodWatch {
     label: Option<String>,
-    lines: Lines,
+    stream: WatchStream,
     version: String,
-    ends_at: Instant,
 }
 
 impl PodWatch {
@@ -157,13 +155,8 @@ impl PodWatch {
             segment(version),
             scope.selector()
         );
-        let body = api.open(Operation::WatchPods, &path).await?;
-        Ok(Self {
-            label: label.map(str::to_owned),
-            lines: Lines::new(body),
-            version: version.to_owned(),
-            ends_at: Instant::now() + lifetime + GRACE,
-        })
+        let stream = WatchStream::open(api, Operation::WatchPods, &path, lifetime).await?;
+        Ok(Self { label: label.map(str::to_owned), stream, version: version.to_owned() })
     }
 
     /// The version from which to go on.
@@ -176,41 +169,20 @@ impl PodWatch {
     /// # Errors
     /// See [`Class`]; each is counted. The watch is over then.
     pub async fn next(&mut self, api: &ApiServer) -> Result<Option<PodChange>, Failure> {
-        let failure = |class, detail: &str| Failure::new(Operation::WatchPods, class, detail);
-        loop {
-            let result = match timeout_at(self.ends_at, self.lines.next()).await {
-                Err(_) => Err(failure(Class::Timeout, "the watch was not ended in time")),
-                Ok(Err(Broken(class, detail))) => Err(failure(class, &detail)),
-                Ok(Ok(None)) => return Ok(None),
-                Ok(Ok(Some(line))) => self.change(&line),
-            };
-            match result {
-                Ok(None) => {}
-                Ok(change) => return Ok(change),
-                Err(failure) => {
-                    api.count(&failure);
-                    return Err(failure);
-                }
-            }
-        }
+        let Self { label, stream, version } = self;
+        stream.next(api, |event| change(event, label.as_deref(), version)).await
     }
+}
 
-    fn change(&mut self, line: &[u8]) -> Result<Option<PodChange>, Failure> {
-        let unexpected = |error: serde_json::Error| {
-            Failure::new(Operation::WatchPods, Class::Unexpected, &error.to_string())
-        };
-        let Event { kind, object } = serde_json::from_slice(line).map_err(unexpected)?;
-        if kind == "ERROR" {
-            return Err(Failure::told(Operation::WatchPods, object.to_string().as_bytes()));
-        }
-        let pod: PodObject = serde_json::from_value(object).map_err(unexpected)?;
-        self.version.clone_from(&pod.metadata.resource_version);
-        Ok(match kind.as_str() {
-            "ADDED" | "MODIFIED" => pod.into_pod(self.label.as_deref()).map(PodChange::Applied),
-            "DELETED" => Some(PodChange::Deleted(pod.metadata.uid)),
-            _ => None,
-        })
-    }
+/// Notes the version; none for what is no change.
+fn change(event: Event, label: Option<&str>, version: &mut String) -> serde_json::Result<Option<PodChange>> {
+    let pod: PodObject = serde_json::from_value(event.object)?;
+    version.clone_from(&pod.metadata.resource_version);
+    Ok(match event.kind.as_str() {
+        "ADDED" | "MODIFIED" => pod.into_pod(label).map(PodChange::Applied),
+        "DELETED" => Some(PodChange::Deleted(pod.metadata.uid)),
+        _ => None,
+    })
 }
 
 #[derive(Deserialize)]

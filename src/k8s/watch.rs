@@ -6,19 +6,11 @@
 
 use std::time::Duration;
 
-use http_body_util::BodyExt;
-use kube::client::Body;
-use serde::Deserialize;
-use tokio::time::{Instant, timeout_at};
-
-use super::client::{ANSWER_BYTES, ApiServer, segment};
-use super::failure::{Class, Failure};
+use super::client::{ApiServer, segment};
+use super::failure::Failure;
 use super::label::{LabelObject, LabelWriter, Partial};
-use super::operation::Operation;
+use super::watch_stream::{Event, WatchStream};
 use crate::domain::reaction::keeper::Held;
-
-/// An API server that did not end the watch this long after it should have is no longer there.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// What a watch shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,81 +23,46 @@ pub enum Sight {
 
 /// An open watch.
 pub struct ObjectWatch {
-    operation: Operation,
     name: String,
     keys: Vec<String>,
-    lines: Lines,
-    ends_at: Instant,
+    stream: WatchStream,
 }
 
 impl ObjectWatch {
     /// Begins to watch the object of this writer, for at most so long; whole seconds count.
     ///
     /// # Errors
-    /// See [`Class`].
+    /// See [`Class`](super::failure::Class).
     pub async fn open(api: &ApiServer, writer: &LabelWriter, lifetime: Duration) -> Result<Self, Failure> {
         let LabelWriter { object, name, keys, .. } = writer;
         let [_, _, operation] = object.operations();
-        let body = api.open(operation, &path(*object, name, lifetime)).await?;
-        let lines = Lines::new(body);
-        let ends_at = Instant::now() + lifetime + GRACE;
-        Ok(Self { operation, name: name.clone(), keys: keys.clone(), lines, ends_at })
+        let stream = WatchStream::open(api, operation, &path(*object, name, lifetime), lifetime).await?;
+        Ok(Self { name: name.clone(), keys: keys.clone(), stream })
     }
 
     /// The next change; none when the API server ended the watch as agreed.
     ///
     /// # Errors
-    /// See [`Class`]; each is counted. The watch is over then.
+    /// See [`Class`](super::failure::Class); each is counted. The watch is over then.
     pub async fn next(&mut self, api: &ApiServer) -> Result<Option<Sight>, Failure> {
-        loop {
-            let line = timeout_at(self.ends_at, self.lines.next()).await;
-            let result = match line {
-                Err(_) => Err(self.failure(Class::Timeout, "the watch was not ended in time")),
-                Ok(Err(Broken(class, detail))) => Err(self.failure(class, &detail)),
-                Ok(Ok(None)) => return Ok(None),
-                Ok(Ok(Some(line))) => self.sight(&line),
-            };
-            match result {
-                Ok(None) => {}
-                Ok(sight) => return Ok(sight),
-                Err(failure) => {
-                    api.count(&failure);
-                    return Err(failure);
-                }
-            }
-        }
-    }
-
-    /// None for what says nothing of the object.
-    fn sight(&self, line: &[u8]) -> Result<Option<Sight>, Failure> {
-        let unexpected = |error: serde_json::Error| self.failure(Class::Unexpected, &error.to_string());
-        let event: Event = serde_json::from_slice(line).map_err(unexpected)?;
-        match event.kind.as_str() {
-            "ADDED" | "MODIFIED" => {
-                let object: Partial = serde_json::from_value(event.object).map_err(unexpected)?;
-                // a server that does not know the selector shows every object
-                Ok(object.is_named(&self.name).then(|| Sight::Held(object.held(&self.keys))))
-            }
-            "DELETED" => {
-                let object: Partial = serde_json::from_value(event.object).map_err(unexpected)?;
-                Ok(object.is_named(&self.name).then_some(Sight::Gone))
-            }
-            "ERROR" => Err(Failure::told(self.operation, event.object.to_string().as_bytes())),
-            _ => Ok(None),
-        }
-    }
-
-    fn failure(&self, class: Class, detail: &str) -> Failure {
-        Failure::new(self.operation, class, detail)
+        let Self { name, keys, stream } = self;
+        stream.next(api, |event| sight(event, name, keys)).await
     }
 }
 
-/// *Source*: Kubernetes API reference, WatchEvent v1 meta.
-#[derive(Deserialize)]
-pub(super) struct Event {
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) object: serde_json::Value,
+/// None for what says nothing of the object.
+fn sight(event: Event, name: &str, keys: &[String]) -> serde_json::Result<Option<Sight>> {
+    let is_deleted = match event.kind.as_str() {
+        "ADDED" | "MODIFIED" => false,
+        "DELETED" => true,
+        _ => return Ok(None),
+    };
+    let object: Partial = serde_json::from_value(event.object)?;
+    // a server that does not know the selector shows every object
+    if !object.is_named(name) {
+        return Ok(None);
+    }
+    Ok(Some(if is_deleted { Sight::Gone } else { Sight::Held(object.held(keys)) }))
 }
 
 fn path(object: LabelObject, name: &str, lifetime: Duration) -> String {
@@ -117,50 +74,6 @@ fn path(object: LabelObject, name: &str, lifetime: Duration) -> String {
     )
 }
 
-/// Why there are no more lines.
-pub(super) struct Broken(pub(super) Class, pub(super) String);
-
-/// The lines of a body as they come; one that is too long is an error.
-pub(super) struct Lines {
-    body: Body,
-    buffer: Vec<u8>,
-    /// So much of the buffer has no end of a line.
-    searched: usize,
-}
-
-impl Lines {
-    pub(super) const fn new(body: Body) -> Self {
-        Self { body, buffer: Vec::new(), searched: 0 }
-    }
-
-    /// The next whole line without its end. Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Broken> {
-        loop {
-            let found = self.buffer.iter().skip(self.searched).position(|byte| *byte == b'\n');
-            if let Some(length) = found {
-                let mut line: Vec<_> = self.buffer.drain(..=self.searched + length).collect();
-                line.pop();
-                self.searched = 0;
-                return Ok(Some(line));
-            }
-            self.searched = self.buffer.len();
-            if self.searched > ANSWER_BYTES {
-                return Err(Broken(Class::Unexpected, "the answer is too large".to_owned()));
-            }
-            match self.body.frame().await {
-                None if self.buffer.is_empty() => return Ok(None),
-                None => return Err(Broken(Class::Unreachable, "the watch ended within a line".to_owned())),
-                Some(Err(error)) => return Err(Broken(Class::Unreachable, error.to_string())),
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.buffer.extend_from_slice(&data);
-                    }
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -168,7 +81,12 @@ mod tests {
     use std::task::{Context, Poll};
 
     use hyper::body::{Bytes, Frame};
+    use kube::client::Body;
+    use tokio::time::Instant;
 
+    use super::super::client::ANSWER_BYTES;
+    use super::super::failure::Class;
+    use super::super::watch_stream::GRACE;
     use super::*;
 
     /// A body that says one thing, and then ends or stays silent.
