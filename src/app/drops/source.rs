@@ -130,8 +130,8 @@ pub enum Source {
     Journal(Box<Journal>),
     /// The kernel's log.
     Kmsg(Kmsg),
-    /// An NFLOG group.
-    Nflog(Nflog),
+    /// An NFLOG group, and whether an earlier run read it too: what was sent in between nobody counted.
+    Nflog(Nflog, bool),
 }
 
 impl Source {
@@ -167,7 +167,9 @@ impl Source {
                 };
                 Self::Kmsg(Kmsg::open(start)?)
             }
-            SourceSpec::Nflog(group) => Self::Nflog(Nflog::open(&[*group], nflog::Options::default())?),
+            SourceSpec::Nflog(group) => {
+                Self::Nflog(Nflog::open(&[*group], nflog::Options::default())?, checkpoint.is_some())
+            }
         })
     }
 
@@ -191,8 +193,9 @@ impl Source {
                 kmsg::Status::CaughtUp => Status::CaughtUp,
                 kmsg::Status::Behind => Status::Behind,
             }),
-            Self::Nflog(nflog) => {
+            Self::Nflog(nflog, is_resumed) => {
                 batch.clear();
+                batch.gaps = u64::from(std::mem::take(is_resumed));
                 let received = nflog.read(deadline, &mut |packet| logged.push(nflogged(parser, packet)))?;
                 batch.lost = received.lost;
                 logged.extend((0..received.malformed).map(|_| Nflogged::Unparsed));
@@ -201,13 +204,13 @@ impl Source {
         }
     }
 
-    /// Behind everything that was handed over; none where a restart cannot go on.
+    /// Behind everything that was handed over. Of an NFLOG group it says only that it was read.
     pub fn checkpoint(&self) -> Option<Value> {
         match self {
             Self::File(tail) => serde_json::to_value(tail.position()).ok(),
             Self::Journal(journal) => serde_json::to_value(journal.position()).ok(),
             Self::Kmsg(kmsg) => serde_json::to_value(kmsg.position()?).ok(),
-            Self::Nflog(_) => None,
+            Self::Nflog(..) => Some(Value::Null),
         }
     }
 }

@@ -2,10 +2,11 @@
 //! real rules, real files, a real journal. No cluster is told.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::program::{LIMIT, Lines, LogFile, Program, tcp};
+use super::program::{LIMIT, Lines, LogFile, Program, page, tcp, value};
 use crate::drops_journal::journald::Journald;
 use crate::support::packets::{KernelLog, counted, flood_for, kernel_log, send};
 use crate::support::{MONITOR, Netns, wait_until};
@@ -24,7 +25,10 @@ fn turn() -> MutexGuard<'static, ()> {
 
 /// The agent inside a namespace, which serves its numbers there.
 fn agent(netns: &Netns, source: &str, prefix: &str, directory: &Path) -> Program {
-    let mut command = netns.command(MONITOR);
+    start(netns.command(MONITOR), netns, source, prefix, directory)
+}
+
+fn start(mut command: Command, netns: &Netns, source: &str, prefix: &str, directory: &Path) -> Program {
     command.args(["--drops-only", "--sink", "none", "--drops-dns=false", "--drops-source", source]);
     command.args(["--drops-prefix", prefix]).env_remove("KUBECONFIG");
     let program = Program::start(&mut command, directory);
@@ -135,6 +139,29 @@ fn a_flood_of_nflog_is_accounted_for_to_the_packet() {
     });
     assert_eq!(lines.of_fate("arrived"), sent(), "{lines:?}");
     check_end(program, &format!("{} packets", sent()), &lines);
+}
+
+/// Nobody counts what is sent while no program has the group.
+#[test]
+fn packets_between_two_runs_are_a_gap_of_nflog() {
+    let (netns, directory) = (Netns::new(), tempfile::tempdir().unwrap());
+    netns.sh("iptables -t raw -A PREROUTING -p udp --dport 9 -j NFLOG --nflog-group 5 --nflog-prefix 'd:'");
+    let gaps = || {
+        let metrics = netns.within(|| page(9191, "/metrics"));
+        value(&metrics, "iptables_monitor_drops_marks_total{mark=\"gap\",source=\"nflog:5\"}")
+    };
+    for run in 0..2 {
+        send(&netns, TO, b"x");
+        let mut command = netns.command(MONITOR);
+        command.arg("--state-dir").arg(directory.path());
+        let mut program = start(command, &netns, "nflog:5", "d:", directory.path());
+        let has_group = || !netns.sh("cat /proc/net/netfilter/nfnetlink_log").is_empty();
+        wait_until("the group is taken", LIMIT, has_group);
+        send(&netns, TO, b"x");
+        settled(&netns, "nflog:5", "the packet is read", |lines| lines.of_fate("read") == 1);
+        assert_eq!(gaps(), run, "whether an earlier run read it");
+        assert_eq!(program.stop(), Some(0), "{}", program.output());
+    }
 }
 
 /// What an agent reads of the kernel's log, while nobody else who knows of the lock writes to it.
