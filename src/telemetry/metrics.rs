@@ -3,6 +3,8 @@
 //!
 //! *Source*: Prometheus documentation, "Exposition formats" (text format 0.0.4), "Metric and label naming".
 
+mod attribution;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -13,8 +15,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use self::attribution::{Attribution, Processes};
 use super::drops::DropMetrics;
-use crate::domain::author::Author;
 use crate::domain::escape;
 use crate::domain::report::{Report, TableSummary, Verdict, Violation};
 use crate::domain::ruleset::{Backend, Family, IPTABLES_TABLES, Reason};
@@ -42,12 +44,13 @@ struct Inner {
     unprefixed: Registry,
     drops: DropMetrics,
     /// Held while several series change together, so that no scrape sees half of a check.
-    names: Mutex<NativeNames>,
+    names: Mutex<Names>,
     verdict: IntGaugeVec,
     rules: IntGaugeVec,
     unexpected: IntGaugeVec,
     problems: IntGaugeVec,
     attributed: IntGaugeVec,
+    processes: IntGaugeVec,
     check_duration: Histogram,
     dump_duration: GaugeVec,
     patterns: IntGauge,
@@ -97,6 +100,12 @@ impl Metrics {
                 "attributed_rules",
                 "Unexpected rules that are listed, by what is reported of who brought them.",
                 &["how"],
+            ),
+            processes: gauges(
+                on,
+                "attributed_rules_by_process",
+                "Unexpected rules that are listed, by the process that is said to have brought them, and by its parents.",
+                &["process", "parents"],
             ),
             check_duration: registered(
                 on,
@@ -183,7 +192,7 @@ impl Metrics {
         let metrics = &self.0;
         metrics.rules.reset();
         metrics.unexpected.reset();
-        for ((backend, family, table), counts) in names.counts(&report.tables) {
+        for ((backend, family, table), counts) in names.tables.counts(&report.tables) {
             let labels = [backend.as_str(), family.as_str(), &table];
             metrics.rules.with_label_values(&labels).set(number(counts.rules));
             metrics.unexpected.with_label_values(&labels).set(number(counts.unexpected));
@@ -195,6 +204,10 @@ impl Metrics {
         self.set_problems(&problems);
         self.set_verdict(report.verdict());
         self.set_attributed(&report.violations);
+        metrics.processes.reset();
+        for ([process, parents], count) in names.processes.counts(&report.violations) {
+            metrics.processes.with_label_values(&[process, parents]).set(number(count));
+        }
         if let Some(blocked) = &report.blocked {
             let told = metrics.blocked_rules.get();
             metrics.blocked_rules.inc_by(blocked.count.saturating_sub(told));
@@ -282,7 +295,7 @@ impl Metrics {
         })
     }
 
-    fn names(&self) -> MutexGuard<'_, NativeNames> {
+    fn names(&self) -> MutexGuard<'_, Names> {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -307,41 +320,6 @@ impl Metrics {
     }
 }
 
-/// What is reported of who brought a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attribution {
-    /// A process, with what it ran or who started it.
-    Process,
-    /// The name of a process that had ended.
-    Name,
-    /// Nothing.
-    None,
-}
-
-impl Attribution {
-    const ALL: [Self; 3] = [Self::Process, Self::Name, Self::None];
-
-    fn of(violation: &Violation) -> Self {
-        let authors = violation.provenance.as_ref().map_or(&[][..], |provenance| &provenance.authors);
-        let is_process = |author: &Arc<Author>| {
-            author.executable.is_some() || author.command_line.is_some() || !author.parents.is_empty()
-        };
-        match authors {
-            [] => Self::None,
-            _ if authors.iter().any(is_process) => Self::Process,
-            _ => Self::Name,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Process => "process",
-            Self::Name => "name",
-            Self::None => "none",
-        }
-    }
-}
-
 fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
     let metric = metric.expect("names and labels are fixed and valid");
     registry.register(Box::new(metric.clone())).expect("every name is registered once");
@@ -362,6 +340,13 @@ fn number(count: u64) -> i64 {
 
 fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// The names that have their own series.
+#[derive(Debug, Default)]
+struct Names {
+    tables: NativeNames,
+    processes: Processes,
 }
 
 /// The native table names that have their own series: the first ones seen, for as long as the process lives,
@@ -390,7 +375,7 @@ impl NativeNames {
         if IPTABLES_TABLES.contains(&table) {
             return table.to_owned();
         }
-        let name: String = escape::line(table.as_bytes()).text.chars().take(MAX_LABEL).collect();
+        let name = shown(table);
         if !self.0.contains(&name) {
             if self.0.len() >= MAX_NATIVE_NAMES {
                 return OTHER.to_owned();
@@ -399,6 +384,11 @@ impl NativeNames {
         }
         name
     }
+}
+
+/// An untrusted name as a label shows it.
+fn shown(name: &str) -> String {
+    escape::line(name.as_bytes()).text.chars().take(MAX_LABEL).collect()
 }
 
 #[cfg(test)]

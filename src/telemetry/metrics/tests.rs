@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::domain::author::{Ancestor, Author};
 use crate::domain::change::Provenance;
 use crate::domain::reaction::blocked::Blocked;
 use crate::domain::report::Evidence;
@@ -70,18 +71,8 @@ fn blocked_rules_are_counted_once() {
     check(&metrics, "blocked_read_errors_total", Some(1.0));
 }
 
-#[test]
-fn attribution_is_counted_without_names() {
-    let author = |executable: Option<&str>| Author {
-        pid: 1,
-        name: "secret".into(),
-        executable: executable.map(str::to_owned),
-        command_line: None,
-        parents: Vec::new(),
-        container: None,
-        pod: None,
-    };
-    let violation = |authors: Option<Vec<Author>>| Violation {
+fn brought(authors: Vec<Author>) -> Violation {
+    Violation {
         backend: Backend::Nftables,
         family: Family::Ip,
         table: "t".into(),
@@ -91,11 +82,28 @@ fn attribution_is_counted_without_names() {
         line: Vec::new(),
         suggested_pattern: None,
         printed_as: None,
-        provenance: authors.map(|authors| Provenance {
+        provenance: Some(Provenance {
             first_seen: SystemTime::UNIX_EPOCH,
             is_older: false,
             authors: authors.into_iter().map(Arc::new).collect(),
         }),
+    }
+}
+
+#[test]
+fn attribution_is_counted_by_how_much_is_known() {
+    let author = |executable: Option<&str>| Author {
+        pid: 1,
+        name: "iptables".into(),
+        executable: executable.map(str::to_owned),
+        command_line: None,
+        parents: Vec::new(),
+        container: None,
+        pod: None,
+    };
+    let violation = |authors: Option<Vec<Author>>| match authors {
+        Some(authors) => brought(authors),
+        None => Violation { provenance: None, ..brought(Vec::new()) },
     };
     let metrics = Metrics::new("", "");
     check(&metrics, r#"attributed_rules{how="none"}"#, Some(0.0));
@@ -110,7 +118,30 @@ fn attribution_is_counted_without_names() {
     for (how, count) in [("process", 1.0), ("name", 1.0), ("none", 2.0)] {
         check(&metrics, &format!("attributed_rules{{how=\"{how}\"}}"), Some(count));
     }
-    assert!(!metrics.render().contains("secret"));
+    assert!(!metrics.render().contains("secret"), "no executable is a label");
+    check(&metrics, r#"attributed_rules_by_process{parents="",process="iptables"}"#, Some(2.0));
+}
+
+#[test]
+fn processes_are_named_and_bounded() {
+    let author = |name: &str| Author {
+        parents: ["bash", "sshd"]
+            .map(|name| Ancestor { pid: 2, name: name.into(), command_line: None })
+            .into(),
+        ..Author::named(1, name.as_bytes())
+    };
+    let violation = |name: &str| brought(vec![author(name)]);
+    let metrics = Metrics::new("", "");
+    let mut violations = vec![violation("iptables"), violation("iptables"), violation("\u{1b}[2J\"\n")];
+    violations.extend((0..50).map(|number| violation(&number.to_string())));
+    metrics.check_done(&Report { violations, ..report(Vec::new(), &[]) }, Duration::ZERO);
+    check(&metrics, r#"attributed_rules_by_process{parents="bash < sshd",process="iptables"}"#, Some(2.0));
+    check(&metrics, r#"attributed_rules_by_process{parents="other",process="other"}"#, Some(32.0));
+    let text = metrics.render();
+    assert_eq!(text.matches("attributed_rules_by_process{").count(), 21);
+    assert!(!text.contains('\u{1b}'));
+    metrics.check_done(&report(Vec::new(), &[]), Duration::ZERO);
+    assert!(!metrics.render().contains("attributed_rules_by_process{"));
 }
 
 #[test]
