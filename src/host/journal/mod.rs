@@ -31,6 +31,8 @@ const ENTRY_LIMIT: usize = 256 * 1024;
 const BUFFER_BYTES: usize = 2 * ENTRY_LIMIT;
 /// How long a program that closed its output may take to end.
 const END: Duration = Duration::from_secs(5);
+/// Entries of a journal that only has to be read come without a pause; one that is big or cold may need a while.
+const SILENCE: Duration = Duration::from_secs(30);
 /// One that ran so long did not fail to start.
 const STABLE: Duration = Duration::from_secs(60);
 /// What journalctl says of a cursor that it cannot read.
@@ -60,6 +62,8 @@ pub struct Options {
     pub trusts_identifier: bool,
     /// How much of a line is kept, in bytes.
     pub line_limit: usize,
+    /// How long journalctl may say nothing when it is not following.
+    pub silence: Duration,
 }
 
 impl Default for Options {
@@ -71,6 +75,7 @@ impl Default for Options {
             is_following: true,
             trusts_identifier: false,
             line_limit: 16 * 1024,
+            silence: SILENCE,
         }
     }
 }
@@ -98,6 +103,15 @@ pub enum JournalError {
         /// What it said, escaped.
         stderr: String,
     },
+    /// It said nothing for so long, and was killed.
+    #[error(
+        "reading the journal: `{PROGRAM}` printed nothing for {} s and was killed; see whether it ends when run by hand, \
+         or read another source", .waited.as_secs_f32()
+    )]
+    Silent {
+        /// How long.
+        waited: Duration,
+    },
     /// Its output could not be read.
     #[error("reading the journal")]
     Read(#[source] CommandError),
@@ -121,6 +135,8 @@ pub struct Journal {
 struct Process {
     running: Running,
     begun: Instant,
+    /// How long it was waited for since it said something.
+    silent: Duration,
     lines: Lines,
     buffer: Box<[u8]>,
     /// How much of the buffer is the beginning of an entry.
@@ -151,7 +167,7 @@ impl Journal {
     /// Replaces `batch` by the next lines; waits for some until the deadline.
     ///
     /// # Errors
-    /// Once each time journalctl cannot be started or ends.
+    /// Once each time journalctl cannot be started, ends, or says nothing though it is not following.
     pub fn read(&mut self, batch: &mut Batch, deadline: Instant) -> Result<Status, JournalError> {
         batch.clear();
         if self.has_ended {
@@ -195,6 +211,7 @@ impl Journal {
         self.process = Some(Process {
             running,
             begun: Instant::now(),
+            silent: Duration::ZERO,
             lines: Lines::new(ENTRY_LIMIT, false),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             kept: 0,
@@ -211,16 +228,18 @@ impl Journal {
     /// Reads once.
     fn advance(&mut self, batch: &mut Batch, deadline: Instant) -> Result<Status, JournalError> {
         let Some(process) = &mut self.process else { return Ok(Status::CaughtUp) };
+        let waited = deadline.saturating_duration_since(Instant::now());
         process.running.set_deadline(until(deadline));
         let room = process.buffer.get_mut(process.kept..).unwrap_or_default();
         let (capacity, read) = (room.len(), process.running.read(room));
         match read {
             Ok(0) => self.end(batch),
             Ok(count) => {
+                process.silent = Duration::ZERO;
                 self.take(count, batch);
                 Ok(if count == capacity { Status::Behind } else { Status::CaughtUp })
             }
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Status::CaughtUp),
+            Err(error) if error.kind() == ErrorKind::TimedOut => self.silence(waited),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Status::CaughtUp),
             Err(error) => {
                 let error = JournalError::Read(process.running.error(error));
@@ -229,6 +248,18 @@ impl Journal {
                 Err(error)
             }
         }
+    }
+
+    /// Nothing was to be read for so long: a journal that is not followed has no reason for a long pause.
+    fn silence(&mut self, waited: Duration) -> Result<Status, JournalError> {
+        let Some(process) = &mut self.process else { return Ok(Status::CaughtUp) };
+        process.silent += waited;
+        if self.options.is_following || process.silent < self.options.silence {
+            return Ok(Status::CaughtUp);
+        }
+        self.process = None;
+        self.failed();
+        Err(JournalError::Silent { waited: self.options.silence })
     }
 
     /// Hands over the entries that have been read whole.
