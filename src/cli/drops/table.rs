@@ -16,8 +16,10 @@ const KINDS: usize = 10_000;
 type Row = [String; 5];
 
 /// The kinds seen so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
+    /// Whether only some packets are asked for.
+    is_narrowed: bool,
     rows: HashMap<Row, u64>,
     other: u64,
 }
@@ -25,6 +27,10 @@ pub(super) struct Table {
 const HEAD: [&str; 6] = ["COUNT", "FROM", "TO", "PORT", "PREFIX", "RULE"];
 
 impl Table {
+    pub(super) fn new(is_narrowed: bool) -> Self {
+        Self { is_narrowed, rows: HashMap::new(), other: 0 }
+    }
+
     pub(super) fn add(&mut self, record: &Record, count: u64) {
         let row = row(record);
         if self.rows.len() < KINDS || self.rows.contains_key(&row) {
@@ -46,7 +52,11 @@ impl Table {
         }));
         let mut text = String::new();
         if rows.is_empty() {
-            text.push_str("no packet was logged\n");
+            text.push_str(if self.is_narrowed {
+                "no such packet was logged\n"
+            } else {
+                "no packet was logged\n"
+            });
         } else {
             columns(&cells, &mut text);
         }
@@ -161,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_most_come_first_and_lines_are_accounted_for() {
-        let mut table = Table::default();
+        let mut table = Table::new(false);
         table.add(&record("a:", 80), 1);
         table.add(&record("a:", 443), 3);
         let accounting = Arc::new(Accounting::default());

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, ToSpan};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::cluster::Cluster;
 use super::program::{LogFile, icmp, tcp};
 use crate::support::{MONITOR, Netns, lossy, wait_until};
 
@@ -70,7 +71,54 @@ fn json_lines_are_as_the_schema_says() {
     assert_eq!(count(&["--prefix", "calico-drop:"]), 5);
     assert_eq!(count(&["--prefix", "calico-drop:", "--since", "1h"]), 4);
     assert_eq!(count(&["--prefix", "drop:"]), 0, "only a whole word counts");
-    assert_eq!(count(&["--pod", "shop/web"]), 0);
+}
+
+#[test]
+fn a_pod_is_asked_of_the_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = sample(directory.path());
+    let said = |args: &[&str]| {
+        let mut command = drops(&log, args);
+        let output = command.env_clear().env("HOME", directory.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", lossy(&output));
+        assert!(output.stdout.is_empty(), "{}", lossy(&output));
+        lossy(&output)
+    };
+    let nobody = said(&["--pod", "shop/web"]);
+    assert!(nobody.contains("--pod shop/web") && nobody.contains("KUBECONFIG"), "{nobody}");
+    for wrong in ["web", "shop/", "/web", "shop/web/1", "Shop/web", "shop/web 1", ""] {
+        let refused = said(&["--pod", wrong]);
+        assert!(refused.contains("not NAMESPACE/NAME"), "{wrong}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn only_packets_of_a_pod_are_printed() {
+    let cluster = Cluster::new(
+        "drops-pod",
+        &json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]),
+    )
+    .await;
+    cluster.pod("web", &["10.14.0.5"], false).await;
+    let directory = tempfile::tempdir().unwrap();
+    let log = LogFile(directory.path().join("kern.log"));
+    let packets = [("10.14.0.5", 80), ("10.14.0.6", 81), ("10.14.0.5", 82)];
+    packets
+        .iter()
+        .for_each(|(src, port)| log.append(&line(1, &format!("d: {}", tcp(src, "192.0.2.1", *port)))));
+    let kubeconfig = cluster.kubeconfig(directory.path());
+    let said = |pod: &str, format: &str| {
+        let mut command = drops(&log.0, &["--format", format, "--pod", pod]);
+        let output = command.env("KUBECONFIG", &kubeconfig).output().unwrap();
+        assert!(output.status.success(), "{}", lossy(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = said("drops-pod/web", "json");
+    let ports: Vec<_> =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["dst_port"].as_u64()).collect();
+    assert_eq!(ports, [Some(80), Some(82)], "{text}");
+    let none = said("drops-pod/db", "text");
+    assert!(none.starts_with("no such packet was logged\n") && none.contains("3 ignored"), "{none}");
 }
 
 #[test]
