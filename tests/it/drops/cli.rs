@@ -135,6 +135,20 @@ fn the_table_counts_and_adds_up() {
 }
 
 #[test]
+fn a_file_named_twice_is_read_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = sample(directory.path());
+    let output = drops(&log, &["--source", "file:kern.log,file:./kern.log", "--format", "json"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", lossy(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 6);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.matches("named twice").count(), 2, "{said}");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
     let directory = tempfile::tempdir().unwrap();
     let log = LogFile(directory.path().join("kern.log"));
