@@ -18,7 +18,7 @@ use crate::app::drops::desk::{Arrival, Knowledge};
 use crate::app::drops::followers::{self, Followers};
 use crate::app::drops::source::{Begin, How, Since, SourceSpec};
 use crate::app::drops::{directory, rules};
-use crate::domain::drops::accounting::Fate;
+use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::advise::render;
 use crate::domain::drops::kernel_log::LogParser;
 use crate::domain::drops::peers::Directory;
@@ -215,8 +215,14 @@ pub(super) fn run(arguments: &DropsArguments) -> anyhow::Result<Exit> {
     followers.stop();
     // what was not printed is held until the last checkpoint is kept
     let unprinted: Vec<_> = arrivals.iter().collect();
+    let accounts = followers.accounts.clone();
     let followed = followers.join();
-    drop((out, unprinted));
+    drop(unprinted);
+    // "no packet" would be a claim about what was not read
+    let printed = match followed.is_err() && out.table.is_empty() {
+        true => printed,
+        false => printed.and_then(|()| out.end(&accounts)),
+    };
     match printed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed.context("printing drops")?,
@@ -307,7 +313,7 @@ impl<'a> Output<'a> {
                     batch.into_iter().try_for_each(|arrival| self.take(arrival, knowledge))?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.end(followers),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             self.tick(followers)?;
         }
@@ -364,9 +370,10 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn end(&mut self, followers: &Followers) -> io::Result<()> {
+    /// The table, if that was not drawn all the time.
+    fn end(&mut self, accounts: &[(String, Arc<Accounting>)]) -> io::Result<()> {
         if self.arguments.format == TextOrJson::Text && !self.arguments.follow {
-            self.out.write_all(self.table.render(&followers.accounts, usize::MAX).as_bytes())?;
+            self.out.write_all(self.table.render(accounts, usize::MAX).as_bytes())?;
         }
         self.out.flush()
     }

@@ -31,6 +31,10 @@ impl Table {
         Self { is_narrowed, rows: HashMap::new(), other: 0 }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub(super) fn add(&mut self, record: &Record, count: u64) {
         let row = row(record);
         if self.rows.len() < KINDS || self.rows.contains_key(&row) {

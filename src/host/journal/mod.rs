@@ -10,7 +10,7 @@ mod entry;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -111,6 +111,12 @@ pub enum JournalError {
     Silent {
         /// How long.
         waited: Duration,
+    },
+    /// There is nothing that could be read.
+    #[error("reading the journal: there are no journal files{}; name their directory, or read another source", .within)]
+    NoFiles {
+        /// ` in DIRECTORY`, if one was named.
+        within: String,
     },
     /// Its output could not be read.
     #[error("reading the journal")]
@@ -308,12 +314,34 @@ impl Journal {
             return Ok(Status::CaughtUp);
         }
         if !self.options.is_following && ended.status.success() {
+            self.expect_files()?;
             self.has_ended = true;
             return Ok(Status::Ended);
         }
         self.failed();
         let stderr = escape::line(stderr.trim().as_bytes()).text.into_owned();
         Err(JournalError::Ended { status: ended.status, stderr })
+    }
+
+    /// A journal without an entry of ours ends just as one without a file: only the latter has no headers.
+    fn expect_files(&self) -> Result<(), JournalError> {
+        if self.position.cursor.is_some() {
+            return Ok(());
+        }
+        let mut arguments = vec![OsString::from("--header"), OsString::from("--no-pager")];
+        arguments.extend(self.options.directory.as_deref().map(directory_argument));
+        let deadline = until(Instant::now() + self.options.silence);
+        let mut running =
+            command::start(PROGRAM, &arguments, b"", &deadline, u64::MAX).map_err(JournalError::Start)?;
+        match running.read(&mut [0]) {
+            Ok(0) => {
+                let directory = self.options.directory.as_deref().map(Path::to_string_lossy);
+                let within = directory.map(|directory| format!(" in {}", escape::name(&directory)));
+                Err(JournalError::NoFiles { within: within.unwrap_or_default() })
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(JournalError::Read(running.error(error))),
+        }
     }
 }
 
@@ -372,9 +400,7 @@ fn arguments(options: &Options, position: &Position) -> Vec<OsString> {
         arguments.extend(["--merge", "--follow", "--no-tail", "--boot=all"].map(OsString::from));
     }
     if let Some(directory) = &options.directory {
-        let mut argument = OsString::from("--directory=");
-        argument.push(directory);
-        arguments.push(argument);
+        arguments.push(directory_argument(directory));
     }
     let from = match &position.cursor {
         Some(cursor) => format!("--cursor={cursor}"),
@@ -390,6 +416,12 @@ fn arguments(options: &Options, position: &Position) -> Vec<OsString> {
         arguments.extend(matches.into_iter().chain(local.clone()).map(OsString::from));
     }
     arguments
+}
+
+fn directory_argument(directory: &Path) -> OsString {
+    let mut argument = OsString::from("--directory=");
+    argument.push(directory);
+    argument
 }
 
 /// `--merge` would read other machines' journals too, where they are collected.
