@@ -172,6 +172,38 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 #[test]
+fn help_that_nobody_reads_ends_quietly() {
+    for args in [&["--help"][..], &["drops", "--help"], &["--version"], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(MONITOR).args(args).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = sample(directory.path());
+    let mut command = drops(&log, &["--prefix", "calico-drop:"]);
+    let empty =
+        ["MONITOR_FORMAT", "MONITOR_PODS", "MONITOR_DROPS_PREFIX", "MONITOR_STATE_DIR", "MONITOR_INTERVAL"];
+    command.envs(empty.map(|name| (name, "")));
+    assert!(printed(&mut command).contains("7 read, 5 packets"));
+}
+
+#[test]
+fn a_line_with_a_hole_in_it_is_not_complete() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = LogFile(directory.path().join("kern.log"));
+    let whole = line(5, &format!("d: {}", tcp("10.0.0.1", "10.0.0.2", 80)));
+    log.append(&format!("{whole}{}{whole}", whole.replace("d: ", "\0\0d: ")));
+    let text = printed(&mut drops(&log.0, &["--format", "json"]));
+    let complete = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["complete"].clone());
+    assert_eq!(complete.collect::<Vec<_>>(), [true, false, true], "{text}");
+}
+
+#[test]
 fn what_a_closed_pipe_did_not_take_comes_again() {
     let directory = tempfile::tempdir().unwrap();
     let log = LogFile(directory.path().join("kern.log"));

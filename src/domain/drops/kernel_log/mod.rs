@@ -60,7 +60,21 @@ impl LogParser {
     ///
     /// `at` is when it was logged, if its source knows. Then the line is the bare message, as of the journal and
     /// `/dev/kmsg`; else time, host and program may stand before it.
+    ///
+    /// A NUL at its beginning or end is what a hole in a file left of the line: it is never complete.
     pub fn parse<'a>(&self, line: &'a [u8], at: Option<SystemTime>, clock: Clock) -> Parsed<'a> {
+        let [before, behind] = [line.first(), line.last()].map(|byte| byte == Some(&0));
+        if !before && !behind {
+            return self.parse_whole(line, at, clock);
+        }
+        let line = line.get(usize::from(before)..line.len() - usize::from(behind)).unwrap_or_default();
+        match self.parse_whole(line, at, clock) {
+            Parsed::Packet(packet) => Parsed::Packet(Packet { is_complete: false, ..packet }),
+            other => other,
+        }
+    }
+
+    fn parse_whole<'a>(&self, line: &'a [u8], at: Option<SystemTime>, clock: Clock) -> Parsed<'a> {
         if !self.matcher.may_be_ours(line) {
             return Parsed::NotOurs;
         }

@@ -216,6 +216,17 @@ fn a_line_without_its_end_is_not_complete() {
 }
 
 #[test]
+fn a_line_torn_by_nuls_is_not_complete() {
+    let line = format!("DROP: IN=eth0 OUT= {TCP}");
+    assert!(packet(&words(&["DROP:"]), &line).is_complete);
+    for torn in [format!("\0{line}"), format!("{line}\0"), format!("\0{line}\0")] {
+        let packet = packet(&words(&["DROP:"]), &torn);
+        assert_eq!((packet.header.dst_port, packet.is_complete), (Some(80), false), "{torn:?}");
+    }
+    assert_eq!(words(&["DROP:"]).parse(b"\0", None, clock()), Parsed::NotOurs);
+}
+
+#[test]
 fn what_is_not_understood_is_said() {
     for (text, is_complete) in [
         ("", true),
