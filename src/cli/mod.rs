@@ -11,13 +11,14 @@ pub mod output;
 mod watch;
 mod why;
 
-use std::ffi::OsString;
-use std::io::Write;
+use std::ffi::{OsStr, OsString};
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::allowlists::{Ipv6Mode, Sources};
@@ -163,11 +164,11 @@ impl ReadArguments {
 /// What cannot be done, with the reason; the caller prints it and ends with [`Exit::Usage`].
 pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
     let (args, warnings) = compat::translate(args);
-    let command = Arguments::command().version(VERSION.as_str());
+    let command = without_empty_variables(Arguments::command().version(VERSION.as_str()));
     let matches = match command.try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => {
-            error.print()?;
+            unless_nobody_reads(error.print())?;
             return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Success });
         }
     };
@@ -193,10 +194,25 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "monitor", &mut script);
-            std::io::stdout().write_all(&script)?;
+            unless_nobody_reads(std::io::stdout().write_all(&script))?;
             Ok(Exit::Success)
         }
     }
+}
+
+/// An empty environment variable counts as unset, as in the older systems.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    });
+    command.mut_subcommands(without_empty_variables)
+}
+
+/// A reader that goes away, as `head` does, has what it wants.
+fn unless_nobody_reads(written: std::io::Result<()>) -> std::io::Result<()> {
+    written.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 /// A bare number is seconds; else `5m`, `1h30m`, `10s`.

@@ -1,5 +1,6 @@
 //! The journal as real programs write it: systemd-journald with the kernel's LOG lines, and systemd-journal-remote.
 
+mod hanging;
 pub mod journald;
 pub mod saved;
 

@@ -87,7 +87,10 @@ impl Follower {
         while !is_stopped.load(Ordering::Relaxed) {
             let status = match source.read(&self.parser, &mut batch, &mut packets, Instant::now() + LOOK) {
                 Ok(status) => {
-                    trouble.over(&self.spec);
+                    // journalctl that has said nothing yet may still fail
+                    if batch.has_news() || !matches!(source, Source::Journal(_)) {
+                        trouble.over(&self.spec);
+                    }
                     status
                 }
                 Err(error) if error.is_passing() && self.how.is_following => {

@@ -69,11 +69,12 @@ impl Followers {
             checkpoints,
             accounts: Vec::new(),
         };
-        for spec in &settings.sources {
+        for spec in SourceSpec::distinct(&settings.sources) {
+            let can_wait = !matches!(spec, SourceSpec::Nflog(_));
             let accounting = Arc::new(Accounting::default());
             followers.accounts.push((spec.to_string(), Arc::clone(&accounting)));
             let follower = Follower {
-                spec: spec.clone(),
+                spec,
                 how: settings.how,
                 parser: Arc::clone(&settings.parser),
                 accounting,
@@ -82,7 +83,6 @@ impl Followers {
                 has_warned: AtomicBool::new(false),
             };
             let (sender, is_stopped) = (sender.clone(), Arc::clone(&is_stopped));
-            let can_wait = !matches!(spec, SourceSpec::Nflog(_));
             let thread = std::thread::Builder::new().name("drops".into()).spawn(move || {
                 let mut ledger = Ledger::default();
                 let deliver = &mut |batch| send(&sender, batch, can_wait);

@@ -32,6 +32,30 @@ pub enum SourceSpec {
     Nflog(u16),
 }
 
+impl SourceSpec {
+    /// Each of them once, however its path is spelled from here; the log says what was left out.
+    pub fn distinct(sources: &[Self]) -> Vec<Self> {
+        let mut kept: Vec<Self> = Vec::new();
+        for source in sources {
+            if kept.iter().any(|other| other.absolute() == source.absolute()) {
+                log::warn!(source:%; "a source is named twice: it is followed once");
+            } else {
+                kept.push(source.clone());
+            }
+        }
+        kept
+    }
+
+    fn absolute(&self) -> Self {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        match self {
+            Self::File(path) => Self::File(absolute(path)),
+            Self::Journal(Some(directory)) => Self::Journal(Some(absolute(directory))),
+            other => other.clone(),
+        }
+    }
+}
+
 impl FromStr for SourceSpec {
     type Err = &'static str;
 
@@ -307,5 +331,28 @@ mod tests {
         for text in ["", "file", "file:", "journal:", "kmsg:1", "nflog", "nflog:70000", "nflog:x", "syslog"] {
             assert!(text.parse::<SourceSpec>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_source_named_twice_is_one() {
+        let here = std::env::current_dir().unwrap();
+        let absolute = format!("file:{}/log", here.display());
+        let names = [
+            "kmsg",
+            "file:log",
+            "file:./log",
+            &absolute,
+            "journal:j/",
+            "journal",
+            "journal:j",
+            "nflog:7",
+            "kmsg",
+            "nflog:8",
+            "nflog:7",
+            "file:j",
+        ];
+        let sources: Vec<SourceSpec> = names.iter().map(|name| name.parse().unwrap()).collect();
+        let kept: Vec<_> = SourceSpec::distinct(&sources).iter().map(ToString::to_string).collect();
+        assert_eq!(kept, ["kmsg", "file:log", "journal:j/", "journal", "nflog:7", "nflog:8", "file:j"]);
     }
 }

@@ -18,7 +18,7 @@ use crate::app::drops::desk::{Arrival, Knowledge};
 use crate::app::drops::followers::{self, Followers};
 use crate::app::drops::source::{Begin, How, Since, SourceSpec};
 use crate::app::drops::{directory, rules};
-use crate::domain::drops::accounting::Fate;
+use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::advise::render;
 use crate::domain::drops::kernel_log::LogParser;
 use crate::domain::drops::peers::Directory;
@@ -55,8 +55,8 @@ pub(super) struct DropsArguments {
     /// Only what was logged since so long ago: 24h, 30m, 7d.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     since: Option<Duration>,
-    /// Only packets from or to this pod: NAMESPACE/NAME.
-    #[arg(long, value_name = "POD")]
+    /// Only packets from or to this pod: NAMESPACE/NAME. Asks the cluster for pods, as --pods cluster does.
+    #[arg(long, value_name = "POD", value_parser = pod)]
     pod: Option<String>,
     /// Which pods are known by name.
     #[arg(long, value_enum, default_value = "off", env = "MONITOR_PODS")]
@@ -129,6 +129,29 @@ enum Pods {
     Cluster,
 }
 
+/// A namespace and a name, as Kubernetes allows them.
+fn pod(text: &str) -> Result<String, &'static str> {
+    let is_name = |name: &str| {
+        let is_known = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+        !name.is_empty() && name.bytes().all(is_known)
+    };
+    match text.split_once('/') {
+        Some((namespace, name)) if is_name(namespace) && is_name(name) => Ok(text.to_owned()),
+        _ => Err("not NAMESPACE/NAME"),
+    }
+}
+
+impl DropsArguments {
+    /// What the API server is needed for.
+    fn asks_for_pods(&self) -> String {
+        let flag = match &self.pod {
+            Some(pod) => format!("--pod {pod}"),
+            None => "--pods".to_owned(),
+        };
+        format!("naming pods, as {flag} asks: run this in a pod, or set KUBECONFIG")
+    }
+}
+
 fn layout(text: &str) -> Result<String, String> {
     TimeLayout::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
@@ -192,8 +215,14 @@ pub(super) fn run(arguments: &DropsArguments) -> anyhow::Result<Exit> {
     followers.stop();
     // what was not printed is held until the last checkpoint is kept
     let unprinted: Vec<_> = arrivals.iter().collect();
+    let accounts = followers.accounts.clone();
     let followed = followers.join();
-    drop((out, unprinted));
+    drop(unprinted);
+    // "no packet" would be a claim about what was not read
+    let printed = match followed.is_err() && out.table.is_empty() {
+        true => printed,
+        false => printed.and_then(|()| out.end(&accounts)),
+    };
     match printed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed.context("printing drops")?,
@@ -218,9 +247,9 @@ fn advise(nflog: Option<u16>) -> anyhow::Result<Exit> {
 fn knowledge(arguments: &DropsArguments) -> anyhow::Result<Knowledge> {
     let pods = PodIndex::new(Duration::from_secs(24 * 3600));
     let directory = Arc::new(RwLock::new(Directory::new(pods)));
-    if arguments.pods != Pods::Off {
+    if arguments.pods != Pods::Off || arguments.pod.is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let api = runtime.block_on(api_server()).context("naming pods, as --pods asks")?;
+        let api = runtime.block_on(api_server()).with_context(|| arguments.asks_for_pods())?;
         let surroundings = Surroundings::of(|name| std::env::var_os(name));
         let node = std::env::var("NODE_NAME").ok().filter(|_| surroundings.is_pod);
         let node = node.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
@@ -263,7 +292,7 @@ impl<'a> Output<'a> {
         Self {
             arguments,
             out: BufWriter::new(stdout),
-            table: Table::default(),
+            table: Table::new(arguments.pod.is_some() || arguments.since.is_some()),
             is_live,
             drawn: Instant::now(),
             held: None,
@@ -284,7 +313,7 @@ impl<'a> Output<'a> {
                     batch.into_iter().try_for_each(|arrival| self.take(arrival, knowledge))?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.end(followers),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
             self.tick(followers)?;
         }
@@ -341,9 +370,10 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    fn end(&mut self, followers: &Followers) -> io::Result<()> {
+    /// The table, if that was not drawn all the time.
+    fn end(&mut self, accounts: &[(String, Arc<Accounting>)]) -> io::Result<()> {
         if self.arguments.format == TextOrJson::Text && !self.arguments.follow {
-            self.out.write_all(self.table.render(&followers.accounts, usize::MAX).as_bytes())?;
+            self.out.write_all(self.table.render(accounts, usize::MAX).as_bytes())?;
         }
         self.out.flush()
     }

@@ -2,7 +2,8 @@
 //! Knows neither where the bytes come from nor what the lines say.
 //!
 //! A NUL ends a line as a newline does, but a run of NULs is no line: a writer that goes on at its old offset after
-//! its file was truncated leaves a hole that reads as NULs, with the rest of a line behind it.
+//! its file was truncated leaves a hole that reads as NULs, with the rest of a line behind it. Of NULs amid a line each
+//! half keeps one, so that neither passes for a whole line.
 
 use memchr::memchr2;
 
@@ -13,13 +14,15 @@ use super::batch::Batch;
 pub struct Lines {
     limit: usize,
     is_skipping: bool,
+    /// Whether NULs come right before, and a line without its end before them.
+    is_torn: bool,
 }
 
 impl Lines {
     /// Begins with a line; of each line at most `limit` bytes are kept. `is_skipping` if the stream begins within
     /// a line that was cut already.
     pub const fn new(limit: usize, is_skipping: bool) -> Self {
-        Self { limit, is_skipping }
+        Self { limit, is_skipping, is_torn: false }
     }
 
     /// Whether the bytes that come next belong to a line that was cut already.
@@ -40,8 +43,9 @@ impl Lines {
             let is_hole = behind.first() == Some(&0);
             let is_line = !(is_hole && line.is_empty());
             if !self.is_skipping && is_line {
-                self.push(line, batch);
+                self.push(line, is_hole, batch);
             }
+            self.is_torn = is_hole && (is_line || self.is_torn || self.is_skipping);
             self.is_skipping = false;
             rest = behind.get(1..).unwrap_or_default();
         }
@@ -54,7 +58,8 @@ impl Lines {
             return beginning;
         }
         if !self.is_skipping {
-            self.push(beginning, batch);
+            self.push(beginning, false, batch);
+            self.is_torn = false;
         }
         self.is_skipping = true;
         &[]
@@ -63,14 +68,23 @@ impl Lines {
     /// Takes the beginning of a line as the whole: its end will never come.
     pub fn finish(&mut self, beginning: &[u8], batch: &mut Batch) {
         if !self.is_skipping && !beginning.is_empty() {
-            self.push(beginning, batch);
+            self.push(beginning, false, batch);
         }
+        self.is_torn = false;
         self.is_skipping = false;
     }
 
-    fn push(&self, line: &[u8], batch: &mut Batch) {
-        batch.cut += u64::from(line.len() > self.limit);
-        batch.push(line.get(..self.limit).unwrap_or(line), None);
+    fn push(&self, line: &[u8], is_before_hole: bool, batch: &mut Batch) {
+        let is_cut = line.len() > self.limit;
+        batch.cut += u64::from(is_cut);
+        let line = line.get(..self.limit).unwrap_or(line);
+        // how far a cut line went on is not seen
+        let is_before_hole = is_before_hole && !is_cut;
+        let nul = |is_torn: bool| if is_torn { &b"\0"[..] } else { b"" };
+        match self.is_torn || is_before_hole {
+            true => batch.push(&[nul(self.is_torn), line, nul(is_before_hole)].concat(), None),
+            false => batch.push(line, None),
+        }
     }
 }
 
@@ -119,9 +133,18 @@ mod tests {
     #[test]
     fn a_hole_ends_a_line_and_is_none() {
         check(&[b"\0\0\0", b"\0tail\nx\n"], &["tail", "x"], 0);
-        check(&[b"head\0\0", b"\0tail\n"], &["head", "tail"], 0);
-        check(&[b"123456789\0x\n"], &["12345678", "x"], 1);
         check(&[b"a\n\0\n"], &["a", ""], 0);
+    }
+
+    #[test]
+    fn a_hole_amid_a_line_leaves_a_nul_on_both_sides() {
+        check(&[b"head\0\0", b"\0tail\nx\n"], &["head\0", "\0tail", "x"], 0);
+        check(&[b"a\0b\0c\n"], &["a\0", "\0b\0", "\0c"], 0);
+        check(&[b"head\0\nx\n"], &["head\0", "\0", "x"], 0);
+        check(&[b"123456789\0x\n"], &["12345678", "\0x"], 1);
+        check(&[b"123456789", b"\0x\n"], &["12345678", "\0x"], 1);
+        check(&[b"head\n\0\0x\n"], &["head", "x"], 0);
+        assert_eq!(cut(&[b"a\0\0b"], 8, true), (vec!["a\0".into(), "\0b".into()], 0));
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod entry;
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,6 +31,8 @@ const ENTRY_LIMIT: usize = 256 * 1024;
 const BUFFER_BYTES: usize = 2 * ENTRY_LIMIT;
 /// How long a program that closed its output may take to end.
 const END: Duration = Duration::from_secs(5);
+/// Entries of a journal that only has to be read come without a pause; one that is big or cold may need a while.
+const SILENCE: Duration = Duration::from_secs(30);
 /// One that ran so long did not fail to start.
 const STABLE: Duration = Duration::from_secs(60);
 /// What journalctl says of a cursor that it cannot read.
@@ -60,6 +62,8 @@ pub struct Options {
     pub trusts_identifier: bool,
     /// How much of a line is kept, in bytes.
     pub line_limit: usize,
+    /// How long journalctl may say nothing when it is not following.
+    pub silence: Duration,
 }
 
 impl Default for Options {
@@ -71,6 +75,7 @@ impl Default for Options {
             is_following: true,
             trusts_identifier: false,
             line_limit: 16 * 1024,
+            silence: SILENCE,
         }
     }
 }
@@ -98,6 +103,21 @@ pub enum JournalError {
         /// What it said, escaped.
         stderr: String,
     },
+    /// It said nothing for so long, and was killed.
+    #[error(
+        "reading the journal: `{PROGRAM}` printed nothing for {} s and was killed; see whether it ends when run by hand, \
+         or read another source", .waited.as_secs_f32()
+    )]
+    Silent {
+        /// How long.
+        waited: Duration,
+    },
+    /// There is nothing that could be read.
+    #[error("reading the journal: there are no journal files{}; name their directory, or read another source", .within)]
+    NoFiles {
+        /// ` in DIRECTORY`, if one was named.
+        within: String,
+    },
     /// Its output could not be read.
     #[error("reading the journal")]
     Read(#[source] CommandError),
@@ -121,6 +141,8 @@ pub struct Journal {
 struct Process {
     running: Running,
     begun: Instant,
+    /// How long it was waited for since it said something.
+    silent: Duration,
     lines: Lines,
     buffer: Box<[u8]>,
     /// How much of the buffer is the beginning of an entry.
@@ -151,7 +173,7 @@ impl Journal {
     /// Replaces `batch` by the next lines; waits for some until the deadline.
     ///
     /// # Errors
-    /// Once each time journalctl cannot be started or ends.
+    /// Once each time journalctl cannot be started, ends, or says nothing though it is not following.
     pub fn read(&mut self, batch: &mut Batch, deadline: Instant) -> Result<Status, JournalError> {
         batch.clear();
         if self.has_ended {
@@ -195,6 +217,7 @@ impl Journal {
         self.process = Some(Process {
             running,
             begun: Instant::now(),
+            silent: Duration::ZERO,
             lines: Lines::new(ENTRY_LIMIT, false),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             kept: 0,
@@ -211,16 +234,18 @@ impl Journal {
     /// Reads once.
     fn advance(&mut self, batch: &mut Batch, deadline: Instant) -> Result<Status, JournalError> {
         let Some(process) = &mut self.process else { return Ok(Status::CaughtUp) };
+        let waited = deadline.saturating_duration_since(Instant::now());
         process.running.set_deadline(until(deadline));
         let room = process.buffer.get_mut(process.kept..).unwrap_or_default();
         let (capacity, read) = (room.len(), process.running.read(room));
         match read {
             Ok(0) => self.end(batch),
             Ok(count) => {
+                process.silent = Duration::ZERO;
                 self.take(count, batch);
                 Ok(if count == capacity { Status::Behind } else { Status::CaughtUp })
             }
-            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(Status::CaughtUp),
+            Err(error) if error.kind() == ErrorKind::TimedOut => self.silence(waited),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Status::CaughtUp),
             Err(error) => {
                 let error = JournalError::Read(process.running.error(error));
@@ -229,6 +254,18 @@ impl Journal {
                 Err(error)
             }
         }
+    }
+
+    /// Nothing was to be read for so long: a journal that is not followed has no reason for a long pause.
+    fn silence(&mut self, waited: Duration) -> Result<Status, JournalError> {
+        let Some(process) = &mut self.process else { return Ok(Status::CaughtUp) };
+        process.silent += waited;
+        if self.options.is_following || process.silent < self.options.silence {
+            return Ok(Status::CaughtUp);
+        }
+        self.process = None;
+        self.failed();
+        Err(JournalError::Silent { waited: self.options.silence })
     }
 
     /// Hands over the entries that have been read whole.
@@ -277,12 +314,34 @@ impl Journal {
             return Ok(Status::CaughtUp);
         }
         if !self.options.is_following && ended.status.success() {
+            self.expect_files()?;
             self.has_ended = true;
             return Ok(Status::Ended);
         }
         self.failed();
         let stderr = escape::line(stderr.trim().as_bytes()).text.into_owned();
         Err(JournalError::Ended { status: ended.status, stderr })
+    }
+
+    /// A journal without an entry of ours ends just as one without a file: only the latter has no headers.
+    fn expect_files(&self) -> Result<(), JournalError> {
+        if self.position.cursor.is_some() {
+            return Ok(());
+        }
+        let mut arguments = vec![OsString::from("--header"), OsString::from("--no-pager")];
+        arguments.extend(self.options.directory.as_deref().map(directory_argument));
+        let deadline = until(Instant::now() + self.options.silence);
+        let mut running =
+            command::start(PROGRAM, &arguments, b"", &deadline, u64::MAX).map_err(JournalError::Start)?;
+        match running.read(&mut [0]) {
+            Ok(0) => {
+                let directory = self.options.directory.as_deref().map(Path::to_string_lossy);
+                let within = directory.map(|directory| format!(" in {}", escape::name(&directory)));
+                Err(JournalError::NoFiles { within: within.unwrap_or_default() })
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(JournalError::Read(running.error(error))),
+        }
     }
 }
 
@@ -341,9 +400,7 @@ fn arguments(options: &Options, position: &Position) -> Vec<OsString> {
         arguments.extend(["--merge", "--follow", "--no-tail", "--boot=all"].map(OsString::from));
     }
     if let Some(directory) = &options.directory {
-        let mut argument = OsString::from("--directory=");
-        argument.push(directory);
-        arguments.push(argument);
+        arguments.push(directory_argument(directory));
     }
     let from = match &position.cursor {
         Some(cursor) => format!("--cursor={cursor}"),
@@ -359,6 +416,12 @@ fn arguments(options: &Options, position: &Position) -> Vec<OsString> {
         arguments.extend(matches.into_iter().chain(local.clone()).map(OsString::from));
     }
     arguments
+}
+
+fn directory_argument(directory: &Path) -> OsString {
+    let mut argument = OsString::from("--directory=");
+    argument.push(directory);
+    argument
 }
 
 /// `--merge` would read other machines' journals too, where they are collected.

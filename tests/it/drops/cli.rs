@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use jiff::{Timestamp, ToSpan};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::cluster::Cluster;
 use super::program::{LIMIT, LogFile, Program, icmp, tcp};
 use crate::support::{MONITOR, Netns, lossy, wait_until};
 
@@ -65,7 +66,54 @@ fn json_lines_are_as_the_schema_says() {
     assert_eq!(count(&["--prefix", "calico-drop:"]), 5);
     assert_eq!(count(&["--prefix", "calico-drop:", "--since", "1h"]), 4);
     assert_eq!(count(&["--prefix", "drop:"]), 0, "only a whole word counts");
-    assert_eq!(count(&["--pod", "shop/web"]), 0);
+}
+
+#[test]
+fn a_pod_is_asked_of_the_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = sample(directory.path());
+    let said = |args: &[&str]| {
+        let mut command = drops(&log, args);
+        let output = command.env_clear().env("HOME", directory.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", lossy(&output));
+        assert!(output.stdout.is_empty(), "{}", lossy(&output));
+        lossy(&output)
+    };
+    let nobody = said(&["--pod", "shop/web"]);
+    assert!(nobody.contains("--pod shop/web") && nobody.contains("KUBECONFIG"), "{nobody}");
+    for wrong in ["web", "shop/", "/web", "shop/web/1", "Shop/web", "shop/web 1", ""] {
+        let refused = said(&["--pod", wrong]);
+        assert!(refused.contains("not NAMESPACE/NAME"), "{wrong}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn only_packets_of_a_pod_are_printed() {
+    let cluster = Cluster::new(
+        "drops-pod",
+        &json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]),
+    )
+    .await;
+    cluster.pod("web", &["10.14.0.5"], false).await;
+    let directory = tempfile::tempdir().unwrap();
+    let log = LogFile(directory.path().join("kern.log"));
+    let packets = [("10.14.0.5", 80), ("10.14.0.6", 81), ("10.14.0.5", 82)];
+    packets
+        .iter()
+        .for_each(|(src, port)| log.append(&line(1, &format!("d: {}", tcp(src, "192.0.2.1", *port)))));
+    let kubeconfig = cluster.kubeconfig(directory.path());
+    let said = |pod: &str, format: &str| {
+        let mut command = drops(&log.0, &["--format", format, "--pod", pod]);
+        let output = command.env("KUBECONFIG", &kubeconfig).output().unwrap();
+        assert!(output.status.success(), "{}", lossy(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = said("drops-pod/web", "json");
+    let ports: Vec<_> =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["dst_port"].as_u64()).collect();
+    assert_eq!(ports, [Some(80), Some(82)], "{text}");
+    let none = said("drops-pod/db", "text");
+    assert!(none.starts_with("no such packet was logged\n") && none.contains("3 ignored"), "{none}");
 }
 
 #[test]
@@ -79,6 +127,20 @@ fn the_table_counts_and_adds_up() {
     let output = drops(&directory.path().join("none"), &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", lossy(&output));
     assert!(lossy(&output).contains("does not exist"), "{}", lossy(&output));
+}
+
+#[test]
+fn a_file_named_twice_is_read_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = sample(directory.path());
+    let output = drops(&log, &["--source", "file:kern.log,file:./kern.log", "--format", "json"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", lossy(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 6);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.matches("named twice").count(), 2, "{said}");
 }
 
 #[test]
@@ -102,6 +164,38 @@ fn a_reader_that_goes_away_ends_it_quietly() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args}");
         assert_eq!(String::from_utf8_lossy(&output.stdout).lines().last(), Some("0"), "{args}");
     }
+}
+
+#[test]
+fn help_that_nobody_reads_ends_quietly() {
+    for args in [&["--help"][..], &["drops", "--help"], &["--version"], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(MONITOR).args(args).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{args:?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = sample(directory.path());
+    let mut command = drops(&log, &["--prefix", "calico-drop:"]);
+    let empty =
+        ["MONITOR_FORMAT", "MONITOR_PODS", "MONITOR_DROPS_PREFIX", "MONITOR_STATE_DIR", "MONITOR_INTERVAL"];
+    command.envs(empty.map(|name| (name, "")));
+    assert!(printed(&mut command).contains("7 read, 5 packets"));
+}
+
+#[test]
+fn a_line_with_a_hole_in_it_is_not_complete() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = LogFile(directory.path().join("kern.log"));
+    let whole = line(5, &format!("d: {}", tcp("10.0.0.1", "10.0.0.2", 80)));
+    log.append(&format!("{whole}{}{whole}", whole.replace("d: ", "\0\0d: ")));
+    let text = printed(&mut drops(&log.0, &["--format", "json"]));
+    let complete = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["complete"].clone());
+    assert_eq!(complete.collect::<Vec<_>>(), [true, false, true], "{text}");
 }
 
 #[test]

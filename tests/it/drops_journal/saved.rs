@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::drops::batch::{Batch, Status};
-use iptables_monitor::host::journal::{Journal, Options, Start};
+use iptables_monitor::host::journal::{Journal, JournalError, Options, Start};
 
-use crate::support::lossy;
+use crate::support::{MONITOR, lossy, wait_until};
 
 const FIRST: u64 = 1_700_000_000_000_000;
 
@@ -159,4 +160,65 @@ fn messages_of_every_kind_are_read_and_losses_counted() {
     let since = SystemTime::UNIX_EPOCH + Duration::from_micros(FIRST + 6_000_000);
     let late = Options { start: Start::Since(since), ..Options::default() };
     assert_eq!(read(directory.path(), late).lines.len(), 1);
+}
+
+#[test]
+fn a_journal_without_files_is_an_error_and_one_without_packets_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let options = Options { directory: Some(empty.clone()), is_following: false, ..from_the_beginning() };
+    let read =
+        Journal::open(options, None).read(&mut Batch::default(), Instant::now() + Duration::from_secs(60));
+    assert!(matches!(read, Err(JournalError::NoFiles { .. })), "{read:?}");
+
+    let drops = |journal: &Path| {
+        let source = format!("journal:{}", journal.display());
+        Command::new(MONITOR).args(["drops", "--source", &source]).stdin(Stdio::null()).output().unwrap()
+    };
+    let output = drops(&empty);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{}", lossy(&output));
+    let expected = format!("there are no journal files in \"{}\"", empty.display());
+    assert!(lossy(&output).contains(&expected), "{}", lossy(&output));
+
+    let others = directory.path().join("others");
+    write(&others, &[], &entry(1, b"hello", "_TRANSPORT=syslog\nSYSLOG_IDENTIFIER=x\n"));
+    let output = drops(&others);
+    assert!(
+        output.status.success() && output.stdout.starts_with(b"no packet was logged\n"),
+        "{}",
+        lossy(&output)
+    );
+}
+
+#[test]
+fn a_journal_can_be_read_again_when_something_was_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("journal");
+    let log = directory.path().join("log");
+    // the real one, counted
+    let (calls, counting) = (directory.path().join("calls"), directory.path().join("journalctl"));
+    let script = format!("#!/bin/sh\necho >>{}\nexec /usr/bin/journalctl \"$@\"\n", calls.display());
+    fs::write(&counting, script).unwrap();
+    fs::set_permissions(&counting, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let source = format!("journal:{}", missing.display());
+    let mut child = Command::new(MONITOR)
+        .args(["drops", "--follow", "--since", "1h", "--source", &source])
+        .env("PATH", path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let said = || fs::read_to_string(&log).unwrap();
+    let limit = Duration::from_secs(60);
+    wait_until("it has tried more than once", limit, || fs::read(&calls).is_ok_and(|calls| calls.len() > 2));
+    let count = |text: &str| said().matches(text).count();
+    assert_eq!((count("cannot be read"), count("can be read again")), (1, 0), "{}", said());
+    write(&missing, &[], &entries(3));
+    wait_until("it says that it reads again", limit, || said().contains("can be read again"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((count("cannot be read"), count("can be read again")), (1, 1), "{}", said());
 }

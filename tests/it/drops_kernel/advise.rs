@@ -223,3 +223,40 @@ fn what_was_advised_is_not_advised_again() {
         "{again}"
     );
 }
+
+#[test]
+fn named_objects_are_left_out_or_named() {
+    let netns = Netns::new();
+    netns.sh("nft add table inet t
+         nft add counter inet t c
+         nft add quota inet t q '{ over 10 mbytes }'
+         nft add limit inet t l '{ rate over 5/second }'
+         nft add map inet t counters '{ type inet_service : counter; }'
+         nft add map inet t verdicts '{ type inet_service : verdict; elements = { 5 : drop }; }'
+         nft add chain inet t in '{ type filter hook input priority 10; }'
+         nft add rule inet t in udp dport 1 counter name c drop comment '\"its own\"'
+         nft add rule inet t in udp dport 2 quota name q drop
+         nft add rule inet t in udp dport 3 limit name l drop
+         nft add rule inet t in counter name udp dport map @counters drop
+         nft add rule inet t in udp dport vmap @verdicts
+         nft add rule inet t in udp dport vmap '{ 6 : drop, 7 : accept }'
+         nft add rule inet t in udp dport 8 counter name c log prefix '\"mine \"' drop
+         nft add rule inet t in udp dport 9 counter drop
+         nft add rule inet t in udp dport 10 notrack drop");
+    let before = rules(&netns);
+    let text = advice(&netns, Via::Nflog(7));
+    let undo = follow(&netns, &text);
+    assert_eq!(undo.len(), 2, "{text}");
+    let logs = netns.sh("nft list chain inet t in");
+    for port in [1, 9] {
+        let logged = format!("udp dport {port} limit rate 5/minute burst 10 packets log prefix");
+        assert_eq!(logs.matches(&logged).count(), 1, "{logs}");
+    }
+    for rule in [2, 3, 4, 5, 6, 9] {
+        let named = text.lines().find(|line| line.contains(&format!("chain in: before rule {rule},")));
+        assert!(named.is_some_and(|line| line.contains("is to be made by hand")), "rule {rule}: {text}");
+    }
+    assert!(text.contains("before rule 7, which drops: that is logged already"), "{text}");
+    netns.sh(&undo.join("\n"));
+    assert_eq!(rules(&netns), before);
+}

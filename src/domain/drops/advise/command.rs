@@ -3,7 +3,7 @@
 
 use super::Via;
 use crate::domain::drops::rule_words::{Word, words};
-use crate::domain::drops::rules::statement::{FICKLE, verdict_at};
+use crate::domain::drops::rules::statement::{FICKLE, after_counter, verdict_at};
 use crate::domain::ruleset::{Backend, Family};
 
 /// *Source*: `xt_log_info.prefix` in `linux/netfilter/xt_LOG.h` has 30 bytes, one of them NUL.
@@ -165,17 +165,24 @@ fn native(
 /// The words between chain and verdict, and a blank.
 fn native_conditions(line: &[u8]) -> Option<String> {
     /// What changes something, counts, or cannot be written down so.
-    const REFUSED: [&str; 14] = [
+    const REFUSED: [&str; 20] = [
         "set", "add", "update", "delete", "map", "vmap", "limit", "quota", "meter", "log", "numgen", "xt",
-        "count", "synproxy",
+        "count", "synproxy", "counter", "last", "notrack", "dup", "tproxy", "reset",
     ];
     let words = words(line);
     let words = match words.get(3..)? {
         [front @ .., comment, text] if comment.is("comment") && text.is_quoted => front,
         all => all,
     };
+    let mut rest = words.get(..verdict_at(words))?;
     let mut text = String::new();
-    for word in words.get(..verdict_at(words))?.iter().filter(|word| !word.is("counter")) {
+    while let [word, tail @ ..] = rest {
+        let behind = after_counter(rest);
+        if behind.len() < rest.len() && !behind.first().is_some_and(|word| word.is("name")) {
+            rest = behind;
+            continue;
+        }
+        rest = tail;
         let is_sign = word.is_any(&["==", "!=", "<", ">", "<=", ">=", "{", "}"]);
         let shown = match std::str::from_utf8(&word.text).ok()? {
             sign if is_sign => sign.to_owned(),
@@ -257,6 +264,14 @@ mod tests {
             ("limit rate 5/second burst 5 packets drop", None),
             (r#"json({"x":1}) drop"#, None),
             ("ip saddr @e;x drop", None),
+            (r#"tcp dport 47 counter name "c" drop"#, Some("tcp dport 47 ")),
+            (r#"counter name "c" tcp dport 47 counter counter name "d" drop"#, Some("tcp dport 47 ")),
+            (r#"counter name tcp dport map { 1 : "c" } drop"#, None),
+            (r#"counter name tcp dport drop"#, None),
+            (r#"limit name "l" drop"#, None),
+            (r#"quota name "q" drop"#, None),
+            ("notrack drop", None),
+            ("udp dport 1 last drop", None),
         ] {
             let line = format!("inet t c {rule}");
             assert_eq!(native_conditions(line.as_bytes()).as_deref(), expected, "{rule}");

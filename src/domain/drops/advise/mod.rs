@@ -10,6 +10,7 @@
 
 mod command;
 mod owner;
+mod partly;
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -23,6 +24,7 @@ use crate::domain::escape;
 use crate::domain::ruleset::{Backend, Entry, Family, Kind};
 use command::{Logging, Target};
 use owner::owner;
+use partly::Partly;
 
 /// Rules that drop, and jumps to chains of others, that are remembered.
 const KEPT: usize = 1000;
@@ -36,6 +38,7 @@ const LOGGED: usize = 10_000;
 pub struct Survey {
     drops: Vec<Dropping>,
     jumps: Vec<Jump>,
+    partly: Partly,
     untold: u64,
     hasher: RandomState,
     /// For each chain whose latest rule logs, what that asks of a packet but for limits.
@@ -73,6 +76,9 @@ struct Jump {
 impl Survey {
     /// Takes a line; lines of a chain must come in order.
     pub fn line(&mut self, backend: Backend, family: Family, entry: &Entry<'_>) {
+        if backend == Backend::Nftables && entry.kind == Kind::Element {
+            self.partly.element(family, entry.table, entry.line);
+        }
         let Some(chain) = entry.chain else { return };
         let place = || Place {
             backend,
@@ -105,13 +111,20 @@ impl Survey {
         }
         let was_logged =
             before.is_some_and(|asked| asked.iter().all(|piece| statement.matches.contains(piece)));
+        let is_logged = statement.log.is_some() || was_logged;
         match &statement.effect {
             Effect::Decides(verdict @ (Verdict::Drop | Verdict::Reject)) => self.keep_drop(Dropping {
                 place: place(),
                 line: entry.line.to_vec(),
                 is_reject: *verdict == Verdict::Reject,
-                is_logged: statement.log.is_some() || was_logged,
+                is_logged,
             }),
+            Effect::MayDecide => {
+                let place = place();
+                if place.backend == Backend::Nftables {
+                    self.partly.rule(place, entry.line, is_logged);
+                }
+            }
             Effect::Decides(Verdict::Elsewhere(to)) if owner(to).is_some() && self.jumps.len() < KEPT => {
                 let place = place();
                 if owner(&place.chain).is_none() {
@@ -156,7 +169,8 @@ fn drops_by_policy(line: &[u8]) -> bool {
 
 /// The advice: commands to be read and run by a person.
 pub fn render(survey: &Survey, via: Via) -> String {
-    let mut advice = Advice { text: head(via), via, count: 0, untold: survey.untold };
+    let untold = survey.untold + survey.partly.untold();
+    let mut advice = Advice { text: head(via), via, count: 0, untold };
     let mut drops: Vec<_> = survey.drops.iter().collect();
     // the last of a chain first: what is inserted there does not move those before it
     drops.sort_by_key(|drop| {
@@ -169,6 +183,7 @@ pub fn render(survey: &Survey, via: Via) -> String {
             None => advice.before(survey, drop),
         }
     }
+    survey.partly.rules().into_iter().for_each(|rule| advice.partly(rule));
     advice.finish()
 }
 
@@ -231,6 +246,20 @@ impl Advice {
         }
     }
 
+    /// A remark about a rule that drops some packets: nothing can be proposed for it.
+    fn partly(&mut self, rule: &partly::Rule) {
+        let place = &rule.place;
+        let position = place.position.unwrap_or_default();
+        let what = format!("before rule {position}, which drops some packets, as a verdict map does");
+        let owner = owner(&place.chain).or_else(|| owner::of_table(place.backend, &place.table));
+        let then = match (rule.is_logged, owner) {
+            (true, _) => "that is logged already".to_owned(),
+            (false, Some(owner)) => format!("{owner} rewrites this chain: {}", owner::instead(owner)),
+            (false, None) => "a rule for them is to be made by hand".to_owned(),
+        };
+        self.remark(place, &format!("{what}: {then}"));
+    }
+
     fn propose(&mut self, place: &Place, what: &str, lines: &[&[u8]], name: &str) {
         if self.count >= SHOWN {
             self.untold += 1;
@@ -266,7 +295,7 @@ impl Advice {
 
     fn finish(mut self) -> String {
         if self.count == 0 {
-            self.text.push_str("\n# No rule to propose: nothing here drops packets unlogged, or not in a way that a rule could show.\n");
+            self.text.push_str("\n# No rule to propose: nothing here drops packets unlogged, or none in a way that a rule could show.\n");
         }
         if self.untold > 0 {
             let _ = writeln!(self.text, "\n# {} more are not shown.", self.untold);

@@ -124,6 +124,44 @@ fn native_chains_get_native_rules() {
 }
 
 #[test]
+fn rules_that_drop_some_packets_are_named() {
+    let mut survey = Survey::default();
+    let mut line = |kind, table, chain, position, line: &[u8]| {
+        let entry = Entry { kind, table, chain, position, line };
+        survey.line(Backend::Nftables, Family::Inet, &entry);
+    };
+    let rules: [&[u8]; 6] = [
+        b"inet t in udp dport vmap { 1000 : drop, 1001 : accept }",
+        b"inet t in udp dport vmap { 1000 : jump out, 1001 : accept } comment \"drop\"",
+        b"inet t in udp dport vmap @drops",
+        b"inet t in udp dport vmap @passes",
+        b"inet t in log prefix \"x\" udp dport vmap @drops",
+        b"inet t in udp dport vmap @elsewhere",
+    ];
+    for (at, rule) in (1..).zip(rules) {
+        line(Kind::Rule, "t", Some("in"), Some(at), rule);
+    }
+    line(Kind::Rule, "kube-proxy", Some("x"), Some(9), b"inet kube-proxy x udp dport vmap { 1 : drop }");
+    line(Kind::Element, "t", None, None, b"element inet t drops 7 : drop");
+    line(Kind::Element, "t", None, None, b"element inet t passes 7 : accept");
+    line(Kind::Element, "u", None, None, b"element inet u elsewhere 7 : drop");
+    let text = render(&survey, Via::Log);
+    assert_eq!(commands(&text), Vec::<&str>::new(), "{text}");
+    let named: Vec<_> = text.lines().filter_map(|line| line.split_once(", chain ")).collect();
+    let what = "which drops some packets, as a verdict map does";
+    let expected = [
+        format!(
+            "x: before rule 9, {what}: kube-proxy or the kubelet rewrites this chain: {}",
+            owner::instead("x")
+        ),
+        format!("in: before rule 1, {what}: a rule for them is to be made by hand"),
+        format!("in: before rule 3, {what}: a rule for them is to be made by hand"),
+        format!("in: before rule 5, {what}: that is logged already"),
+    ];
+    assert!(named.iter().map(|(_, named)| *named).eq(expected.iter().map(String::as_str)), "{text}");
+}
+
+#[test]
 fn a_huge_firewall_makes_no_huge_advice() {
     let names: Vec<String> = (0..5000).map(|number| format!("X{number}")).collect();
     let lines: Vec<_> = names.iter().map(|name| (name.as_str(), "-j DROP", 1)).collect();

@@ -60,7 +60,21 @@ impl LogParser {
     ///
     /// `at` is when it was logged, if its source knows. Then the line is the bare message, as of the journal and
     /// `/dev/kmsg`; else time, host and program may stand before it.
+    ///
+    /// A NUL at its beginning or end is what a hole in a file left of the line: it is never complete.
     pub fn parse<'a>(&self, line: &'a [u8], at: Option<SystemTime>, clock: Clock) -> Parsed<'a> {
+        let [before, behind] = [line.first(), line.last()].map(|byte| byte == Some(&0));
+        if !before && !behind {
+            return self.parse_whole(line, at, clock);
+        }
+        let line = line.get(usize::from(before)..line.len() - usize::from(behind)).unwrap_or_default();
+        match self.parse_whole(line, at, clock) {
+            Parsed::Packet(packet) => Parsed::Packet(Packet { is_complete: false, ..packet }),
+            other => other,
+        }
+    }
+
+    fn parse_whole<'a>(&self, line: &'a [u8], at: Option<SystemTime>, clock: Clock) -> Parsed<'a> {
         if !self.matcher.may_be_ours(line) {
             return Parsed::NotOurs;
         }
@@ -88,7 +102,8 @@ impl LogParser {
     fn read_matched<'a>(&self, envelope: &Envelope<'a>, hit: Hit) -> Parsed<'a> {
         let message = envelope.message;
         let behind = message.get(hit.end..).unwrap_or_default();
-        let body = self.packet_behind(behind.trim_ascii_start()).or_else(|| self.packet_start(message));
+        let pair = self.packet_behind(behind.trim_ascii_start()).or_else(|| self.packet_start(message));
+        let body = pair.or_else(|| one_device(behind));
         let start = if envelope.is_recognised { 0 } else { hit.start };
         let end = body.map_or(hit.end, |body| message.len() - body.len());
         let mut packet = packet(envelope, message.get(start..end).unwrap_or_default(), hit.action);
@@ -109,14 +124,15 @@ impl LogParser {
     /// Without a prefix, a line is netfilter's if it has its devices, or else enough of a packet without its head.
     fn read_any<'a>(&self, envelope: &Envelope<'a>) -> Parsed<'a> {
         let message = envelope.message;
-        let body = self.packet_start(message);
+        let pair = self.packet_start(message);
+        let body = pair.or_else(|| one_device(message));
         let prefix = body.and_then(|body| message.get(..message.len() - body.len())).unwrap_or_default();
         let mut packet = packet(envelope, prefix, Action::Unknown);
         let has_any = packet_text::read(body.unwrap_or(message), &mut packet);
         let header = &packet.header;
         let has_enough = header.protocol.is_some()
             && (header.src.is_some() || header.dst_port.is_some() || header.icmp_type.is_some());
-        if has_any && (body.is_some() || has_enough) { Parsed::Packet(packet) } else { Parsed::NotOurs }
+        if has_any && (pair.is_some() || has_enough) { Parsed::Packet(packet) } else { Parsed::NotOurs }
     }
 
     /// Where `IN=` stands whose next word is `OUT=`. The last such pair: whatever the prefix looks like, it is before.
@@ -127,6 +143,20 @@ impl LogParser {
         let at = word + before.get(word..)?.windows(3).rposition(|window| window == b"IN=")?;
         message.get(at..)
     }
+}
+
+/// Where a device stands without the other: firewalls that log for themselves, such as Proxmox VE's, leave out the one
+/// that a packet does not have.
+fn one_device(message: &[u8]) -> Option<&[u8]> {
+    let (mut at, mut device, mut found) = (0, None, None);
+    for word in message.split(u8::is_ascii_whitespace) {
+        if packet_text::is_behind_device(word) {
+            found = device.or(found);
+        }
+        device = packet_text::is_device(word).then_some(at);
+        at += word.len() + 1;
+    }
+    message.get(found?..)
 }
 
 fn packet<'a>(envelope: &Envelope<'a>, prefix: &'a [u8], action: Action) -> Packet<'a> {

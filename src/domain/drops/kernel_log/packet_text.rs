@@ -44,16 +44,33 @@ pub(super) fn is_no_ip(link: &Link) -> bool {
     link.ether_type.is_some_and(|kind| ![IPV4, ARP, IPV6].contains(&kind))
 }
 
-/// `IN=eth0 OUT=`, with which every packet begins.
+/// `IN=eth0 OUT=`, with which every packet begins, or one of them in a log that is not the kernel's own.
 fn read_devices<'a>(words: &mut Words<'a>, packet: &mut Packet<'a>) -> bool {
     let mut ahead = *words;
     let (Some(first), Some(second)) = (ahead.next(), ahead.next()) else { return false };
-    let (Some(in_dev), Some(out_dev)) = (first.strip_prefix(b"IN="), second.strip_prefix(b"OUT=")) else {
-        return false;
-    };
-    (packet.in_dev, packet.out_dev) = (device(in_dev), device(out_dev));
-    *words = ahead;
+    let (in_dev, out_dev) = (first.strip_prefix(b"IN="), first.strip_prefix(b"OUT="));
+    match (in_dev, out_dev, second.strip_prefix(b"OUT=")) {
+        (Some(in_dev), _, Some(out_dev)) => {
+            (packet.in_dev, packet.out_dev) = (device(in_dev), device(out_dev));
+            *words = ahead;
+        }
+        _ if is_device(first) && is_behind_device(second) => {
+            (packet.in_dev, packet.out_dev) = (in_dev.and_then(device), out_dev.and_then(device));
+            words.next();
+        }
+        _ => return false,
+    }
     true
+}
+
+/// `IN=eth0` or `OUT=eth0`.
+pub(super) fn is_device(word: &[u8]) -> bool {
+    [&b"IN="[..], b"OUT="].iter().any(|key| word.len() > key.len() && word.starts_with(key))
+}
+
+/// Whether this may be the first word behind the devices.
+pub(super) fn is_behind_device(word: &[u8]) -> bool {
+    [&b"SRC="[..], b"MAC=", b"MACSRC=", b"PHYSIN=", b"PHYSOUT="].iter().any(|key| word.starts_with(key))
 }
 
 fn device(name: &[u8]) -> Option<Text<'_>> {

@@ -186,8 +186,7 @@ pub(in crate::domain::drops) fn verdict_at(words: &[Word<'_>]) -> usize {
 
 /// Whether these words are a verdict and nothing else.
 fn is_verdict(words: &[Word<'_>]) -> bool {
-    match words {
-        [counter, rest @ ..] if counter.is("counter") && !rest.is_empty() => is_verdict(rest),
+    match after_counters(words) {
         [word] => word.is_any(&["accept", "drop", "return", "continue", "reject"]),
         [word, _] if word.is_any(&["jump", "goto"]) => true,
         [word, with, ..] => word.is("reject") && with.is("with"),
@@ -195,8 +194,26 @@ fn is_verdict(words: &[Word<'_>]) -> bool {
     }
 }
 
+/// Behind `counter` or `counter name "c"`; all of the words if they do not begin so.
+pub(in crate::domain::drops) fn after_counter<'a, 'w>(words: &'a [Word<'w>]) -> &'a [Word<'w>] {
+    match words {
+        [counter, name, object, rest @ ..]
+            if counter.is("counter") && name.is("name") && object.is_quoted =>
+        {
+            rest
+        }
+        [counter, rest @ ..] if counter.is("counter") => rest,
+        all => all,
+    }
+}
+
+fn after_counters<'a, 'w>(words: &'a [Word<'w>]) -> &'a [Word<'w>] {
+    let rest = after_counter(words);
+    if rest.len() < words.len() { after_counters(rest) } else { rest }
+}
+
 fn native_effect(words: &[Word<'_>], rest: &[Word<'_>]) -> Effect {
-    let verdict = rest.iter().find(|word| !word.is("counter"));
+    let verdict = after_counters(rest).first();
     let Some(verdict) = verdict.filter(|_| is_verdict(rest)) else {
         const DECIDING: [&str; 10] =
             ["vmap", "queue", "dnat", "snat", "masquerade", "redirect", "tproxy", "synproxy", "fwd", "jump"];
@@ -260,10 +277,9 @@ fn without_limits<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
                 let has_burst = tail.first().is_some_and(|word| word.is("burst"));
                 tail.get(if has_burst { 3 } else { 0 }..).unwrap_or_default()
             }
+            _ if word.is("counter") => after_counter(rest),
             _ => {
-                if !word.is("counter") {
-                    kept.push(word.clone());
-                }
+                kept.push(word.clone());
                 tail
             }
         };

@@ -152,6 +152,40 @@ fn escapes_of_kmsg_are_undone() {
 }
 
 #[test]
+fn a_line_with_one_device_says_which() {
+    // as Proxmox VE's firewall writes them; its TCP lacks RES and URGP, which the kernel always prints
+    let udp = "0 3 PVEFW-HOST-IN 20/Jun/2022:13:09:14 +0200 policy DROP: IN=vmbr0.94 \
+        MAC=24:8a:07:9a:2a:f2:24:8a:07:50:2c:9e:08:00 SRC=10.3.94.11 DST=10.3.94.12 LEN=52 TOS=0x00 PREC=0xC0 TTL=255 \
+        ID=64317 DF PROTO=UDP SPT=49152 DPT=3784 LEN=32";
+    let tcp = "0 1 PVEFW-HOST-OUT 20/Jun/2022:13:16:23 +0200 REJECT: OUT=vmbr0.94 SRC=10.3.94.12 DST=10.3.94.10 LEN=60 \
+        TOS=0x10 PREC=0x00 TTL=64 ID=59156 DF PROTO=TCP SPT=49566 DPT=22 SEQ=708451139 ACK=0 WINDOW=64240 SYN ";
+    let told = |parser: &LogParser, line: &str| {
+        let packet = packet(parser, line);
+        let text = |name: &Text<'_>| String::from_utf8_lossy(name).into_owned();
+        (
+            text(&packet.prefix),
+            packet.in_dev.as_ref().map(text),
+            packet.out_dev.as_ref().map(text),
+            packet.is_complete,
+        )
+    };
+    let device = Some("vmbr0.94".to_owned());
+    for parser in [every(), words(&["DROP:", "REJECT:"])] {
+        let (prefix, in_dev, out_dev, is_complete) = told(&parser, udp);
+        assert!(prefix.ends_with("DROP:"), "{prefix}");
+        assert_eq!((in_dev, out_dev, is_complete), (device.clone(), None, true));
+        let (prefix, in_dev, out_dev, is_complete) = told(&parser, tcp);
+        assert!(prefix.ends_with("REJECT:"), "{prefix}");
+        assert_eq!((in_dev, out_dev, is_complete), (None, device.clone(), false));
+    }
+    let shifted = "x IN=a SRC=b DROP: OUT=c SRC=10.0.0.1 DST=10.0.0.2 LEN=8 PROTO=99";
+    assert_eq!(told(&words(&["DROP:"]), shifted).2.as_deref(), Some("c"));
+    for other in ["app: IN=a SRC=b", "app: OUT=a SRC=10.0.0.1", "IN=a", "app: IN= MAC= "] {
+        assert_eq!(every().parse(other.as_bytes(), None, clock()), Parsed::NotOurs, "{other}");
+    }
+}
+
+#[test]
 fn a_line_without_its_head_is_read_as_far_as_it_goes() {
     let line = "<4>Mar 17 17:47:26 gateway kernel: L=126 ID=28671 DF PROTO=TCP SPT=56789 DPT=443 WINDOW=0 RES=0x00 \
         RST URGP=0 MARK=0x1a0000";
@@ -179,6 +213,17 @@ fn a_line_without_its_end_is_not_complete() {
             Parsed::NotOurs => assert!(end < "DROP:".len(), "{cut}"),
         }
     }
+}
+
+#[test]
+fn a_line_torn_by_nuls_is_not_complete() {
+    let line = format!("DROP: IN=eth0 OUT= {TCP}");
+    assert!(packet(&words(&["DROP:"]), &line).is_complete);
+    for torn in [format!("\0{line}"), format!("{line}\0"), format!("\0{line}\0")] {
+        let packet = packet(&words(&["DROP:"]), &torn);
+        assert_eq!((packet.header.dst_port, packet.is_complete), (Some(80), false), "{torn:?}");
+    }
+    assert_eq!(words(&["DROP:"]).parse(b"\0", None, clock()), Parsed::NotOurs);
 }
 
 #[test]

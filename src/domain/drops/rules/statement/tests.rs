@@ -63,6 +63,9 @@ fn knows_what_becomes_of_a_packet() {
     }
     for (text, expected) in [
         (r#"tcp dport 22 counter drop comment "x""#, Effect::Decides(Verdict::Drop)),
+        (r#"tcp dport 22 counter name "c" counter drop"#, Effect::Decides(Verdict::Drop)),
+        (r#"log prefix "x" counter name "c" drop"#, Effect::Decides(Verdict::Drop)),
+        (r#"counter name "c""#, Effect::None),
         ("reject with tcp reset", Effect::Decides(Verdict::Reject)),
         ("log drop", Effect::Decides(Verdict::Drop)),
         ("log limit rate 1/second burst 5 packets drop", Effect::MayDecide),
@@ -101,6 +104,7 @@ fn tells_which_rule_covers_another() {
             true,
         ),
         ("tcp dport 22 log", "drop", true),
+        ("tcp dport 22 log", r#"tcp dport 22 counter name "c" drop"#, true),
         ("tcp dport 22 log", "tcp dport 23 drop", false),
         ("limit rate over 10 kbytes/second log", "drop", true),
         ("tcp dport 22 log", "tcp dport 22 limit rate 1/second burst 5 packets drop", false),
