@@ -13,6 +13,7 @@ pub mod kmsg;
 pub mod nflog;
 pub mod nfnetlink;
 pub mod process;
+pub mod procfs;
 pub mod reverse_dns;
 pub mod routes;
 pub mod tail;

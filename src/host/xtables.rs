@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with};
 
+use super::procfs;
 use crate::domain::ruleset::Family;
 
 /// `IPT_BASE_CTL` and `IP6T_BASE_CTL`, which are also `*_SO_GET_INFO`.
@@ -39,10 +40,10 @@ pub struct Info {
 
 /// The legacy tables that are loaded in this network namespace.
 ///
-/// An absent list means that the kernel has no legacy tables.
+/// An absent list means that the kernel has no legacy tables, as long as it is procfs in which it is absent.
 ///
 /// # Errors
-/// What open(2) and read(2) say, but for `NotFound`.
+/// See [`procfs::read`].
 pub fn loaded_tables(family: Family) -> io::Result<Vec<String>> {
     let file = match family {
         Family::Ip6 => "ip6_tables_names",
@@ -50,23 +51,17 @@ pub fn loaded_tables(family: Family) -> io::Result<Vec<String>> {
         _ => "ip_tables_names",
     };
     // thread-self, not self: a test reads from a thread that is in another namespace
-    match std::fs::read_to_string(format!("/proc/thread-self/net/{file}")) {
-        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    let text = procfs::read("/proc/thread-self/net", file)?.unwrap_or_default();
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// The kernel modules of ebtables-legacy that are loaded: its tables have no list to look at.
+/// The kernel modules of ebtables-legacy that are loaded: its tables have no list to look at. A kernel without modules
+/// has no list of them.
 ///
 /// # Errors
-/// What open(2) and read(2) say, but for `NotFound` (a kernel without modules).
+/// See [`procfs::read`].
 pub fn loaded_ebtables() -> io::Result<Vec<String>> {
-    let modules = match std::fs::read_to_string("/proc/modules") {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+    let modules = procfs::read("/proc", "modules")?.unwrap_or_default();
     let names = modules.lines().filter_map(|line| line.split(' ').next());
     Ok(names.filter(|name| name.starts_with("ebtable_")).map(str::to_owned).collect())
 }

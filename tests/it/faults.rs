@@ -113,3 +113,26 @@ fn a_missing_tool_is_named() {
     assert!(checked.reasons().contains(&"MissingTool"), "{:#}", checked.json);
     assert!(format!("{:#}", checked.json).contains("`iptables-nft-save` is not installed"));
 }
+
+/// Which legacy tables there are is said by procfs alone.
+#[test]
+fn without_procfs_nobody_is_compliant() {
+    let netns = Netns::new();
+    netns.sh("iptables-legacy -A INPUT -p tcp --dport 666 -j ACCEPT");
+    let directory = tempfile::tempdir().unwrap();
+    for hide in [
+        "umount -l /proc",
+        "mount -t tmpfs none /proc",
+        "mount -t tmpfs none /proc && mkdir -p /proc/thread-self/net",
+    ] {
+        let script = format!(
+            "mount --make-rprivate /; cd /; {hide}
+             exec {MONITOR} check --format json --profile base --ipv6 false --input {}",
+            directory.path().display()
+        );
+        let output = netns.command("unshare").args(["--mount", "sh", "-ec", &script]).output().unwrap();
+        let checked = Checked::of(&output);
+        checked.expect("unknown", 3);
+        assert!(checked.reasons().contains(&"KernelRead"), "{hide}: {:#}", checked.json);
+    }
+}
