@@ -136,3 +136,35 @@ fn without_procfs_nobody_is_compliant() {
         assert!(checked.reasons().contains(&"KernelRead"), "{hide}: {:#}", checked.json);
     }
 }
+
+/// Runs a program under a filter that refuses sockets of netlink as a kernel without them would: systemd's
+/// `RestrictAddressFamilies=` does the same.
+///
+/// *Source*: `struct sock_filter` in `include/uapi/linux/filter.h`; seccomp(2).
+const WITHOUT_NETLINK: &str = "
+import ctypes, os, platform, struct, sys
+socket = {'x86_64': 41, 'aarch64': 198}[platform.machine()]
+load, same, answer, allow, refuse = 0x20, 0x15, 0x06, 0x7fff0000, 0x00050000 | 97
+rules = [(load, 0, 0, 0), (same, 0, 3, socket), (load, 0, 0, 16), (same, 0, 1, 16), (answer, 0, 0, refuse), (answer, 0, 0, allow)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *rule) for rule in rules))
+program = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', len(rules), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, os.strerror(ctypes.get_errno())
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn a_filter_that_refuses_netlink_makes_nobody_compliant() {
+    let netns = Netns::new();
+    netns.sh("nft 'add table inet x; add chain inet x c; add rule inet x c tcp dport 22 drop'");
+    let directory = tempfile::tempdir().unwrap();
+    let output = netns
+        .command("python3")
+        .args(["-c", WITHOUT_NETLINK, MONITOR, "check", "--format", "json", "--ipv6", "false", "--input"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let checked = Checked::of(&output);
+    checked.expect("unknown", 3);
+    assert!(checked.reasons().contains(&"KernelRead"), "{:#}", checked.json);
+}

@@ -15,7 +15,7 @@ use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use rustix::net::sockopt;
 
 use super::message::{NFGEN_HEADER, Replies, Reply};
-use super::{NLMSG_OVERRUN, NfnetlinkError, failure};
+use super::{NLMSG_OVERRUN, NfnetlinkError, refused};
 use crate::domain::ruleset::Family;
 use crate::domain::shapes::attributes::Attributes;
 
@@ -101,7 +101,7 @@ impl Events {
     /// CAP_NET_ADMIN, otherwise if no socket can be had.
     pub fn open(buffer_bytes: usize) -> Result<Self, NfnetlinkError> {
         let what = "a socket for changes";
-        let fail = |error| failure(what, error, true);
+        let fail = |error| refused(what, error);
         let mut socket = Socket::new(NETLINK_NETFILTER).map_err(fail)?;
         socket.bind_auto().map_err(fail)?;
         if sockopt::set_socket_recv_buffer_size_force(&socket, buffer_bytes).is_err() {

@@ -17,6 +17,7 @@ use netlink_packet_core::{NLM_F_DUMP_INTR, NLM_F_MULTIPART};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::procfs;
 use crate::domain::ruleset::Family;
 pub use crate::domain::shapes::{Chain, Hook, Table};
 use message::{Get, Replies, Reply, Request};
@@ -91,8 +92,8 @@ impl Nfnetlink {
     /// [`NfnetlinkError::Absent`] if the kernel has no netfilter netlink, otherwise if no socket can be had.
     pub fn open(deadline: Instant) -> Result<Self, NfnetlinkError> {
         let what = "a netfilter socket";
-        let mut socket = Socket::new(NETLINK_NETFILTER).map_err(|error| failure(what, error, true))?;
-        let address = socket.bind_auto().map_err(|error| failure(what, error, true))?;
+        let mut socket = Socket::new(NETLINK_NETFILTER).map_err(|error| refused(what, error))?;
+        let address = socket.bind_auto().map_err(|error| refused(what, error))?;
         Ok(Self {
             socket,
             port: address.port_number(),
@@ -245,9 +246,7 @@ impl Nfnetlink {
     ) -> Result<(), NfnetlinkError> {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = self.request.finish(self.sequence);
-        self.socket
-            .send_to(bytes, &SocketAddr::new(0, 0), 0)
-            .map_err(|error| failure(what, error, get == Get::Generation))?;
+        self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0).map_err(|error| failure(what, error, false))?;
         loop {
             self.receive(what)?;
             for reply in Replies(&self.buffer) {
@@ -337,9 +336,29 @@ fn errno(payload: &[u8]) -> Option<i32> {
     payload.first_chunk().map(|code| i32::from_ne_bytes(*code))
 }
 
-/// `is_first` says that nothing worked yet: then these errors mean that nf_tables is not there. The kernel answers a
-/// request for a subsystem it does not have with EINVAL.
-fn failure(what: &'static str, source: io::Error, is_first: bool) -> NfnetlinkError {
+/// What it means that no socket can be had: a filter of system calls refuses with the same errors as a kernel that has no
+/// netfilter netlink, but only the latter has no socket of its own for it.
+fn refused(what: &'static str, source: io::Error) -> NfnetlinkError {
+    let sockets = procfs::read("/proc/thread-self/net", "netlink");
+    let is_absent = matches!(sockets, Ok(Some(text)) if !has_kernel_socket(&text));
+    failure(what, source, is_absent)
+}
+
+/// Whether the list of netlink sockets has the kernel's own one of netfilter.
+///
+/// *Source*: `netlink_native_seq_show` in `net/netlink/af_netlink.c`: a head, and then `sk Eth Pid ...`; the kernel's
+/// port is 0.
+fn has_kernel_socket(text: &str) -> bool {
+    let protocol = NETLINK_NETFILTER.to_string();
+    text.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        fields.next() == Some(&protocol) && fields.next() == Some("0")
+    })
+}
+
+/// `is_absent` says that these errors mean that nf_tables is not there: the kernel itself says so, and nothing worked yet. It
+/// answers a request for a subsystem it does not have with EINVAL.
+fn failure(what: &'static str, source: io::Error, is_absent: bool) -> NfnetlinkError {
     match source.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => NfnetlinkError::PermissionDenied { what },
         Some(libc::EINTR | libc::EAGAIN) => NfnetlinkError::Interrupted { what },
@@ -351,7 +370,31 @@ fn failure(what: &'static str, source: io::Error, is_first: bool) -> NfnetlinkEr
             | libc::EPROTONOSUPPORT
             | libc::EAFNOSUPPORT
             | libc::ENOPROTOOPT,
-        ) if is_first => NfnetlinkError::Absent,
+        ) if is_absent => NfnetlinkError::Absent,
         _ => NfnetlinkError::Failed { what, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str =
+        "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n";
+
+    #[test]
+    fn the_kernel_is_asked_whether_it_has_netfilter() {
+        let line =
+            |protocol, port| format!("0000000000378a9a {protocol}  {port}  00000000 0  0  0  2  0  4\n");
+        let list = |lines: &[String]| has_kernel_socket(&(HEAD.to_owned() + &lines.concat()));
+        assert!(list(&[line(0, 0), line(12, 4711), line(12, 0)]));
+        assert!(!list(&[line(0, 0), line(12, 4711), line(112, 0)]));
+        assert!(!list(&[]));
+    }
+
+    #[test]
+    fn a_refused_socket_is_no_absent_netfilter() {
+        let error = refused("x", io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+        assert!(matches!(error, NfnetlinkError::Failed { .. }), "{error:?}");
     }
 }
