@@ -229,8 +229,8 @@ fn open_own(path: &Path, is_made: bool) -> io::Result<Metadata> {
         .create(is_made)
         .append(true)
         .mode(0o600)
-        // does not wait for whoever reads a named pipe
-        .custom_flags(libc::O_NONBLOCK)
+        // does not wait for whoever reads a named pipe, and goes nowhere else
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
         .open(path)?;
     let found = file.metadata()?;
     require_file(&found)?;

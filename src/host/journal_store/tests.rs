@@ -297,6 +297,21 @@ fn a_named_pipe_is_refused_at_once() {
 }
 
 #[test]
+fn a_symbolic_link_is_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let victim = directory.path().join("victim");
+    for name in [FILE].into_iter().chain(COMPANIONS) {
+        std::fs::write(&victim, "important").unwrap();
+        std::fs::set_permissions(&victim, Permissions::from_mode(0o644)).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(&victim, state.path().join(name)).unwrap();
+        assert!(Store::open(state.path(), LIMIT).is_err(), "{name}");
+        let mode = std::fs::metadata(&victim).unwrap().permissions().mode() & 0o777;
+        assert_eq!((std::fs::read_to_string(&victim).unwrap().as_str(), mode), ("important", 0o644));
+    }
+}
+
+#[test]
 fn a_second_writer_is_noticed() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), LIMIT).unwrap();
