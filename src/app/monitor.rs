@@ -31,6 +31,9 @@ use crate::domain::ruleset::Problem;
 /// A torn read is repeated after a tenth of the interval, within these bounds.
 const REPEAT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 
+/// Where something can change without anybody being told, it is looked at this often.
+const SILENT: Duration = Duration::from_secs(3);
+
 /// What the agent does and how often.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -165,7 +168,7 @@ pub async fn run(
             }
         };
         match wake {
-            // a torn part is read again, and nothing else
+            // what was torn, or changes in silence, is read again, and nothing else
             Wake::Tick if !checker.is_full_due() => wake = Wake::Heard,
             Wake::Allowlists => checker.journal.allowlists_changed(),
             _ => {}
@@ -225,6 +228,7 @@ struct Checker {
     pace: Pace,
     last_full: Instant,
     repeat_at: Option<Instant>,
+    is_torn: bool,
 }
 
 impl Checker {
@@ -243,6 +247,7 @@ impl Checker {
             pace: Pace::default(),
             last_full: Instant::now(),
             repeat_at: None,
+            is_torn: false,
             settings,
         }
     }
@@ -254,7 +259,12 @@ impl Checker {
         if is_full {
             self.last_full = started;
         }
-        self.repeat_at = scan.is_torn.then(|| started + repeat_after(self.settings.interval));
+        let is_silent = self.reader.as_ref().is_some_and(Reader::is_silent);
+        self.is_torn = scan.is_torn;
+        self.repeat_at = match scan.is_torn {
+            true => Some(started + repeat_after(self.settings.interval)),
+            false => is_silent.then(|| started + SILENT),
+        };
         let (patterns, broken) = self.keeper.counts();
         let dumps = scan.dumps.clone();
         let (report, changes) = self.conclude(scan, started, evidence);
@@ -288,7 +298,7 @@ impl Checker {
     /// Compares what is present with the journal where that may lack changes.
     async fn reconcile(&mut self) -> std::io::Result<()> {
         let (now, journal) = (SystemTime::now(), Arc::clone(&self.journal));
-        let is_whole = self.repeat_at.is_none();
+        let is_whole = !self.is_torn;
         if let (true, Some(verdict)) = (is_whole && journal.wants_reconcile(now), self.verdict)
             && let Some(reader) = self.reader.take_if(|reader| reader.keeps_every_text())
         {

@@ -7,6 +7,8 @@ mod kill;
 mod label;
 mod terminal;
 
+use std::io::Write;
+use std::process::Stdio;
 use std::time::Duration;
 
 use super::support::live::Agent;
@@ -89,6 +91,22 @@ fn a_rule_that_came_and_went_leaves_the_node_compliant() {
     });
     agent.wait_for("compliant", SOON);
     agent.wait_for_the_truth(&arguments(&allowlist), SOON);
+}
+
+/// The kernel tells nobody that a table has gone with the process that owned it.
+#[test]
+fn a_table_that_ends_with_its_owner_is_missed_soon() {
+    let netns = Netns::new();
+    let allowlist = allowlist();
+    let agent = Agent::start(&netns, &arguments(&allowlist));
+    agent.wait_for("compliant", LIMIT);
+    let mut owner = netns.command("nft").arg("-i").stdin(Stdio::piped()).spawn().unwrap();
+    let script = b"add table inet owned { flags owner; }\n";
+    owner.stdin.as_mut().unwrap().write_all(script).unwrap();
+    agent.wait_for("unknown", SOON);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    agent.wait_for("compliant", SOON);
 }
 
 #[test]

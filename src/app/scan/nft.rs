@@ -64,6 +64,10 @@ fn try_read<'a>(
     let mut kernel = Nfnetlink::open(context.deadline().moment())?;
     let generation = kernel.generation()?;
     let inventory = Inventory { tables: kernel.tables()?, chains: kernel.chains(None)? };
+    // with the process that owns it a table goes, and the kernel tells nobody
+    let owned = inventory.tables.iter().filter(|table| table.owner.is_some());
+    attempt.silent =
+        owned.map(|table| Part::NftTable { family: table.family, table: table.name.clone() }).collect();
     table_problems(&inventory.tables, &mut attempt.draft(Key::Inventory).audit);
     let mut whole = Vec::new();
     for family in [Family::Ip, Family::Ip6] {

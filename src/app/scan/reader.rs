@@ -79,6 +79,11 @@ impl Reader {
         scan
     }
 
+    /// Whether something there can change without anybody being told, so that checks of nothing in particular make sense.
+    pub const fn is_silent(&self) -> bool {
+        self.nft.is_silent() || self.legacy.is_silent()
+    }
+
     /// Whether anything was read yet.
     pub const fn has_read(&self) -> bool {
         self.book.is_some()

@@ -33,13 +33,15 @@ pub struct Side {
     owes_everything: bool,
     /// What may have changed since it was read last, and who is said to have changed it.
     owed: BTreeMap<Part, Vec<Arc<Author>>>,
+    /// What can change without anybody being told: it is read each time.
+    silent: Vec<Part>,
 }
 
 impl Side {
     /// A side of which nothing was read yet.
     pub fn new(read: Read, key: Key) -> Self {
         let (failed, owed) = (BTreeSet::new(), BTreeMap::new());
-        Self { read, key, kept: None, failed, owes_everything: true, owed }
+        Self { read, key, kept: None, failed, owes_everything: true, owed, silent: Vec::new() }
     }
 
     /// Notes what may have changed.
@@ -59,6 +61,11 @@ impl Side {
             self.owed.clear();
             self.owes_everything = true;
         }
+    }
+
+    /// Whether it has to be read now and then though nobody says that it changed.
+    pub const fn is_silent(&self) -> bool {
+        !self.silent.is_empty()
     }
 
     /// Every unit as it was read well last.
@@ -87,7 +94,7 @@ impl Side {
 
     /// Reads what is owed, again if the rules changed meanwhile, a few times. A unit that nobody touched stays.
     pub fn read(&self, context: &Context<'_>, book: &Rulebook, budget: &TextBudget) -> Found {
-        let parts: Vec<&Part> = self.owed.keys().collect();
+        let parts: Vec<&Part> = self.owed.keys().chain(&self.silent).collect();
         let kept = self.kept.as_ref().filter(|_| !self.owes_everything);
         if let Some(kept) = kept.filter(|_| parts.is_empty() && self.failed.is_empty()) {
             return Found { units: kept.clone(), ..Found::default() };
@@ -138,6 +145,7 @@ impl Side {
         });
         self.failed = found.units.keys().filter(|key| has_failed(key)).cloned().collect();
         self.owed.clear();
+        self.silent.clone_from(&found.silent);
         self.owes_everything = false;
     }
 }

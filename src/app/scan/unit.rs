@@ -124,6 +124,8 @@ pub struct Attempt<'a> {
     pub is_torn: bool,
     /// Whether it may end early once it is torn: another follows.
     pub is_repeated: bool,
+    /// Parts that can change without anybody being told.
+    pub silent: Vec<Part>,
     drafts: BTreeMap<Key, Draft<'a>>,
     units: Units,
     /// How long the dumps of units made out of others took.
@@ -141,6 +143,7 @@ impl<'a> Attempt<'a> {
             budget,
             is_torn: false,
             is_repeated: false,
+            silent: Vec::new(),
             drafts,
             units,
             dumps: Vec::new(),
@@ -193,7 +196,8 @@ impl<'a> Attempt<'a> {
                 "the rules changed during every read of them; only the violations shown are certain",
             ));
         }
-        let mut found = Found { units: self.units, is_torn: self.is_torn, dumps: self.dumps };
+        let Self { units, is_torn, dumps, silent, .. } = self;
+        let mut found = Found { units, is_torn, dumps, silent };
         for (key, Draft { audit, tools, dumps, known }) in self.drafts {
             found.dumps.extend(dumps);
             found.units.insert(key, Arc::new(Unit { reading: audit.seal(), tools, known }));
@@ -208,4 +212,6 @@ pub struct Found {
     pub units: Units,
     pub is_torn: bool,
     pub dumps: Vec<(&'static str, Duration)>,
+    /// Parts that can change without anybody being told.
+    pub silent: Vec<Part>,
 }

@@ -10,8 +10,7 @@
 //! a slower pace; both were first taken before [`start`] returned.
 //!
 //! # What only the full check at the interval finds
-//! What the kernel changes without a transaction: elements that packets add to sets or that expire, and tables that vanish
-//! with the process that owns them; ebtables-legacy; ipsets; other versions of the programs; and a chain that is renamed
+//! What the kernel changes without a transaction: elements that packets add to sets or that expire; ebtables-legacy; ipsets; other versions of the programs; and a chain that is renamed
 //! over raw netlink with a flag that says it is new, where other rules jump to it: a reader that lists a table's chains
 //! sees that from their handles.
 //!
