@@ -308,9 +308,14 @@ impl Parser {
         }));
     }
 
-    /// A line that is not understood is judged all the same, as a rule of no known place.
+    /// A line that is not understood is judged all the same, as a rule of no known place. Outside of a table the kernel has no
+    /// rules: what a program of this node prints there is only a problem.
     fn opaque(&self, line: &[u8], sink: &mut impl FnMut(Item<'_>)) {
-        let table = self.table.as_ref().map_or("", |table| &table.name);
+        let table = match &self.table {
+            Some(table) => table.name.as_str(),
+            None if self.mode == Mode::Saved => "",
+            None => return,
+        };
         sink(Item::Entry(Entry { kind: Kind::Rule, table, chain: None, position: None, line }));
     }
 }

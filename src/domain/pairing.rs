@@ -152,12 +152,17 @@ impl KernelTable {
     fn unprinted(&self) -> Option<Problem> {
         let unread: usize = self.chains.values().map(KernelChain::trusted).sum();
         let native: usize = self.native_chains().map(|chain| chain.handles.len()).sum();
+        let cause = match native {
+            0 => String::new(),
+            _ => format!(
+                ". The {native} native rules in this table are the likely cause; remove them and check again"
+            ),
+        };
         (unread > 0).then(|| {
             Problem::new(
                 Reason::TableUnreadable,
                 format!(
-                    "iptables-nft-save cannot print table {} {}: {unread} rules written by iptables were not judged. \
-                     The {native} native rules in this table are the likely cause; remove them and check again",
+                    "iptables-nft-save did not print table {} {}: {unread} rules written by iptables were not judged{cause}",
                     self.family, self.name
                 ),
             )

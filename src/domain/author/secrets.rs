@@ -34,7 +34,8 @@ const USERS: [&str; 3] = ["-u", "--user", "--proxy-user"];
 /// *Source*: sshpass(1), mysql(1), mariadb(1).
 const CLIENTS: [&str; 3] = ["sshpass", "mysql", "mariadb"];
 /// How tokens of well-known services begin, and those of RFC 7519.
-const TOKENS: [&str; 8] = ["ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "eyJ"];
+const TOKENS: [&str; 10] =
+    ["ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "eyJ", "sk-", "sk_live_"];
 /// No token is shorter.
 const TOKEN_BYTES: usize = 16;
 
