@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::program::LIMIT;
+use super::program::{LIMIT, Program};
 use super::world::{World, ip};
 use crate::support::fake::Fault;
-use crate::support::wait_until;
+use crate::support::{MONITOR, wait_until};
 
 fn status(code: u16, header: &'static str) -> Fault {
     Fault::Status(code, header, json!({"kind": "Status", "message": "no"}).to_string())
@@ -116,4 +116,19 @@ fn made_up_addresses_hide_no_drop_between_pods() {
     });
     assert!(world.shed() > 1900, "and most of the others are not");
     assert_eq!(program.stop(), Some(0), "{}", program.output());
+}
+
+#[test]
+fn pods_that_may_not_be_listed_are_no_warning_of_an_agent_that_checks() {
+    let world = World::new(&[]);
+    drop(world.fake.clone().rather("/api/v1/pods?", status(403, "")));
+    let mut command = world.netns.command(MONITOR);
+    command.args(["--profile", "base", "--ipv6", "false", "--sink", "kube", "--node-name", "n"]);
+    command.env("KUBECONFIG", world.path("kubeconfig"));
+    let mut program = Program::start(&mut command, &world.path("state"));
+    wait_until("it says what shows", LIMIT, || {
+        program.output().contains("INFO") && program.output().contains("show the pod's UID and not its name")
+    });
+    assert_eq!(program.stop(), Some(0), "{}", program.output());
+    assert!(!program.output().contains("naming the pods"), "{}", program.output());
 }
