@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::program::{LIMIT, Program};
-use super::world::{World, ip};
+use super::world::{TENANT, World, ip};
 use crate::support::fake::Fault;
 use crate::support::{MONITOR, wait_until};
 
@@ -116,6 +116,31 @@ fn made_up_addresses_hide_no_drop_between_pods() {
     });
     assert!(world.shed() > 1900, "and most of the others are not");
     assert_eq!(program.stop(), Some(0), "{}", program.output());
+}
+
+#[test]
+fn one_namespace_without_a_grant_is_told_once() {
+    const PACKETS: u16 = 4;
+    let world = World::new(&[]);
+    drop(world.fake.clone().always("/namespaces/tenant/events", status(403, "")));
+    let mut program = world.start(100);
+    for packet in 1..=PACKETS {
+        world.log_to_pod(0, [(TENANT.to_owned(), 1000 + packet)].into_iter());
+        wait_until("both pods were to be told", LIMIT, || {
+            let told = world.events("POST");
+            let about = |is_well| told.iter().filter(|seen| seen.is_well == is_well).count();
+            [true, false].map(about).into_iter().all(|count| count >= usize::from(packet))
+        });
+    }
+    assert_eq!(program.stop(), Some(0), "{}", program.output());
+    let output = program.output();
+    assert_eq!(
+        output.matches("RBAC must grant the verb `create` on the resource `events`").count(),
+        1,
+        "{output}"
+    );
+    assert!(output.contains("writing Events about pods of tenant: "), "{output}");
+    assert!(!output.contains("works again"), "{output}");
 }
 
 #[test]
