@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::cluster::health::{Health, failed};
+use super::cluster::health::{Health, failed, retry_at};
 use super::monitor::Checked;
 use crate::domain::author::{Author, PodHint};
 use crate::domain::change::{ChangeSet, RuleChange};
 use crate::domain::report::Violation;
 use crate::k8s::client::ApiServer;
+use crate::k8s::failure::{Class, Failure};
 use crate::k8s::pods::{self, PodScope};
 
 /// The pods of the node are listed at most this often.
@@ -37,7 +38,7 @@ impl PodNames {
     /// Learns the names of this node's pods, now and whenever one is met that is not known; for ever.
     pub async fn learn(self, api: ApiServer, node: String) {
         let scope = PodScope::Node(node);
-        let mut health = Health::new("naming the pods of processes");
+        let mut calls = Calls::new();
         loop {
             let mut found = Names::new();
             let listed = pods::list(&api, &scope, None, |pod| {
@@ -45,11 +46,11 @@ impl PodNames {
             });
             let retry_at = match listed.await {
                 Ok(_) => {
-                    health.worked();
+                    calls.health.worked();
                     self.remember(found);
                     Instant::now() + PACE
                 }
-                Err(failure) => failed(&mut health, &failure),
+                Err(failure) => calls.failed(&failure),
             };
             sleep_until(retry_at).await;
             self.0.wanted.notified().await;
@@ -106,6 +107,33 @@ impl PodNames {
     }
 }
 
+/// How listing pods is doing.
+struct Calls {
+    health: Health,
+    /// How often it was refused.
+    refused: u32,
+}
+
+impl Calls {
+    fn new() -> Self {
+        Self { health: Health::new("naming the pods of processes"), refused: 0 }
+    }
+
+    /// Names are an extra that nobody has to grant: to be without them is no failure.
+    fn failed(&mut self, failure: &Failure) -> Instant {
+        if failure.class != Class::Forbidden {
+            return failed(&mut self.health, failure);
+        }
+        if self.refused == 0 {
+            log::info!(
+                "processes in pods show the pod's UID and not its name: for names, grant the verb `list` on the resource `pods`"
+            );
+        }
+        self.refused = self.refused.saturating_add(1);
+        retry_at(failure, self.refused)
+    }
+}
+
 fn unnamed(author: &Author) -> Option<&PodHint> {
     author.pod.as_ref().filter(|pod| pod.name.is_none())
 }
@@ -113,6 +141,19 @@ fn unnamed(author: &Author) -> Option<&PodHint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::k8s::client::Operation;
+
+    #[test]
+    fn names_that_nobody_granted_are_no_failure() {
+        let failure = |class| Failure::new(Operation::ListPods, class, "");
+        let mut calls = Calls::new();
+        calls.failed(&failure(Class::Forbidden));
+        calls.failed(&failure(Class::Forbidden));
+        assert_eq!((calls.refused, calls.health.failures()), (2, 0));
+        assert!(!calls.health.worked(), "a failure was logged");
+        calls.failed(&failure(Class::Timeout));
+        assert!(calls.health.worked());
+    }
 
     #[test]
     fn a_known_pod_gets_its_name_and_another_is_asked_for() {

@@ -4,8 +4,16 @@
 //! *Source*: iptables(8), iptables-extensions(8), and what iptables 1.8.9 prints.
 
 mod options;
+mod values;
 
+use std::collections::VecDeque;
+
+use self::options::Options;
 use super::ruleset::Family;
+
+const ONE_RULE: &str = "one rule, policy or chain is explained at a time; ask about each on its own";
+const WHAT_THERE_IS: &str = "only rules (-A, -I), policies (-P) and chains (-N) are explained; ask about the rule itself: -A CHAIN ...";
+const NO_VALUE: &str = "its value is missing";
 
 /// A typed rule, understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,33 +24,176 @@ pub struct Typed {
     pub table: Option<String>,
     /// `Ip6` if it was typed for ip6tables.
     pub family: Option<Family>,
+    /// The first word that iptables accepts but may print otherwise.
+    pub doubt: Option<String>,
+    /// The first option that is not known here; in a line of a report it stands as iptables prints it.
+    pub unknown: Option<String>,
 }
 
-/// Reads what was typed; none for what is no iptables rule, policy or chain.
-pub fn read(text: &str) -> Option<Typed> {
-    let mut words = words(text)?.into_iter().peekable();
-    let mut typed = Typed::default();
-    words.next_if(|word| word == "sudo");
-    if let Some(program) = words.next_if(|word| program_family(word).is_some()) {
-        typed.family = program_family(&program).filter(|family| *family == Family::Ip6);
+/// Why a text is not exactly one rule, policy or chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misread {
+    /// The word that was not understood; untrusted: escape it when shown.
+    pub word: String,
+    /// What is wrong with it, and what to do.
+    pub advice: &'static str,
+}
+
+impl Misread {
+    fn new(word: impl Into<String>, advice: &'static str) -> Self {
+        Self { word: word.into(), advice }
     }
+}
+
+/// Reads what was typed; none for what is not for iptables.
+///
+/// # Errors
+/// If it is for iptables, and not exactly one rule, policy or chain.
+pub fn read(text: &str) -> Result<Option<Typed>, Misread> {
+    let mut first = text.split_whitespace().skip_while(|word| *word == "sudo");
+    let Some(first) = first.next() else { return Ok(None) };
+    let program = program_family(first);
+    if program.is_none() && !first.starts_with(['-', ':', '[']) {
+        return Ok(None);
+    }
+    let mut words = Words(words(text, program.is_some())?);
+    words.next_if(|word| word == "sudo");
+    words.next_if(|word| program_family(word).is_some());
     // [packets:bytes] of iptables-save -c
     words.next_if(|word| word.starts_with('[') && word.ends_with(']'));
-    let mut rest = Vec::new();
+    let mut reader = Reader { family: program.filter(|family| *family == Family::Ip6), ..Reader::default() };
     while let Some(word) = words.next() {
+        reader.take(word, &mut words)?;
+    }
+    reader.finish(first).map(Some)
+}
+
+/// What is still to be read.
+struct Words(VecDeque<String>);
+
+impl Words {
+    /// `--dport=22` is two words.
+    fn next(&mut self) -> Option<String> {
+        let word = self.0.pop_front()?;
+        let Some((name, value)) = word.split_once('=').filter(|(name, _)| name.starts_with("--")) else {
+            return Some(word);
+        };
+        self.0.push_front(value.to_owned());
+        Some(name.to_owned())
+    }
+
+    fn next_if(&mut self, wanted: impl FnOnce(&str) -> bool) -> Option<String> {
+        if wanted(self.0.front()?) { self.0.pop_front() } else { None }
+    }
+
+    /// Any word at all.
+    fn text(&mut self, option: &str) -> Result<String, Misread> {
+        self.0.pop_front().ok_or_else(|| Misread::new(option, NO_VALUE))
+    }
+
+    /// A word that is no option.
+    fn value(&mut self, option: &str) -> Result<String, Misread> {
+        self.plain().ok_or_else(|| Misread::new(option, NO_VALUE))
+    }
+
+    fn plain(&mut self) -> Option<String> {
+        self.next_if(|word| !word.starts_with('-') && word != "!" && !word.is_empty())
+    }
+}
+
+enum Command {
+    Rule(String),
+    Whole(String),
+}
+
+#[derive(Default)]
+struct Reader {
+    table: Option<String>,
+    family: Option<Family>,
+    command: Option<Command>,
+    options: Options,
+}
+
+impl Reader {
+    fn take(&mut self, word: String, words: &mut Words) -> Result<(), Misread> {
         match word.as_str() {
-            "-t" | "--table" => typed.table = Some(words.next()?),
-            "-w" | "--wait" => drop(words.next_if(|word| word.parse::<f64>().is_ok())),
+            "-t" | "--table" => {
+                let table = words.value(&word)?;
+                if self.table.replace(table).is_some() {
+                    return Err(Misread::new(word, "a rule has one table"));
+                }
+            }
+            "-w" | "--wait" | "-W" | "--wait-interval" => {
+                drop(words.next_if(|word| word.parse::<f64>().is_ok()))
+            }
             "-4" | "--ipv4" | "-v" | "--verbose" | "-n" | "--numeric" => {}
-            "-6" | "--ipv6" => typed.family = Some(Family::Ip6),
-            _ => match word.strip_prefix("--table=") {
-                Some(table) => typed.table = Some(table.to_owned()),
-                None => rest.push(word),
+            "-6" | "--ipv6" => self.family = Some(Family::Ip6),
+            "-c" | "--set-counters" => counters(&word, words)?,
+            "-A" | "--append" => self.command(&word, words, |chain, _| Ok(Command::Rule(chain)))?,
+            "-I" | "--insert" => self.command(&word, words, |chain, words| {
+                words.next_if(|word| word.parse::<u32>().is_ok());
+                Ok(Command::Rule(chain))
+            })?,
+            "-P" | "--policy" => self.command(&word, words, |chain, words| {
+                Ok(Command::Whole(format!("-P {chain} {}", words.value("-P")?)))
+            })?,
+            "-N" | "--new-chain" => {
+                self.command(&word, words, |chain, _| Ok(Command::Whole(format!("-N {chain}"))))?;
+            }
+            _ => match word.strip_prefix(':') {
+                Some(chain) if self.command.is_none() => self.command = Some(declared(chain, words)?),
+                _ => self.options.take(word, words)?,
             },
         }
+        Ok(())
     }
-    typed.line = command(rest, typed.family == Some(Family::Ip6))?;
-    Some(typed)
+
+    fn command(
+        &mut self,
+        word: &str,
+        words: &mut Words,
+        read: impl FnOnce(String, &mut Words) -> Result<Command, Misread>,
+    ) -> Result<(), Misread> {
+        if self.command.is_some() {
+            return Err(Misread::new(word, ONE_RULE));
+        }
+        let chain = words.value(word)?;
+        self.command = Some(read(chain, words)?);
+        Ok(())
+    }
+
+    fn finish(self, first: &str) -> Result<Typed, Misread> {
+        let (table, family) = (self.table, self.family);
+        let line = match self.command.ok_or_else(|| Misread::new(first, WHAT_THERE_IS))? {
+            Command::Rule(chain) => {
+                let rule = self.options.finish(family == Some(Family::Ip6));
+                let line =
+                    std::iter::once(format!("-A {chain}")).chain(rule.words).collect::<Vec<_>>().join(" ");
+                return Ok(Typed { line, table, family, doubt: rule.doubt, unknown: rule.unknown });
+            }
+            Command::Whole(line) => line,
+        };
+        match self.options.first() {
+            Some(option) => Err(Misread::new(option, "a policy or a chain has no options")),
+            None => Ok(Typed { line, table, family, ..Typed::default() }),
+        }
+    }
+}
+
+/// `:INPUT ACCEPT [0:0]` of iptables-save.
+fn declared(chain: &str, words: &mut Words) -> Result<Command, Misread> {
+    let policy = words.text(":")?;
+    words.next_if(|word| word.starts_with('[') && word.ends_with(']'));
+    Ok(Command::Whole(if policy == "-" { format!("-N {chain}") } else { format!("-P {chain} {policy}") }))
+}
+
+/// They are not printed.
+fn counters(word: &str, words: &mut Words) -> Result<(), Misread> {
+    let is_pair = words.value(word)?.contains(',');
+    if !is_pair && words.next_if(|word| word.parse::<u64>().is_ok()).is_none() {
+        return Err(Misread::new(word, NO_VALUE));
+    }
+    Ok(())
 }
 
 /// `iptables`, `/usr/sbin/ip6tables-nft` and the like.
@@ -56,41 +207,16 @@ fn program_family(word: &str) -> Option<Family> {
     }
 }
 
-fn command(words: Vec<String>, is_v6: bool) -> Option<String> {
-    let mut words = words.into_iter();
-    let command = words.next()?;
-    match command.as_str() {
-        "-A" | "--append" => rule(words.next()?, words, is_v6),
-        "-I" | "--insert" => {
-            let chain = words.next()?;
-            let mut words = words.peekable();
-            words.next_if(|word| word.parse::<u32>().is_ok());
-            rule(chain, words, is_v6)
-        }
-        "-P" | "--policy" => Some(format!("-P {} {}", words.next()?, words.next()?)),
-        "-N" | "--new-chain" => Some(format!("-N {}", words.next()?)),
-        // :INPUT ACCEPT [0:0] of iptables-save
-        _ => match (command.strip_prefix(':')?, words.next()?.as_str()) {
-            (chain, "-") => Some(format!("-N {chain}")),
-            (chain, policy) => Some(format!("-P {chain} {policy}")),
-        },
-    }
-}
-
-fn rule(chain: String, words: impl Iterator<Item = String>, is_v6: bool) -> Option<String> {
-    let options = options::canonical(words, is_v6)?;
-    Some(std::iter::once(format!("-A {chain}")).chain(options).collect::<Vec<_>>().join(" "))
-}
-
-/// Words as a shell takes them; none if a quote is left open.
-fn words(text: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
+/// Words as a shell takes them.
+fn words(text: &str, is_command: bool) -> Result<VecDeque<String>, Misread> {
+    let open = || Misread::new(text, "a quote is not closed");
+    let mut words = VecDeque::new();
     let mut word: Option<String> = None;
     let mut quote = None;
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
         match (letter, quote) {
-            ('\\', None | Some('"')) => word.get_or_insert_default().push(letters.next()?),
+            ('\\', None | Some('"')) => word.get_or_insert_default().push(letters.next().ok_or_else(open)?),
             (_, Some(open)) if letter == open => quote = None,
             (_, Some(_)) => word.get_or_insert_default().push(letter),
             ('"' | '\'', None) => {
@@ -98,11 +224,17 @@ fn words(text: &str) -> Option<Vec<String>> {
                 quote = Some(letter);
             }
             (' ' | '\t' | '\n' | '\r', None) => words.extend(word.take()),
+            (';' | '&' | '|' | '<' | '>' | '$' | '`', None) if is_command => {
+                return Err(Misread::new(
+                    letter,
+                    "a shell takes it as its own; quote it, or ask about one command",
+                ));
+            }
             (_, None) => word.get_or_insert_default().push(letter),
         }
     }
     words.extend(word);
-    quote.is_none().then_some(words)
+    if quote.is_some() { Err(open()) } else { Ok(words) }
 }
 
 #[cfg(test)]
@@ -110,8 +242,10 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(typed: &str, line: &str) {
-        assert_eq!(read(typed).map(|typed| typed.line).as_deref(), Some(line), "{typed}");
+    fn check(typed: &str, line: &str) -> Typed {
+        let read = read(typed).unwrap().unwrap();
+        assert_eq!(read.line, line, "{typed}");
+        read
     }
 
     #[test]
@@ -119,11 +253,24 @@ mod tests {
         for line in [
             "-P INPUT ACCEPT",
             "-N KUBE-SERVICES",
+            "-A INPUT",
             "-A INPUT -s 10.0.0.0/8 ! -d 10.1.0.0/16 -i eth0 -p tcp -m tcp --dport 22 -m comment --comment \"a b\" -j ACCEPT",
             "-A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0",
             "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "-A INPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j DROP",
+            "-A INPUT -m comment --comment -j -j ACCEPT",
         ] {
-            check(line, line);
+            let read = check(line, line);
+            assert_eq!((read.doubt, read.unknown), (None, None), "{line}");
+        }
+        for line in [
+            "-A INPUT -m set ! --match-set banned src,dst -j DROP",
+            "-A OUTPUT -m policy --dir out --pol ipsec --proto esp -j ACCEPT",
+            "-A KUBE-SVC -m statistic --mode random --probability 0.50000000000 -j KUBE-SEP",
+            "-A KUBE-SEP -p tcp -m tcp -j DNAT --to-destination 10.0.0.1:80 --persistent",
+        ] {
+            let read = check(line, line);
+            assert_eq!((read.doubt, read.unknown.is_some()), (None, true), "{line}");
         }
     }
 
@@ -133,12 +280,89 @@ mod tests {
         check("[12:340] -A INPUT -j DROP", "-A INPUT -j DROP");
         check(":INPUT ACCEPT [0:0]", "-P INPUT ACCEPT");
         check(":CUSTOM - [0:0]", "-N CUSTOM");
-        let typed = read("ip6tables --table=mangle -A INPUT -j DROP").unwrap();
+        let typed = read("ip6tables --table=mangle -A INPUT -j DROP").unwrap().unwrap();
         assert_eq!((typed.table.as_deref(), typed.family), (Some("mangle"), Some(Family::Ip6)));
-        for other in
-            ["", "-D INPUT 1", "inet t c accept", "-A", "-A INPUT -m comment --comment \"open", "iptables -t"]
-        {
-            assert_eq!(read(other), None, "{other}");
+        for other in ["", "inet t c accept", "nonsense -A INPUT"] {
+            assert_eq!(read(other), Ok(None), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_certain_is_put_as_iptables_prints_it() {
+        for (typed, line) in [
+            ("-A INPUT -p tcp --dport 22:22", "-A INPUT -p tcp -m tcp --dport 22"),
+            ("-A INPUT -p tcp --dport :22", "-A INPUT -p tcp -m tcp --dport 0:22"),
+            ("-A INPUT -s 0/0 -d 0.0.0.0/0 -i + -o + -j DROP", "-A INPUT -j DROP"),
+            ("-A INPUT -s 10/8 -c 5 6 -j DROP", "-A INPUT -s 10.0.0.0/8 -j DROP"),
+            (
+                "-A INPUT -m comment --comment=--a=b -j DROP",
+                "-A INPUT -m comment --comment \"--a=b\" -j DROP",
+            ),
+        ] {
+            let read = check(typed, line);
+            assert_eq!((read.doubt, read.unknown), (None, None), "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_iptables_may_print_otherwise_is_in_doubt() {
+        for (typed, doubt) in [
+            ("-A INPUT -p tcp -m tcp --dport ssh", "ssh"),
+            ("-A INPUT -p tcp -m tcp --dport 0:65535", "0:65535"),
+            ("-A INPUT -p icmp -m icmp --icmp-type echo-request", "echo-request"),
+            ("-A INPUT -j MARK --set-mark 1", "--set-mark"),
+            ("-A INPUT -s example.org -j DROP", "example.org"),
+            ("-A INPUT -p 47 -j DROP", "47"),
+            ("-A INPUT -p tcp -m tcp --dport 1 --sport 2", "--sport"),
+            ("-A INPUT -p tcp -m tcp --tcp-flags ALL NONE", "ALL"),
+            ("-A INPUT -p tcp -m tcp -m comment --comment x --dport 1", "--dport"),
+            ("-A INPUT -j NFQUEUE", "NFQUEUE"),
+        ] {
+            assert_eq!(check(typed, typed).doubt.as_deref(), Some(doubt), "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_exactly_one_rule_is_refused() {
+        for (text, word) in [
+            ("-A INPUT -j DROP -j KUBE-FIREWALL", "-j"),
+            ("-A INPUT -j DROP --goto X", "-g"),
+            ("iptables -A INPUT -j DROP -A INPUT -j KUBE-FIREWALL", "-A"),
+            ("iptables -P INPUT ACCEPT -j DROP", "-j"),
+            ("iptables -P INPUT ACCEPT 5", "5"),
+            ("iptables -N KUBE-SERVICES -j ACCEPT", "-j"),
+            ("iptables -N KUBE-SERVICES -s 0/0", "-s"),
+            ("iptables -N KUBE-SERVICES && iptables -F", "&"),
+            ("iptables -N KUBE-SERVICES;iptables -F", ";"),
+            ("-N KUBE-SERVICES\niptables -F", "iptables"),
+            ("-A INPUT -j DROP\n-A C", "-A"),
+            ("iptables -F", "-F"),
+            ("iptables -t nat -D PREROUTING 1", "-D"),
+            ("iptables -A", "-A"),
+            ("iptables", "iptables"),
+            ("iptables -t", "-t"),
+            ("-t nat -t filter -A INPUT", "-t"),
+            ("-P INPUT", "-P"),
+            ("-A INPUT -jDROP -j X", "-jDROP"),
+            ("-A INPUT --ju DROP -j X", "--ju"),
+            ("-A INPUT --sou 1.2.3.4 -j X", "--sou"),
+            ("-A INPUT ! -j X", "!"),
+            ("-A INPUT ! ! -s 1.2.3.4", "!"),
+            ("-A INPUT -s", "-s"),
+            ("-A INPUT -j -s", "-j"),
+            ("-A INPUT -s 10.0.0.0/8,192.168.0.0/16 -j X", "10.0.0.0/8,192.168.0.0/16"),
+            ("-A INPUT -s 1.2.3.4 -s 1.2.3.5 -j X", "-s"),
+            ("-A INPUT -s 0/0 -s 1.2.3.5 -j X", "-s"),
+            ("-A INPUT -p tcp -m tcp --dport 1 --dport 2 -j X", "--dport"),
+            ("-A INPUT -j DROP words", "words"),
+            ("-A INPUT -m set --match-set a src more -j X", "more"),
+            ("-A INPUT --dport 22 -j X", "--dport"),
+            ("-A INPUT -j ACCEPT --bogus", "--bogus"),
+            ("-A INPUT -c 5 -j X", "-c"),
+            ("-A INPUT -m comment --comment", "--comment"),
+            ("-A INPUT -m comment --comment \"open", "-A INPUT -m comment --comment \"open"),
+        ] {
+            assert_eq!(read(text).map_err(|misread| misread.word), Err(word.to_owned()), "{text}");
         }
     }
 }

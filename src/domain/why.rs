@@ -6,7 +6,7 @@ use super::allowlist::{List, Pattern};
 use super::audit::Rulebook;
 use super::history::Place;
 use super::ruleset::{Backend, Family};
-use super::typed_rule;
+use super::typed_rule::{self, Misread};
 
 /// What iptables takes for the table that is not named.
 const DEFAULT_TABLE: &str = "filter";
@@ -29,6 +29,8 @@ pub struct Answer<'a> {
     pub line: String,
     /// What was asked is not how iptables prints it; `line` is.
     pub is_rewritten: bool,
+    /// A word that iptables may print otherwise than `line` has it.
+    pub doubt: Option<String>,
     /// Blanks at the ends of the line that was judged, which count.
     pub has_outer_blanks: bool,
     /// Its iptables table; none for a native line.
@@ -74,10 +76,13 @@ impl Judgement {
 }
 
 /// Answers by these allowlists.
-pub fn answer<'a>(book: &'a Rulebook, question: &Question) -> Answer<'a> {
+///
+/// # Errors
+/// If the text is for iptables, and not exactly one rule, policy or chain.
+pub fn answer<'a>(book: &'a Rulebook, question: &Question) -> Result<Answer<'a>, Misread> {
     let asked = question.rule.as_str();
-    let typed = typed_rule::read(asked);
-    let is_iptables = typed.is_some() || asked.trim_start().starts_with('-');
+    let typed = typed_rule::read(asked)?;
+    let is_iptables = typed.is_some();
     let named = question.table.clone().or_else(|| typed.as_ref().and_then(|typed| typed.table.clone()));
     let is_table_assumed = is_iptables && named.is_none();
     let table = is_iptables.then(|| named.unwrap_or_else(|| DEFAULT_TABLE.to_owned()));
@@ -85,20 +90,23 @@ pub fn answer<'a>(book: &'a Rulebook, question: &Question) -> Answer<'a> {
         Some(typed) => typed.family,
         None => native_place(asked).map(|place| place.family),
     });
-    let about = |line: &str, is_rewritten| {
+    let (doubt, unknown) =
+        typed.as_ref().map_or((None, None), |typed| (typed.doubt.clone(), typed.unknown.clone()));
+    let about = |line: &str, is_rewritten: bool| {
         let place = (table.as_deref(), family.unwrap_or(Family::Ip));
-        Answer { is_rewritten, is_table_assumed, ..judge(book, place, line) }
+        let doubt = doubt.clone().or_else(|| unknown.clone().filter(|_| is_rewritten));
+        Answer { is_rewritten, is_table_assumed, doubt, ..judge(book, place, line) }
     };
     let rewritten = typed.map(|typed| typed.line).filter(|line| line != asked);
     // a line of a report begins so, and is judged as it is before anything is guessed
     let may_be_printed = ["-A ", "-P ", "-N "].iter().any(|start| asked.starts_with(start));
-    match rewritten {
+    Ok(match rewritten {
         Some(line) if !may_be_printed => about(&line, true),
         Some(line) => Some(about(asked, false))
             .filter(|answer| answer.judgement == Judgement::Allowed)
             .unwrap_or_else(|| about(&line, true)),
         None => about(asked, false),
-    }
+    })
 }
 
 fn judge<'a>(book: &'a Rulebook, (table, family): (Option<&str>, Family), line: &str) -> Answer<'a> {
@@ -126,6 +134,7 @@ fn judge<'a>(book: &'a Rulebook, (table, family): (Option<&str>, Family), line: 
     Answer {
         line: line.to_owned(),
         is_rewritten: false,
+        doubt: None,
         has_outer_blanks: line.trim() != line,
         table: table.map(str::to_owned),
         is_table_assumed: false,
@@ -191,10 +200,33 @@ mod tests {
         Question { rule: rule.to_owned(), ..Question::default() }
     }
 
+    fn judged_by<'a>(book: &'a Rulebook, question: &Question) -> Answer<'a> {
+        answer(book, question).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_is_not_one_rule() {
+        let book = book(&[(List::Filter, ".*"), (List::Nftables, ".*")]);
+        for text in ["-A INPUT -j DROP -j X", "iptables -P INPUT ACCEPT -j DROP", "iptables -F", "-A"] {
+            assert!(answer(&book, &ask(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_printed_otherwise_is_said() {
+        let book = book(&[(List::Filter, "^-A INPUT ")]);
+        let doubt = |text| judged_by(&book, &ask(text)).doubt;
+        assert_eq!(doubt("iptables -A INPUT -p tcp --dport ssh").as_deref(), Some("ssh"));
+        assert_eq!(doubt("-A INPUT -p tcp -m tcp --dport ssh").as_deref(), Some("ssh"));
+        assert_eq!(doubt("iptables -A INPUT -m set --match-set a src").as_deref(), Some("--match-set"));
+        assert_eq!(doubt("-A INPUT -m set --match-set a src"), None, "a line of a report");
+        assert_eq!(doubt("iptables -A INPUT -p tcp --dport 22:22"), None);
+    }
+
     #[test]
     fn a_printed_line_is_judged_as_it_is() {
         let book = book(&[(List::Filter, "^-A INPUT -p tcp --dport 22$")]);
-        let found = answer(&book, &ask("-A INPUT -p tcp --dport 22"));
+        let found = judged_by(&book, &ask("-A INPUT -p tcp --dport 22"));
         assert_eq!(
             (found.judgement, found.is_rewritten, found.is_table_assumed),
             (Judgement::Allowed, false, true)
@@ -204,12 +236,13 @@ mod tests {
     #[test]
     fn a_typed_rule_is_judged_as_it_would_be_printed() {
         let book = book(&[(List::Nat, "^-A PREROUTING -p tcp -m tcp --dport 22 -j ACCEPT$\n-j LOG")]);
-        let found = answer(&book, &ask("iptables -t nat -A PREROUTING --protocol tcp --dport 22 -j ACCEPT"));
+        let found =
+            judged_by(&book, &ask("iptables -t nat -A PREROUTING --protocol tcp --dport 22 -j ACCEPT"));
         assert_eq!(
             (found.judgement, found.is_rewritten, found.is_table_assumed),
             (Judgement::Allowed, true, false)
         );
-        let found = answer(&book, &ask("iptables -t filter -I INPUT -j LOG"));
+        let found = judged_by(&book, &ask("iptables -t filter -I INPUT -j LOG"));
         assert_eq!(
             (found.judgement, found.line.as_str(), found.elsewhere.len()),
             (Judgement::Unexpected, "-A INPUT -j LOG", 1)
@@ -219,7 +252,7 @@ mod tests {
     #[test]
     fn the_family_chooses_the_allowlist() {
         let book = book(&[(List::Filter, "^-A V4 ")]);
-        let judged = |question: &Question| answer(&book, question).judgement;
+        let judged = |question: &Question| judged_by(&book, question).judgement;
         assert_eq!(judged(&ask("ip6tables -A V6 -j LOG")), Judgement::Allowed);
         assert_eq!(judged(&ask("-A V6 -j LOG")), Judgement::Unexpected);
         assert_eq!(
@@ -227,35 +260,35 @@ mod tests {
             Judgement::Allowed
         );
         let unchecked = Rulebook { ipv6: Ipv6::Unchecked, ..book };
-        assert_eq!(answer(&unchecked, &ask("ip6tables -A V6 -j LOG")).judgement, Judgement::Undecided);
+        assert_eq!(judged_by(&unchecked, &ask("ip6tables -A V6 -j LOG")).judgement, Judgement::Undecided);
     }
 
     #[test]
     fn a_broken_or_missing_allowlist_leaves_it_open() {
         let broken = book(&[(List::Filter, "(")]);
-        assert_eq!(answer(&broken, &ask("-A A -j B")).judgement, Judgement::Undecided);
+        assert_eq!(judged_by(&broken, &ask("-A A -j B")).judgement, Judgement::Undecided);
         assert_eq!(
-            answer(&broken, &Question { table: Some("nat".into()), ..ask("-A A -j B") }).judgement,
+            judged_by(&broken, &Question { table: Some("nat".into()), ..ask("-A A -j B") }).judgement,
             Judgement::Unexpected
         );
         let mut missing = book(&[]);
         missing.ipv4.is_missing = true;
-        assert_eq!(answer(&missing, &ask("-A A -j B")).judgement, Judgement::Undecided);
+        assert_eq!(judged_by(&missing, &ask("-A A -j B")).judgement, Judgement::Undecided);
         assert_eq!(
-            answer(&missing, &ask("-A A\t-j B\n-A C")).judgement,
+            judged_by(&missing, &ask("-A A\t-j B\n")).judgement,
             Judgement::Undecided,
             "white space is typed"
         );
-        assert_eq!(answer(&missing, &ask("inet t c \u{1}")).judgement, Judgement::Unexpected);
+        assert_eq!(judged_by(&missing, &ask("inet t c \u{1}")).judgement, Judgement::Unexpected);
     }
 
     #[test]
     fn native_lines_say_where_they_stand() {
         let book = book(&[(List::Nftables, "^inet shop ")]);
-        let found = answer(&book, &ask("inet shop input tcp dport 22 accept"));
+        let found = judged_by(&book, &ask("inet shop input tcp dport 22 accept"));
         assert_eq!((found.judgement, &found.table, found.family), (Judgement::Allowed, &None, Family::Inet));
         let place = |line| {
-            answer(&book, &ask(line))
+            judged_by(&book, &ask(line))
                 .places()
                 .first()
                 .map(|place| (place.table.to_owned(), place.chain.map(str::to_owned)))

@@ -6,8 +6,9 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -164,13 +165,31 @@ fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
 ///
 /// *Source*: rename(2), fsync(2): the directory's entry is written by an fsync of the directory.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    make_directory(parent)?;
     let new = with_suffix(path, ".new");
-    let mut file = File::create(&new)?;
+    let mut file = create_own(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+fn make_directory(directory: Option<&Path>) -> io::Result<()> {
+    let Some(directory) = directory else { return Ok(()) };
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A file that was not there before, so that nobody's link leads elsewhere.
+fn create_own(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -181,6 +200,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const SLOWLY: Duration = Duration::from_secs(3600);
@@ -247,20 +268,48 @@ mod tests {
         }
     }
 
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
     #[test]
-    fn a_directory_that_is_missing_is_an_error_until_it_is_there() {
+    fn the_directory_and_the_file_are_made_for_their_owner_only() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("missing/positions");
+        open(&path, Duration::ZERO).save("a", &1u64).unwrap();
+        assert_eq!(open(&path, Duration::ZERO).load::<u64>("a").unwrap(), Some(1));
+        assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o600));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_an_error_until_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("no/such/positions");
         let mut checkpoints = open(&path, Duration::ZERO);
         let error = checkpoints.save("a", &1u64).unwrap_err();
         assert!(matches!(error, CheckpointError::Write { .. }), "{error}");
-        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         checkpoints.write().unwrap();
         assert_eq!(open(&path, Duration::ZERO).load::<u64>("a").unwrap(), Some(1));
         assert!(matches!(
             Checkpoints::open(directory.path(), Duration::ZERO),
             Err(CheckpointError::Read { .. })
         ));
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, victim) = (directory.path().join("positions"), directory.path().join("victim"));
+        fs::write(&victim, "important").unwrap();
+        for link in [with_suffix(&path, ".new"), path.clone()] {
+            std::os::unix::fs::symlink(&victim, link).unwrap();
+        }
+        let (mut checkpoints, _) = Checkpoints::open(&path, Duration::ZERO).unwrap();
+        checkpoints.save("a", &1u64).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "important");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        assert_eq!(open(&path, Duration::ZERO).load::<u64>("a").unwrap(), Some(1));
     }
 
     #[test]

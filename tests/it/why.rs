@@ -53,6 +53,18 @@ fn an_allowed_rule_names_its_patterns() {
 }
 
 #[test]
+fn what_iptables_may_print_otherwise_is_not_said_to_be_as_it_prints_it() {
+    let allowlist = allowlist();
+    let rule = "iptables -A INPUT -p tcp --dport https -j LOG";
+    let text = lossy(&why(rule, &["--input", allowlist.path()]));
+    assert!(text.contains("iptables may print it otherwise, because of https"), "{text}");
+    assert!(!text.contains("as iptables prints it"), "{text}");
+    let json = why(rule, &["--input", allowlist.path(), "--format", "json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["may_be_printed_otherwise"], "https");
+}
+
+#[test]
 fn an_unexpected_rule_is_told_what_is_nearest() {
     check(
         "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT",
@@ -81,6 +93,9 @@ fn an_unexpected_rule_is_told_what_is_nearest() {
 fn wrong_use_and_broken_allowlists_are_no_answer() {
     check("  ", &[], 2, &["an empty rule"]);
     check("-A X", &["--family", "ipv7"], 2, &["no such family"]);
+    check("-A INPUT -j DROP -j LOG", &[], 2, &["monitor: -j: a rule has one target"]);
+    check("iptables -P INPUT ACCEPT; iptables -F", &[], 2, &[": a shell takes it"]);
+    check("iptables -F", &[], 2, &["monitor: -F: only rules (-A, -I)"]);
     let broken = AllowlistDir::new(&[("filter", "(\n^-A OK")]);
     let output = why("-A INPUT -j DROP", &["--input", broken.path()]);
     assert_eq!(output.status.code(), Some(3), "{}", lossy(&output));
@@ -131,6 +146,7 @@ fn the_json_follows_its_schema() {
         ("-A INPUT -j DROP", &["--state-dir", state][..]),
         ("-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT", &[]),
         ("-P INPUT ACCEPT", &[]),
+        ("iptables -A INPUT -j MARK --set-mark 1", &[]),
         ("inet other c accept \u{1b}\u{e9}", &[]),
     ] {
         let output = why(rule, &[&["--input", allowlist.path(), "--format", "json"], more].concat());
@@ -168,12 +184,17 @@ fn typed_rules_become_what_iptables_prints() {
         ("iptables", "-A INPUT -p icmp --icmp-type 8 -j ACCEPT"),
         ("iptables", "-A INPUT -j LOG --log-prefix 'dropped: '"),
         ("iptables", "-t nat -A PREROUTING -p tcp --dport 80 -j REDIRECT --to-port 8080"),
+        ("iptables", "-A INPUT -p tcp --sport :1024 --dport 22:22 -c 5 6 -j ACCEPT"),
+        ("iptables", "-A INPUT -s 0/0 -d 10/8 -i + -j MARK --set-xmark 0x4000/0x4000"),
+        ("iptables", "-A INPUT -p tcp --tcp-flags FIN,SYN SYN -m mark --mark 0x1/0xff -j DROP"),
         ("iptables", "-P FORWARD DROP"),
         ("iptables", "-N CUSTOM"),
         ("ip6tables", "-A INPUT -s fe80::1:2/10 -p icmpv6 --icmpv6-type 128 -j ACCEPT"),
         ("ip6tables", "-A INPUT -d ::1 -j REJECT"),
     ] {
-        let read = typed_rule::read(&format!("{program} {typed}")).unwrap_or_else(|| panic!("{typed}"));
+        let read =
+            typed_rule::read(&format!("{program} {typed}")).unwrap().unwrap_or_else(|| panic!("{typed}"));
+        assert_eq!((&read.doubt, &read.unknown), (&None, &None), "{typed}");
         let table = read.table.as_deref().unwrap_or("filter");
         for table in ["filter", "nat"] {
             netns.sh(&format!("{program} -t {table} -F; {program} -t {table} -X"));

@@ -12,7 +12,9 @@ use super::queue::{Queue, Telling};
 use super::settings::EventSettings;
 use crate::app::cluster::health::{Health, failed, random};
 use crate::domain::backoff::Pace;
+use crate::domain::escape;
 use crate::k8s::client::ApiServer;
+use crate::k8s::failure::{Class, Failure};
 use crate::k8s::pod_events::{PodEvent, PodEventWriter};
 use crate::telemetry::drops::DropMetrics;
 
@@ -23,6 +25,8 @@ use crate::telemetry::drops::DropMetrics;
 const BURST: u32 = 25;
 const REFILL: Duration = Duration::from_secs(30);
 const PODS: usize = 4096;
+/// Namespaces that refuse Events and are told apart; those beyond are told of once, as one.
+const NAMESPACES: usize = 256;
 
 /// Runs until `shutdown` says so, then tries once more for what is queued.
 pub async fn run(
@@ -35,7 +39,7 @@ pub async fn run(
 ) {
     let mut office = Office {
         writer: PodEventWriter::new(&settings.reason, &settings.component, &node),
-        health: Health::new("writing Events about pods"),
+        calls: Calls::new(),
         budgets: HashMap::new(),
         api,
         settings,
@@ -63,7 +67,7 @@ struct Office {
     settings: EventSettings,
     metrics: DropMetrics,
     writer: PodEventWriter,
-    health: Health,
+    calls: Calls,
     budgets: HashMap<(Box<str>, bool), (u32, Instant)>,
 }
 
@@ -77,10 +81,10 @@ impl Office {
         let number = random();
         loop {
             let Err(failure) = self.write(&telling, number).await else {
-                self.health.worked();
+                self.calls.worked(&telling.pod.namespace);
                 return;
             };
-            let retry_at = failed(&mut self.health, &failure);
+            let retry_at = self.calls.failed(&telling.pod.namespace, &failure);
             let is_old = SystemTime::now()
                 .duration_since(telling.last)
                 .is_ok_and(|age| age > self.settings.expiration);
@@ -97,7 +101,7 @@ impl Office {
         }
     }
 
-    async fn write(&mut self, telling: &Telling, random: u64) -> Result<(), crate::k8s::failure::Failure> {
+    async fn write(&mut self, telling: &Telling, random: u64) -> Result<(), Failure> {
         let Telling { pod, message, count, last, .. } = telling;
         let (pod, message) = (Arc::as_ref(pod), message);
         let event = PodEvent { pod, message, count: *count, last: *last, random };
@@ -123,5 +127,71 @@ impl Office {
         let has_token = *tokens > 0;
         *tokens = tokens.saturating_sub(1);
         has_token
+    }
+}
+
+/// How writing is doing: the API server as a whole, and each namespace that refuses, as grants are given for namespaces.
+struct Calls {
+    server: Health,
+    refused: HashMap<Box<str>, Health>,
+    /// The namespaces that found no room.
+    others: Health,
+}
+
+impl Calls {
+    fn new() -> Self {
+        Self {
+            server: Health::new("writing Events about pods"),
+            refused: HashMap::new(),
+            others: Health::new("writing Events about pods of other namespaces"),
+        }
+    }
+
+    fn worked(&mut self, namespace: &str) {
+        self.server.worked();
+        if let Some(mut health) = self.refused.remove(namespace) {
+            health.worked();
+        }
+    }
+
+    fn failed(&mut self, namespace: &str, failure: &Failure) -> Instant {
+        if !matches!(failure.class, Class::Forbidden | Class::NotFound) {
+            return failed(&mut self.server, failure);
+        }
+        let is_full = self.refused.len() >= NAMESPACES;
+        if is_full && !self.refused.contains_key(namespace) {
+            return failed(&mut self.others, failure);
+        }
+        let what = || Health::new(format!("writing Events about pods of {}", escape::name(namespace)));
+        failed(self.refused.entry(namespace.into()).or_insert_with(what), failure)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::k8s::client::Operation;
+
+    #[test]
+    fn the_namespaces_told_apart_are_bounded() {
+        let forbidden = Failure::new(Operation::CreatePodEvent, Class::Forbidden, "");
+        let mut calls = Calls::new();
+        for number in 0..NAMESPACES + 2 {
+            calls.failed(&number.to_string(), &forbidden);
+        }
+        assert_eq!((calls.refused.len(), calls.others.failures()), (NAMESPACES, 2));
+        calls.worked("well");
+        assert_eq!((calls.refused["0"].failures(), calls.others.failures()), (1, 2));
+        calls.worked("0");
+        assert!(!calls.refused.contains_key("0"));
+    }
+
+    #[test]
+    fn a_server_that_is_down_is_one_failure() {
+        let timeout = Failure::new(Operation::CreatePodEvent, Class::Timeout, "");
+        let mut calls = Calls::new();
+        calls.failed("a", &timeout);
+        calls.failed("b", &timeout);
+        assert_eq!((calls.refused.len(), calls.server.failures()), (0, 2));
     }
 }

@@ -13,7 +13,9 @@ use super::history::{Paint, TextOrJson};
 use super::{AllowlistArguments, Exit};
 use crate::app::allowlists::Keeper;
 use crate::app::history::{self, Remembered};
+use crate::domain::escape;
 use crate::domain::ruleset::{Backend, Family};
+use crate::domain::typed_rule::Misread;
 use crate::domain::why::{Answer, Judgement, Question, answer};
 use crate::telemetry::log::{self as logging, LogFormat};
 
@@ -62,7 +64,7 @@ pub(super) fn run(arguments: &WhyArguments) -> anyhow::Result<Exit> {
     let book = Keeper::new(arguments.allowlists.sources()).reload();
     let question =
         Question { rule: arguments.rule.clone(), table: arguments.table.clone(), family: arguments.family };
-    let answer = answer(&book, &question);
+    let answer = answer(&book, &question).map_err(|misread| misread_error(&misread))?;
     let remembered =
         arguments.state_dir.as_deref().map(|directory| remembered(directory, &answer)).transpose()?;
     let found = Found { answer, remembered };
@@ -81,6 +83,10 @@ pub(super) fn run(arguments: &WhyArguments) -> anyhow::Result<Exit> {
         Judgement::Unexpected => Exit::Violations,
         Judgement::Undecided => Exit::Unknown,
     })
+}
+
+fn misread_error(Misread { word, advice }: &Misread) -> anyhow::Error {
+    anyhow::anyhow!("{}: {advice}", escape::name(word))
 }
 
 fn remembered(directory: &Path, answer: &Answer<'_>) -> anyhow::Result<Vec<(Backend, Remembered)>> {

@@ -64,10 +64,15 @@ impl Page {
     }
 
     fn remarks(&mut self, answer: &Answer<'_>) {
-        if answer.is_rewritten {
-            self.remark(
+        match (&answer.doubt, answer.is_rewritten) {
+            (Some(word), _) => self.remark(&format!(
+                "iptables may print it otherwise, because of {}: add the rule where it harms nobody, and ask about what iptables -S shows",
+                escape::name(word)
+            )),
+            (None, true) => self.remark(
                 "not as it was given, but as iptables prints it: reports and allowlists have that form",
-            );
+            ),
+            (None, false) => {}
         }
         if answer.has_outer_blanks {
             self.remark("blanks at its beginning or end count: reports show lines without them");

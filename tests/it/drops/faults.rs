@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::program::LIMIT;
-use super::world::{World, ip};
+use super::program::{LIMIT, Program};
+use super::world::{TENANT, World, ip};
 use crate::support::fake::Fault;
-use crate::support::wait_until;
+use crate::support::{MONITOR, wait_until};
 
 fn status(code: u16, header: &'static str) -> Fault {
     Fault::Status(code, header, json!({"kind": "Status", "message": "no"}).to_string())
@@ -116,4 +116,44 @@ fn made_up_addresses_hide_no_drop_between_pods() {
     });
     assert!(world.shed() > 1900, "and most of the others are not");
     assert_eq!(program.stop(), Some(0), "{}", program.output());
+}
+
+#[test]
+fn one_namespace_without_a_grant_is_told_once() {
+    const PACKETS: u16 = 4;
+    let world = World::new(&[]);
+    drop(world.fake.clone().always("/namespaces/tenant/events", status(403, "")));
+    let mut program = world.start(100);
+    for packet in 1..=PACKETS {
+        world.log_to_pod(0, [(TENANT.to_owned(), 1000 + packet)].into_iter());
+        wait_until("both pods were to be told", LIMIT, || {
+            let told = world.events("POST");
+            let about = |is_well| told.iter().filter(|seen| seen.is_well == is_well).count();
+            [true, false].map(about).into_iter().all(|count| count >= usize::from(packet))
+        });
+    }
+    assert_eq!(program.stop(), Some(0), "{}", program.output());
+    let output = program.output();
+    assert_eq!(
+        output.matches("RBAC must grant the verb `create` on the resource `events`").count(),
+        1,
+        "{output}"
+    );
+    assert!(output.contains("writing Events about pods of tenant: "), "{output}");
+    assert!(!output.contains("works again"), "{output}");
+}
+
+#[test]
+fn pods_that_may_not_be_listed_are_no_warning_of_an_agent_that_checks() {
+    let world = World::new(&[]);
+    drop(world.fake.clone().rather("/api/v1/pods?", status(403, "")));
+    let mut command = world.netns.command(MONITOR);
+    command.args(["--profile", "base", "--ipv6", "false", "--sink", "kube", "--node-name", "n"]);
+    command.env("KUBECONFIG", world.path("kubeconfig"));
+    let mut program = Program::start(&mut command, &world.path("state"));
+    wait_until("it says what shows", LIMIT, || {
+        program.output().contains("INFO") && program.output().contains("show the pod's UID and not its name")
+    });
+    assert_eq!(program.stop(), Some(0), "{}", program.output());
+    assert!(!program.output().contains("naming the pods"), "{}", program.output());
 }

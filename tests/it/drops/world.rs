@@ -17,14 +17,19 @@ const SHED: &str = "iptables_monitor_drops_events_shed_total";
 /// A pod's new Events have a limit; kinds are spread over so many pods that none reaches it.
 const PODS: u16 = 40;
 
+/// A pod in a namespace of its own.
+pub const TENANT: &str = "10.0.1.1";
+
 fn pod_list() -> String {
-    let pods: Vec<_> = (0..PODS).map(|number| pod(&format!("web-{number}"), &ip(number))).collect();
+    let mut pods: Vec<_> =
+        (0..PODS).map(|number| pod("shop", &format!("web-{number}"), &ip(number))).collect();
+    pods.push(pod("tenant", "guest", TENANT));
     json!({"metadata": {"resourceVersion": "7"}, "items": pods}).to_string()
 }
 
-fn pod(name: &str, ip: &str) -> Value {
+fn pod(namespace: &str, name: &str, ip: &str) -> Value {
     json!({
-        "metadata": {"name": name, "namespace": "shop", "uid": name},
+        "metadata": {"name": name, "namespace": namespace, "uid": name},
         "spec": {"nodeName": "n"},
         "status": {"phase": "Running", "podIP": ip, "startTime": "2026-01-01T00:00:00Z"},
     })

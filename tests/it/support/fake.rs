@@ -111,6 +111,12 @@ impl Fake {
         self
     }
 
+    /// As `always`, before what was said already.
+    pub fn rather(self, path: &'static str, fault: Fault) -> Self {
+        self.state.lock().unwrap().always.insert(0, (path, fault));
+        self
+    }
+
     /// The Node is this.
     pub fn node(self, node: Value) -> Self {
         self.state.lock().unwrap().node = node;
