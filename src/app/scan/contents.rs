@@ -1,13 +1,16 @@
 //! What legacy tables hold, as the kernel gives it, and a hash of it. Counters and what matches remember are not part
 //! of the hash. Runs in short-lived processes of this program, which give the memory back: 60 MB for 99,000 rules.
 
+use std::error::Error;
 use std::io;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::domain::escape::hex;
 use crate::domain::ruleset::Family;
 use crate::domain::shapes::clear_state;
+use crate::host::command::{self, CommandError, Deadline, Running};
 use crate::host::xtables::{Info, Xtables};
 
 /// A table at one moment.
@@ -44,8 +47,7 @@ impl Contents {
     /// # Errors
     /// `InvalidData` for entries that do not follow the kernel's format.
     pub fn hash(mut self, family: Family) -> io::Result<String> {
-        clear_state(family, &mut self.entries)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        clear_state(family, &mut self.entries).map_err(invalid)?;
         let mut hash = Sha256::new();
         let info = &self.info;
         for word in [info.valid_hooks, info.size].iter().chain(&info.hook_entry).chain(&info.underflow) {
@@ -54,4 +56,25 @@ impl Contents {
         hash.update(&self.entries);
         Ok(hex(&hash.finalize()))
     }
+}
+
+/// Starts a hidden subcommand of this program, which reads tables that the kernel lists.
+///
+/// # Errors
+/// As [`command::start`].
+pub fn start(
+    program: &Path,
+    subcommand: &str,
+    (family, tables): (Family, &[String]),
+    deadline: &Deadline,
+    limit_bytes: u64,
+) -> Result<Running, CommandError> {
+    let tables = tables.iter().map(String::as_str);
+    let args: Vec<&str> = [subcommand, family.as_str()].into_iter().chain(tables).collect();
+    command::start(&program.to_string_lossy(), &args, b"", deadline, limit_bytes)
+}
+
+/// What does not follow the kernel's format.
+pub(super) fn invalid(error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -12,12 +12,12 @@ use crate::host::command::{self, CommandError, Deadline, Ended, Running};
 pub const OUTPUT_LIMIT_BYTES: u64 = 320 << 20;
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Starts a `*-save` program.
+/// Starts a program that prints rules.
 ///
 /// # Errors
 /// As [`command::start`].
-pub fn start(program: &str, deadline: &Deadline) -> Result<Running, CommandError> {
-    command::start::<&str>(program, &[], b"", deadline, OUTPUT_LIMIT_BYTES)
+pub fn start(program: &str, args: &[&str], deadline: &Deadline) -> Result<Running, CommandError> {
+    command::start(program, args, b"", deadline, OUTPUT_LIMIT_BYTES)
 }
 
 /// Hands every item that the parser finds in the dump to `sink` and waits for the program's end.

@@ -1,17 +1,15 @@
 //! The kernel's own entries of the legacy tables, read by a short-lived process of this program.
 //! The kernel hands a table over in one piece, 60 MB for 99,000 rules, which the agent itself need not hold.
 
-use std::error::Error;
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::contents::Contents;
+use super::contents::{self, Contents, invalid};
 use super::{Context, dump};
 use crate::domain::ruleset::{Family, Problem, Reason};
 use crate::domain::shapes::{Hooks, check_entries};
-use crate::host::command::{self, Running};
+use crate::host::command::Running;
 use crate::host::xtables::Xtables;
 
 /// The hidden subcommand of that process.
@@ -46,14 +44,12 @@ pub fn run(family: Family, tables: &[String], output: impl Write) -> io::Result<
 /// # Errors
 /// The problem that a failed start is.
 pub(super) fn start(context: &Context<'_>, family: Family, tables: &[String]) -> Result<Running, Problem> {
-    let mut args = vec![OsString::from(SUBCOMMAND), family.as_str().into()];
-    args.extend(tables.iter().map(OsString::from));
     let program = context.program.map_or_else(std::env::current_exe, |program| Ok(program.to_owned()));
     let program = program.map_err(|error| {
         let what = format!("finding this program itself, to read legacy entries: {error}");
         Problem::new(Reason::MissingTool, what)
     })?;
-    command::start(&program.to_string_lossy(), &args, b"", &context.deadline(), OUTPUT_LIMIT_BYTES)
+    contents::start(&program, SUBCOMMAND, (family, tables), &context.deadline(), OUTPUT_LIMIT_BYTES)
         .map_err(|error| dump::command_problem(&error))
 }
 
@@ -115,8 +111,4 @@ impl TableEntries {
             Problem::new(Reason::UntrustedRule, format!("legacy table {family} {table}: {what}"))
         })
     }
-}
-
-fn invalid(error: impl Into<Box<dyn Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -52,7 +52,7 @@ impl IptablesDump {
             family,
             program,
             started: Instant::now(),
-            running: Some(dump::start(program, &context.deadline())),
+            running: Some(dump::start(program, &[], &context.deadline())),
             tables: tables.collect(),
             has_ipset: false,
             is_plain: true,

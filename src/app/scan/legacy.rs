@@ -14,7 +14,7 @@ use crate::domain::audit::Audit;
 use crate::domain::change::Part;
 use crate::domain::iptables_save::{Item, Mode, Parser};
 use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
-use crate::host::command::{self, Running};
+use crate::host::command::Running;
 use crate::host::xtables::{self, Info, Xtables};
 
 /// So many lines of a dump have shown most of the extensions that its program asks the kernel about.
@@ -200,8 +200,7 @@ impl<'a, 't> Dump<'a, 't> {
     fn print(&mut self, context: &Context<'_>, attempt: &mut Attempt<'a>, table: Option<&str>) {
         let program = program_of(self.family);
         let args: Vec<&str> = table.into_iter().flat_map(|table| ["-t", table]).collect();
-        let running = command::start(program, &args, b"", &context.deadline(), dump::OUTPUT_LIMIT_BYTES);
-        let ended = running.and_then(|running| {
+        let ended = dump::start(program, &args, &context.deadline()).and_then(|running| {
             dump::stream(running, Parser::new(Mode::Live), &mut |item| {
                 self.items += 1;
                 if self.items == ITEMS_BEFORE_ENTRIES {

@@ -147,7 +147,7 @@ fn print_chain(
     pairs.print();
     pairs.add_chain(name, shape, rules.clone());
     let args = ["-t", table, "-S", name];
-    let running = command::start(program, &args, b"", &context.deadline(), dump::OUTPUT_LIMIT_BYTES).ok()?;
+    let running = dump::start(program, &args, &context.deadline()).ok()?;
     let mut is_plain = true;
     let ended = dump::stream(running, Parser::listing(table), &mut |item| match item {
         Item::Entry(entry) if pairs.pair(&entry) == Use::Judge => {

@@ -2,14 +2,13 @@
 //! Says nothing about what they hold.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use crate::app::scan::contents::Contents;
+use crate::app::scan::contents::{self, Contents};
 use crate::app::scan::dump::chain_of;
 use crate::domain::ruleset::Family;
-use crate::host::command::{self, Deadline};
+use crate::host::command::Deadline;
 use crate::host::xtables::Xtables;
 
 /// The hidden subcommand of that process.
@@ -43,9 +42,7 @@ pub(super) fn ask(
     tables: &[String],
     deadline: &Deadline,
 ) -> Result<Hashes, String> {
-    let mut args = vec![OsString::from(SUBCOMMAND), family.as_str().into()];
-    args.extend(tables.iter().map(OsString::from));
-    let mut running = command::start(&program.to_string_lossy(), &args, b"", deadline, OUTPUT_LIMIT_BYTES)
+    let mut running = contents::start(program, SUBCOMMAND, (family, tables), deadline, OUTPUT_LIMIT_BYTES)
         .map_err(|error| chain_of(&error))?;
     let mut text = String::new();
     if let Err(error) = running.read_to_string(&mut text) {

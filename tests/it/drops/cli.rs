@@ -16,6 +16,15 @@ fn line(seconds_ago: i64, text: &str) -> String {
     format!("{} n kernel: [1.5] {text}\n", at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00"))
 }
 
+/// A log with a drop of each of so many kinds.
+fn kinds(directory: &Path, count: u16) -> LogFile {
+    let log = LogFile(directory.join("kern.log"));
+    let text: String =
+        (0..count).map(|n| line(5, &format!("d: {}", tcp("10.0.0.1", "10.0.0.2", n)))).collect();
+    log.append(&text);
+    log
+}
+
 fn drops(source: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(MONITOR);
     command.args(["drops", "--source", &format!("file:{}", source.display())]).args(args);
@@ -146,10 +155,7 @@ fn a_file_named_twice_is_read_once() {
 #[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
     let directory = tempfile::tempdir().unwrap();
-    let log = LogFile(directory.path().join("kern.log"));
-    let text: String =
-        (0..20_000).map(|n| line(5, &format!("d: {}", tcp("10.0.0.1", "10.0.0.2", n)))).collect();
-    log.append(&text);
+    let log = kinds(directory.path(), 20_000);
     for args in [
         "--format json",
         "--format text",
@@ -201,10 +207,7 @@ fn a_line_with_a_hole_in_it_is_not_complete() {
 #[test]
 fn what_a_closed_pipe_did_not_take_comes_again() {
     let directory = tempfile::tempdir().unwrap();
-    let log = LogFile(directory.path().join("kern.log"));
-    let text: String =
-        (0..30_000).map(|n| line(5, &format!("d: {}", tcp("10.0.0.1", "10.0.0.2", n)))).collect();
-    log.append(&text);
+    let log = kinds(directory.path(), 30_000);
     let checkpoint = directory.path().join("checkpoint");
     let args = ["--format", "json", "--checkpoint", checkpoint.to_str().unwrap()];
     let mut child = drops(&log.0, &args).stdout(Stdio::piped()).spawn().unwrap();
