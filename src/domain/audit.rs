@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::allowlist::Allowlist;
-use super::escape::hex;
 use super::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
+use super::words::escape::hex;
 
 mod changes;
 mod reading;

@@ -5,11 +5,9 @@
 pub mod allowlist;
 pub mod audit;
 pub mod author;
-pub mod backoff;
 pub mod change;
 pub mod debounce;
 pub mod drops;
-pub mod escape;
 pub mod go_regex;
 pub mod history;
 pub mod iptables_save;
@@ -26,3 +24,4 @@ pub mod shapes;
 pub mod typed_rule;
 pub mod why;
 pub mod wording;
+pub mod words;

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 pub use attribution::{author, command_line, compact_authors, since};
 
-use super::escape;
 use super::reaction::blocked::Blocked;
 use super::report::Violation;
 use super::ruleset::{Backend, Family, IPTABLES_TABLES, Kind};
+use super::words::escape;
 
 /// Where a violation is, in words: "iptables-nft, family ip, table filter, chain INPUT, rule 3".
 pub fn place(violation: &Violation) -> String {

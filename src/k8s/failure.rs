@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::client::Operation;
-use crate::domain::backoff::Pace;
-use crate::domain::escape;
 use crate::domain::reaction::note::cut;
+use crate::domain::words::backoff::Pace;
+use crate::domain::words::escape;
 
 /// A failed call says no more than this.
 const DETAIL_BYTES: usize = 300;

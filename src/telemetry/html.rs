@@ -1,7 +1,7 @@
 //! A growing piece of HTML in which only text of ours is markup.
 //! Knows nothing of reports.
 
-use crate::domain::escape;
+use crate::domain::words::escape;
 
 /// HTML: markup is known when this program is compiled, and everything else is text.
 #[derive(Debug, Default)]

@@ -17,9 +17,9 @@ use prometheus::{
 
 use self::attribution::{Attribution, Processes};
 use super::drops::DropMetrics;
-use crate::domain::escape;
 use crate::domain::report::{Report, TableSummary, Verdict, Violation};
 use crate::domain::ruleset::{Backend, Family, IPTABLES_TABLES, Reason};
+use crate::domain::words::escape;
 
 /// Every metric's name begins with this.
 const PREFIX: &str = "iptables_monitor";

@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 use super::html::Html;
 use super::live::Live;
 use super::live::drops::Seen;
-use crate::domain::escape;
 use crate::domain::report::{Evidence, Report, Verdict};
 use crate::domain::wording::{blocked, counted, grouped, utc};
+use crate::domain::words::escape;
 
 /// Characters of one line, pattern or detail that are shown.
 const MAX_CHARACTERS: usize = 1_500;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use tokio::time::Instant;
 
-use crate::domain::backoff::delay;
+use crate::domain::words::backoff::delay;
 use crate::k8s::failure::{Class, Failure};
 
 /// How one kind of call is doing.

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::health::{Health, retry_at};
-use crate::domain::backoff::{Pace, delay};
 use crate::domain::ruleset::{Problem, Reason};
+use crate::domain::words::backoff::{Pace, delay};
 use crate::host::addresses;
 use crate::k8s::client::ApiServer;
 use crate::k8s::node;

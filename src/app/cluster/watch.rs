@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::health::{Health, random};
-use crate::domain::backoff::{Pace, delay};
 use crate::domain::reaction::keeper::Held;
+use crate::domain::words::backoff::{Pace, delay};
 use crate::k8s::client::ApiServer;
 use crate::k8s::failure::{Class, Failure};
 use crate::k8s::label::LabelWriter;

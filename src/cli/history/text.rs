@@ -5,10 +5,10 @@ use anstyle::{AnsiColor, Style};
 
 use crate::cli::output::timestamp;
 use crate::domain::change::What;
-use crate::domain::escape;
 use crate::domain::history::{Change, Happening, Moment, Watch};
 use crate::domain::report::Verdict;
 use crate::domain::wording::{self, counted, entry, table_name};
+use crate::domain::words::escape;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

@@ -9,10 +9,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Shown, timestamp};
-use crate::domain::escape::hex;
 use crate::domain::reaction::blocked::Blocked;
 use crate::domain::report::{Evidence, TableSummary, Violation};
 use crate::domain::ruleset::Problem;
+use crate::domain::words::escape::hex;
 pub(crate) use provenance::WireAuthor;
 use provenance::WireProvenance;
 

@@ -11,9 +11,10 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use crate::domain::audit;
 use crate::domain::report::{Report, Verdict, Violation};
 use crate::domain::wording::{self, allowlist_file, counted, grouped, place, table_name};
-use crate::domain::{audit, escape};
+use crate::domain::words::escape;
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

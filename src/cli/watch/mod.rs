@@ -20,9 +20,9 @@ use crate::app::monitor::{self, Checked};
 use crate::app::scan::Options;
 use crate::domain::audit::DEFAULT_LIMIT;
 use crate::domain::change::ChangeSet;
-use crate::domain::escape;
 use crate::domain::history::{Change, Moment, Watch};
 use crate::domain::report::{Report, Verdict};
+use crate::domain::words::escape;
 use crate::telemetry::log::{self as logging, LogFormat};
 
 /// More changes of allowed rules than these in one check are added up.

@@ -11,10 +11,10 @@ use crate::cli::history::{Paint, authors};
 use crate::cli::output::timestamp;
 use crate::domain::allowlist::Pattern;
 use crate::domain::allowlist::nearest::{Difference, Nearest};
-use crate::domain::escape;
 use crate::domain::history::{Change, Watch};
 use crate::domain::ruleset::{Backend, Family, Problem};
 use crate::domain::why::{Answer, Judgement};
+use crate::domain::words::escape;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

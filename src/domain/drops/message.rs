@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::packet::{Header, Protocol};
-use crate::domain::escape;
+use crate::domain::words::escape;
 
 /// To which side of a packet a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

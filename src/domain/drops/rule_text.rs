@@ -2,7 +2,7 @@
 //! Finds no rule; [`super::rules`] does. Rule text is untrusted and comes escaped.
 
 use super::rules::{After, By, LogRule, RuleMatch, Verdict};
-use crate::domain::escape;
+use crate::domain::words::escape;
 
 /// `iptables-nft ip filter INPUT rule 3, then drop by rule 4`; for several what they are, and that one of them it is.
 pub fn described(found: &RuleMatch<'_>) -> Option<String> {

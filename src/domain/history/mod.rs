@@ -275,7 +275,7 @@ mod tests {
             chain: Some("INPUT"),
         };
         let key = Key::of(place, b"-A INPUT -j DROP");
-        assert_eq!(crate::domain::escape::hex(&key.0), "af05244bdae49de08a021228f594708b");
+        assert_eq!(crate::domain::words::escape::hex(&key.0), "af05244bdae49de08a021228f594708b");
     }
 
     #[test]

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::{EventReason, NodeEvent};
-use crate::domain::escape;
 use crate::domain::report::{Report, Verdict, Violation};
 use crate::domain::ruleset::{Problem, Reason};
 use crate::domain::wording;
+use crate::domain::words::escape;
 
 /// How much an Event says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

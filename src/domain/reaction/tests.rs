@@ -11,9 +11,9 @@ use super::note::{Detail, NOTE_BYTES, cut, recovery, warnings};
 use super::*;
 use crate::domain::author::{Ancestor, Author, PodHint};
 use crate::domain::change::Provenance;
-use crate::domain::escape;
 use crate::domain::report::{Evidence, Report, Violation};
 use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
+use crate::domain::words::escape;
 
 pub(super) fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {
     let violation = |line: &&str| Violation {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::utc;
 use crate::domain::author::{Author, PodHint};
 use crate::domain::change::Provenance;
-use crate::domain::escape;
+use crate::domain::words::escape;
 
 /// Characters of a name, a path or an id.
 const NAME_CHARACTERS: usize = 100;

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::backoff::{Pace, delay};
 use crate::domain::drops::batch::{Batch, Status};
 use crate::domain::drops::lines::Lines;
-use crate::domain::escape;
+use crate::domain::words::backoff::{Pace, delay};
+use crate::domain::words::escape;
 use crate::host::command::{self, CommandError, Deadline, Running};
 use entry::{Entry, MISSED, What};
 

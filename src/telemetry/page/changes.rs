@@ -9,10 +9,10 @@ use super::super::live::{Live, Watching};
 use super::findings::{authors, bytes};
 use super::{ago, line, moment, word};
 use crate::domain::change::{ChangeSet, RuleChange, What};
-use crate::domain::escape;
 use crate::domain::report::Verdict;
 use crate::domain::ruleset::Family;
 use crate::domain::wording::{counted, entry, grouped};
+use crate::domain::words::escape;
 
 /// Rows that are shown.
 const MAX_ROWS: usize = 100;

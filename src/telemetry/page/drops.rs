@@ -9,8 +9,8 @@ use super::super::live::drops::Seen;
 use super::{cut, moment};
 use crate::domain::drops::accounting::{Counts, Fate};
 use crate::domain::drops::record::Record;
-use crate::domain::escape;
 use crate::domain::wording::{counted, grouped, utc};
+use crate::domain::words::escape;
 
 /// Rows that are shown.
 const MAX_PAIRS: usize = 10;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::super::html::Html;
 use super::{line, moment};
 use crate::domain::author::Author;
-use crate::domain::escape;
 use crate::domain::report::{Report, TableSummary, Violation};
 use crate::domain::ruleset::Problem;
 use crate::domain::wording::{allowlist_file, author, command_line, counted, entry_name, grouped};
+use crate::domain::words::escape;
 
 /// Violations that are shown; `/status` has more.
 const MAX_VIOLATIONS: usize = 100;
