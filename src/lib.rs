@@ -40,7 +40,7 @@
 //!
 //! # Never
 //! - **Never** is a node compliant that was not fully read and understood: every error is a problem, and every problem
-//!   but three ([`domain::ruleset::Reason::is_decisive`]) makes the verdict `unknown`.
+//!   but three ([`domain::rules::Reason::is_decisive`]) makes the verdict `unknown`.
 //! - **Never** is the text of iptables-nft-save believed for a rule whose kernel expressions do not say the same.
 //! - **Never** does reading change the node: no lock is taken, no table created, no rule touched.
 //! - **Never** does untrusted text reach a shell, a terminal or markup unescaped; a chain's name is an argument of

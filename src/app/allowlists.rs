@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::allowlist::{Allowlist, Pattern, PatternFile};
 use crate::domain::audit::{InForce, Ipv6, Rulebook};
 use crate::domain::profiles;
-use crate::domain::ruleset::{IPTABLES_TABLES, Problem, Reason};
+use crate::domain::rules::{IPTABLES_TABLES, Problem, Reason};
 use crate::host::config_dir::{self, DirError};
 
 use super::scan::dump::chain_of;

@@ -26,7 +26,7 @@ use crate::domain::drops::rules::RuleIndex;
 use crate::domain::history::{Key, Place};
 use crate::domain::provenance::Provenances;
 use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
-use crate::domain::ruleset::Problem;
+use crate::domain::rules::Problem;
 
 /// A torn read is repeated after a tenth of the interval, within these bounds.
 const REPEAT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
@@ -391,7 +391,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::domain::ruleset::Reason;
+    use crate::domain::rules::Reason;
 
     const INTERVAL: Duration = Duration::from_secs(300);
 

@@ -18,7 +18,7 @@ use crate::app::scan::Options;
 use crate::app::scan::saved::{self, Source};
 use crate::domain::audit::{DEFAULT_LIMIT, Rulebook};
 use crate::domain::report::{Evidence, Report, Verdict};
-use crate::domain::ruleset::{Family, Reason};
+use crate::domain::rules::{Family, Reason};
 use crate::telemetry::log::{self as logging, LogFormat};
 
 #[derive(Debug, clap::Args)]

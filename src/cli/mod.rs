@@ -25,7 +25,7 @@ use crate::app::allowlists::{Ipv6Mode, Sources};
 use crate::app::scan::entries;
 use crate::app::watch::fingerprint;
 use crate::domain::profiles;
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 
 /// The version, with the commit it was built from where the build knows it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {

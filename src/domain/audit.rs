@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::allowlist::Allowlist;
-use super::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
+use super::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use super::words::escape::hex;
 
 mod changes;

@@ -11,7 +11,7 @@ pub use diff::{Edit, Told, edits};
 
 use super::author::Author;
 use super::report::Verdict;
-use super::ruleset::{Backend, Family, Kind};
+use super::rules::{Backend, Family, Kind};
 
 /// A part of the node's firewall that may have changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::author::Author;
 use super::change::{Part, Scope};
 use super::debounce::{Debounce, Pace};
-use super::ruleset::Family;
+use super::rules::Family;
 
 /// More parts than these are everything.
 pub const PARTS_MAX: usize = 4096;

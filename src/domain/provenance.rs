@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::change::{Provenance, RuleChange, What};
 use super::report::Violation;
-use super::ruleset::{Backend, Family};
+use super::rules::{Backend, Family};
 
 /// A line by its place: two equal lines of one chain came together, as far as anybody can tell.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::domain::author::Author;
-    use crate::domain::ruleset::Kind;
+    use crate::domain::rules::Kind;
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

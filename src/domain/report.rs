@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::change::Provenance;
 use super::reaction::blocked::Blocked;
-use super::ruleset::{Backend, Family, Kind, Problem};
+use super::rules::{Backend, Family, Kind, Problem};
 
 /// The answer about one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::allowlist::nearest::{Explanation, Nearest, judging};
 use super::allowlist::{List, Pattern};
 use super::audit::Rulebook;
 use super::history::Place;
-use super::ruleset::{Backend, Family};
+use super::rules::{Backend, Family};
 use super::typed_rule::{self, Misread};
 
 /// What iptables takes for the table that is not named.

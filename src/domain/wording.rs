@@ -9,7 +9,7 @@ pub use attribution::{author, command_line, compact_authors, since};
 
 use super::reaction::blocked::Blocked;
 use super::report::Violation;
-use super::ruleset::{Backend, Family, IPTABLES_TABLES, Kind};
+use super::rules::{Backend, Family, IPTABLES_TABLES, Kind};
 use super::words::escape;
 
 /// Where a violation is, in words: "iptables-nft, family ip, table filter, chain INPUT, rule 3".

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with};
 
 use super::procfs;
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 
 /// `IPT_BASE_CTL` and `IP6T_BASE_CTL`, which are also `*_SO_GET_INFO`.
 const SO_GET_INFO: i32 = 64;

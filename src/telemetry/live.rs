@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::domain::change::{RuleChange, What};
     use crate::domain::report::Verdict;
-    use crate::domain::ruleset::{Backend, Family, Kind};
+    use crate::domain::rules::{Backend, Family, Kind};
 
     fn set(untold: u64, changes: usize) -> Arc<ChangeSet> {
         let change = RuleChange {

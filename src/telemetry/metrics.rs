@@ -18,7 +18,7 @@ use prometheus::{
 use self::attribution::{Attribution, Processes};
 use super::drops::DropMetrics;
 use crate::domain::report::{Report, TableSummary, Verdict, Violation};
-use crate::domain::ruleset::{Backend, Family, IPTABLES_TABLES, Reason};
+use crate::domain::rules::{Backend, Family, IPTABLES_TABLES, Reason};
 use crate::domain::words::escape;
 
 /// Every metric's name begins with this.

@@ -9,7 +9,7 @@ use iptables_monitor::app::scan::{Options, Reader, Scan};
 use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
 use iptables_monitor::domain::audit::{InForce, Ipv6, Rulebook};
 use iptables_monitor::domain::change::{Part, Scope};
-use iptables_monitor::domain::ruleset::Family;
+use iptables_monitor::domain::rules::Family;
 
 use super::support::{MONITOR, Netns};
 use super::{PATTERNS, ROUNDS, loaded, median, millis};

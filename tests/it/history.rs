@@ -15,7 +15,7 @@ use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::change::{ChangeSet, RuleChange, What};
 use iptables_monitor::domain::history::{Moment, Place, Present};
 use iptables_monitor::domain::report::Verdict;
-use iptables_monitor::domain::ruleset::{Backend, Family, Kind};
+use iptables_monitor::domain::rules::{Backend, Family, Kind};
 
 /// Some time ago, so many seconds later.
 pub fn at(second: u64) -> SystemTime {

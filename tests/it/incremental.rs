@@ -14,7 +14,7 @@ use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
 use iptables_monitor::domain::audit::{InForce, Ipv6, Rulebook};
 use iptables_monitor::domain::author::Author;
 use iptables_monitor::domain::change::{Part, RuleChange, Scope};
-use iptables_monitor::domain::ruleset::Family;
+use iptables_monitor::domain::rules::Family;
 
 use super::support::{MONITOR, Netns};
 

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
-use iptables_monitor::domain::nft_json::{Item, NativeLine, parse};
-use iptables_monitor::domain::ruleset::{Kind, Problem};
+use iptables_monitor::domain::rules::saved::nft_json::{Item, NativeLine, parse};
+use iptables_monitor::domain::rules::{Kind, Problem};
 
 use crate::support::{Netns, lossy};
 

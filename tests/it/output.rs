@@ -15,7 +15,7 @@ use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::change::Provenance;
 use iptables_monitor::domain::reaction::blocked::Blocked;
 use iptables_monitor::domain::report::{Evidence, Report, TableSummary, Verdict, Violation};
-use iptables_monitor::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
+use iptables_monitor::domain::rules::{Backend, Family, Kind, Problem, Reason};
 use serde_json::Value;
 
 const TEXT: WriteOptions = WriteOptions { color: false, limit: WriteOptions::DEFAULT_LIMIT, quiet: false };

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::health::{Health, retry_at};
-use crate::domain::ruleset::{Problem, Reason};
+use crate::domain::rules::{Problem, Reason};
 use crate::domain::words::backoff::{Pace, delay};
 use crate::host::addresses;
 use crate::k8s::client::ApiServer;

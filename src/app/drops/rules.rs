@@ -11,7 +11,7 @@ use crate::domain::audit::Text;
 use crate::domain::change::Scope;
 use crate::domain::drops::advise::Survey;
 use crate::domain::drops::rules::RuleIndex;
-use crate::domain::ruleset::{Backend, Entry, Family, Problem};
+use crate::domain::rules::{Backend, Entry, Family, Problem};
 
 /// One dump takes no longer.
 const DUMP_TIMEOUT: Duration = Duration::from_secs(10);

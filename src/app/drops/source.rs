@@ -13,7 +13,7 @@ use crate::domain::drops::ip_header;
 use crate::domain::drops::kernel_log::LogParser;
 use crate::domain::drops::packet::{Action, Packet};
 use crate::domain::drops::rules::Hook;
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 use crate::host::journal::{self, Journal, JournalError};
 use crate::host::kmsg::{self, Kmsg, KmsgError};
 use crate::host::nflog::{self, Nflog, NflogError, NflogPacket};

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::domain::change::RuleChange;
 use crate::domain::history::Watch;
-use crate::domain::ruleset::{Backend, Family, Kind};
+use crate::domain::rules::{Backend, Family, Kind};
 
 fn at(second: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second)

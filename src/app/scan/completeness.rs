@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use crate::domain::audit::Audit;
-use crate::domain::nft_json;
-use crate::domain::ruleset::{Family, Problem, Reason};
-use crate::domain::shapes::{Chain, jumps};
+use crate::domain::rules::kernel::{Chain, jumps};
+use crate::domain::rules::saved::nft_json;
+use crate::domain::rules::{Family, Problem, Reason};
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
 /// Counts are higher for a moment while a transaction is only tried out (`nft -c`).

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::ruleset::Family;
-use crate::domain::shapes::clear_state;
+use crate::domain::rules::Family;
+use crate::domain::rules::kernel::clear_state;
 use crate::domain::words::escape::hex;
 use crate::host::command::{self, CommandError, Deadline, Running};
 use crate::host::xtables::{Info, Xtables};

@@ -4,8 +4,8 @@
 use std::error::Error;
 use std::io::Read;
 
-use crate::domain::iptables_save::{Item, Parser};
-use crate::domain::ruleset::{Problem, Reason};
+use crate::domain::rules::saved::iptables_save::{Item, Parser};
+use crate::domain::rules::{Problem, Reason};
 use crate::host::command::{self, CommandError, Deadline, Ended, Running};
 
 /// A dump of 99,000 rules is 15 MB; this is twenty times that.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::contents::{self, Contents, invalid};
 use super::{Context, dump};
-use crate::domain::ruleset::{Family, Problem, Reason};
-use crate::domain::shapes::{Hooks, check_entries};
+use crate::domain::rules::kernel::{Hooks, check_entries};
+use crate::domain::rules::{Family, Problem, Reason};
 use crate::host::command::Running;
 use crate::host::xtables::Xtables;
 

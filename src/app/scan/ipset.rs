@@ -6,8 +6,8 @@
 
 use super::{Context, nft};
 use crate::domain::audit::Audit;
-use crate::domain::ruleset::{Problem, Reason};
-use crate::domain::shapes::is_set_name;
+use crate::domain::rules::kernel::is_set_name;
+use crate::domain::rules::{Problem, Reason};
 use crate::host::nfnetlink::Nfnetlink;
 
 /// Names told in the problem.

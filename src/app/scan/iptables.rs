@@ -9,12 +9,12 @@ use super::nft::Inventory;
 use super::unit::{Draft, Key, Known};
 use super::{Context, native};
 use crate::domain::audit::Audit;
-use crate::domain::iptables_save::{Item, Mode, Parser};
-use crate::domain::nft_json::{BaseChains, is_text_shown};
-use crate::domain::pairing::{KernelRule, KernelTable, Use};
-use crate::domain::ruleset::{Backend, Entry, Family, Problem, Reason};
-use crate::domain::shadow::{Contents, Shadow};
-use crate::domain::shapes::{Chain, Shape, check_chain, classify, has_ipset};
+use crate::domain::rules::kernel::{Chain, Shape, check_chain, classify, has_ipset};
+use crate::domain::rules::pairing::{KernelRule, KernelTable, Use};
+use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
+use crate::domain::rules::saved::nft_json::{BaseChains, is_text_shown};
+use crate::domain::rules::shadow::{Contents, Shadow};
+use crate::domain::rules::{Backend, Entry, Family, Problem, Reason};
 use crate::host::command::{CommandError, Running};
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 

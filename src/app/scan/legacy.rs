@@ -12,8 +12,8 @@ use super::unit::{Attempt, Draft, Key, Known, Unit, Wanted};
 use super::{Context, ipset};
 use crate::domain::audit::Audit;
 use crate::domain::change::Part;
-use crate::domain::iptables_save::{Item, Mode, Parser};
-use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
+use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
+use crate::domain::rules::{Backend, Family, Kind, Problem, Reason};
 use crate::host::command::Running;
 use crate::host::xtables::{self, Info, Xtables};
 

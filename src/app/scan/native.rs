@@ -11,10 +11,10 @@ use super::completeness::{self, Uses};
 use super::dump::{self, OUTPUT_LIMIT_BYTES};
 use super::unit::Draft;
 use crate::domain::audit::Audit;
-use crate::domain::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
-use crate::domain::pairing::KernelTable;
-use crate::domain::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
-use crate::domain::shapes::{Chain, Table};
+use crate::domain::rules::kernel::{Chain, Table};
+use crate::domain::rules::pairing::KernelTable;
+use crate::domain::rules::saved::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
+use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::host::command;
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 

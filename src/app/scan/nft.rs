@@ -9,9 +9,9 @@ use super::unit::{Attempt, Key, Known, Unit, Wanted};
 use super::{Context, dump, ipset, native, refresh};
 use crate::domain::audit::Audit;
 use crate::domain::change::Part;
-use crate::domain::nft_json::BaseChains;
-use crate::domain::ruleset::{Family, Problem, Reason};
-use crate::domain::shapes::{Chain, Table, TableFault, check_table};
+use crate::domain::rules::kernel::{Chain, Table, TableFault, check_table};
+use crate::domain::rules::saved::nft_json::BaseChains;
+use crate::domain::rules::{Family, Problem, Reason};
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 
 /// Reads what is wanted of nf_tables once. What goes wrong is a problem of the audit.

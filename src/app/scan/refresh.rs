@@ -14,11 +14,11 @@ use super::nft::Inventory;
 use super::unit::{Attempt, Known, Unit};
 use super::{Context, dump};
 use crate::domain::audit::{Audit, Slot};
-use crate::domain::iptables_save::{Item, Parser};
-use crate::domain::pairing::{KernelRule, KernelTable, Use};
-use crate::domain::ruleset::{Backend, Family};
-use crate::domain::shadow::{Content, Contents, Shadow};
-use crate::domain::shapes::{Chain, Shape, check_chain, classify, has_ipset};
+use crate::domain::rules::kernel::{Chain, Shape, check_chain, classify, has_ipset};
+use crate::domain::rules::pairing::{KernelRule, KernelTable, Use};
+use crate::domain::rules::saved::iptables_save::{Item, Parser};
+use crate::domain::rules::shadow::{Content, Contents, Shadow};
+use crate::domain::rules::{Backend, Family};
 use crate::host::command;
 use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
 

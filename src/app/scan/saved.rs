@@ -7,9 +7,9 @@ use std::io::{self, BufRead, BufReader, Read};
 use super::dump::{self, Generator};
 use super::{Scan, native};
 use crate::domain::audit::{Audit, Rulebook, TextBudget, conclude};
-use crate::domain::iptables_save::{Item, Mode, Parser};
-use crate::domain::nft_json;
-use crate::domain::ruleset::{Backend, Family, Problem, Reason};
+use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
+use crate::domain::rules::saved::nft_json;
+use crate::domain::rules::{Backend, Family, Problem, Reason};
 
 /// Larger files are refused: no node's rules are a gigabyte.
 const FILE_LIMIT_BYTES: u64 = 1 << 30;

@@ -157,7 +157,7 @@ mod tests {
     use crate::domain::allowlist::Allowlist;
     use crate::domain::audit::{InForce, Ipv6};
     use crate::domain::change::RuleChange;
-    use crate::domain::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
+    use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 
     /// Stands for the node: one table for each part that is wanted, whose name says what happens to it.
     fn read(_: &Context<'_>, wanted: &Wanted<'_>, attempt: &mut Attempt<'_>) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::dump::Generator;
 use crate::domain::audit::{Audit, Reading, Rulebook, TextBudget};
 use crate::domain::change::Part;
-use crate::domain::ruleset::{Family, Problem, Reason};
-use crate::domain::shadow::Shadow;
+use crate::domain::rules::shadow::Shadow;
+use crate::domain::rules::{Family, Problem, Reason};
 use crate::host::xtables::Info;
 
 /// What can be read without the rest. Problems are told in this order.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::app::scan::contents::{self, Contents};
 use crate::app::scan::dump::chain_of;
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 use crate::host::command::Deadline;
 use crate::host::xtables::Xtables;
 

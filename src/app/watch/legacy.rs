@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Shared, Woken, count, fingerprint};
 use crate::domain::pending::Touched;
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 use crate::host::command::Deadline;
 use crate::host::xtables::{self, Info, Xtables};
 use crate::host::xtables_lock::XtablesLock;

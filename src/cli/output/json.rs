@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Shown, timestamp};
 use crate::domain::reaction::blocked::Blocked;
 use crate::domain::report::{Evidence, TableSummary, Violation};
-use crate::domain::ruleset::Problem;
+use crate::domain::rules::Problem;
 use crate::domain::words::escape::hex;
 pub(crate) use provenance::WireAuthor;
 use provenance::WireProvenance;

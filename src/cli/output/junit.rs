@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::{Shown, allowlist_file, counted, escape, place, table_name, timestamp, wording};
 use crate::domain::report::Violation;
-use crate::domain::ruleset::{Backend, Family, Problem};
+use crate::domain::rules::{Backend, Family, Problem};
 
 /// The report as XML, ended by a newline.
 pub(super) fn render(shown: &Shown) -> String {

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Shown, allowlist_file, escape, json, place, timestamp, wording};
 use crate::domain::report::Violation;
-use crate::domain::ruleset::Problem;
+use crate::domain::rules::Problem;
 
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use super::{Shown, WriteOptions, allowlist_file, counted, escape, grouped, place, timestamp, wording};
 use crate::domain::author::Author;
 use crate::domain::report::{Evidence, TableSummary, Verdict, Violation};
-use crate::domain::ruleset::{Problem, Reason};
+use crate::domain::rules::{Problem, Reason};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

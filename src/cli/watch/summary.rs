@@ -39,7 +39,7 @@ mod tests {
 
     use super::*;
     use crate::domain::author::Author;
-    use crate::domain::ruleset::{Backend, Family, Kind};
+    use crate::domain::rules::{Backend, Family, Kind};
 
     fn change(what: What, chain: &str) -> RuleChange {
         RuleChange {

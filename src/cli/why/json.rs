@@ -12,7 +12,7 @@ use crate::cli::output::timestamp;
 use crate::domain::allowlist::Pattern;
 use crate::domain::allowlist::nearest::{Difference, Nearest};
 use crate::domain::history::{Change, Watch};
-use crate::domain::ruleset::{Backend, Problem};
+use crate::domain::rules::{Backend, Problem};
 
 /// The answer as indented JSON in ASCII.
 ///

@@ -13,7 +13,7 @@ use super::history::{Paint, TextOrJson};
 use super::{AllowlistArguments, Exit};
 use crate::app::allowlists::Keeper;
 use crate::app::history::{self, Remembered};
-use crate::domain::ruleset::{Backend, Family};
+use crate::domain::rules::{Backend, Family};
 use crate::domain::typed_rule::Misread;
 use crate::domain::why::{Answer, Judgement, Question, answer};
 use crate::domain::words::escape;

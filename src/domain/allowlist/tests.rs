@@ -21,7 +21,7 @@ fn lists_are_named_after_their_files() {
     for list in List::ALL {
         assert_eq!(List::from_name(list.as_str()), Some(list));
     }
-    for table in super::super::ruleset::IPTABLES_TABLES {
+    for table in crate::domain::rules::IPTABLES_TABLES {
         assert_eq!(List::for_table(table), List::from_name(table), "{table}");
     }
     for name in ["global", "nftables", "broute", "", "NAT"] {

@@ -9,7 +9,7 @@ use super::reading::{Reading, Table, TableKey};
 use super::record::{Judgement, Line, Record, Slot, Text};
 use crate::domain::author::Author;
 use crate::domain::change::{Edit, Part, RuleChange, Told, edits};
-use crate::domain::ruleset::{Backend, Family};
+use crate::domain::rules::{Backend, Family};
 
 /// Who is said to have changed which part; names as reports show them.
 #[derive(Debug, Default)]
@@ -153,7 +153,7 @@ mod tests {
     use crate::domain::allowlist::Allowlist;
     use crate::domain::audit::{Audit, InForce, Ipv6, Rulebook, TextBudget};
     use crate::domain::change::What;
-    use crate::domain::ruleset::{Entry, Kind};
+    use crate::domain::rules::{Entry, Kind};
 
     fn read(bytes: usize, lines: &[(&str, &str)]) -> Reading {
         let none = InForce { patterns: Arc::new(Allowlist::parse(&[])), is_missing: false };

@@ -10,7 +10,7 @@ use super::record::{Counts, Judgement, Line, Record, Slot, Text};
 use super::{Audit, Rulebook, TextBudget};
 use crate::domain::allowlist::suggest;
 use crate::domain::report::{TableSummary, Violation};
-use crate::domain::ruleset::{Backend, Entry, Family, Kind, Problem, Reason};
+use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::domain::words::escape::hex;
 
 /// Problems of one reason that are told one by one; the rest are counted.

@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::ruleset::{Entry, Kind};
+use crate::domain::rules::{Entry, Kind};
 
 /// What stands for a text that is not kept.
 const DIGEST_BYTES: usize = 16;

@@ -183,11 +183,11 @@ mod tests {
         let mut told = Told::default();
         let change = || RuleChange {
             what: What::Added,
-            backend: crate::domain::ruleset::Backend::Nftables,
-            family: crate::domain::ruleset::Family::Ip,
+            backend: crate::domain::rules::Backend::Nftables,
+            family: crate::domain::rules::Family::Ip,
             table: String::new(),
             chain: None,
-            kind: crate::domain::ruleset::Kind::Rule,
+            kind: crate::domain::rules::Kind::Rule,
             position: None,
             line: Vec::new(),
             is_allowed: true,

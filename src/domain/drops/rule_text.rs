@@ -53,7 +53,7 @@ fn after(after: &After) -> String {
 mod tests {
     use super::super::rules::{Facts, RuleIndex, Via};
     use super::*;
-    use crate::domain::ruleset::{Backend, Entry, Family, Kind};
+    use crate::domain::rules::{Backend, Entry, Family, Kind};
 
     fn index(lines: &[&str]) -> RuleIndex {
         let mut builder = RuleIndex::builder();

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::author::Author;
 use super::change::{ChangeSet, RuleChange, What};
 use super::report::Verdict;
-use super::ruleset::{Backend, Family, Kind};
+use super::rules::{Backend, Family, Kind};
 use budget::Budget;
 
 /// Of a longer line only this many bytes are remembered; its key is still that of the whole line.

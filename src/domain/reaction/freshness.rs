@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::domain::reaction::label::is_valid_key;
     use crate::domain::reaction::tests::report;
-    use crate::domain::ruleset::Reason;
+    use crate::domain::rules::Reason;
 
     fn at(seconds: u64, problems: &[(Reason, &str)]) -> Report {
         let checked_at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);

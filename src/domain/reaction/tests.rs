@@ -12,7 +12,7 @@ use super::*;
 use crate::domain::author::{Ancestor, Author, PodHint};
 use crate::domain::change::Provenance;
 use crate::domain::report::{Evidence, Report, Violation};
-use crate::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
+use crate::domain::rules::{Backend, Family, Kind, Problem, Reason};
 use crate::domain::words::escape;
 
 pub(super) fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {

@@ -12,7 +12,7 @@ use crate::domain::history::budget::Budget;
 use crate::domain::history::rule::Life;
 use crate::domain::history::{Change, Happening, Key, Moment, Place, Watch, digest};
 use crate::domain::report::Verdict;
-use crate::domain::ruleset::{Backend, Family, Kind};
+use crate::domain::rules::{Backend, Family, Kind};
 
 const LIMIT: u64 = 64 << 20;
 

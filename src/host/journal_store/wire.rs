@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::author::{Ancestor, Author, PodHint};
 use crate::domain::history::{Happening, Watch};
 use crate::domain::report::Verdict;
-use crate::domain::ruleset::{Backend, Family, Kind};
+use crate::domain::rules::{Backend, Family, Kind};
 
 #[derive(Serialize, Deserialize)]
 struct WireAuthor {

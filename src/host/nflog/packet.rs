@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime};
 
 use super::devices::Devices;
-use crate::domain::ruleset::Family;
-use crate::domain::shapes::attributes::Fields;
+use crate::domain::rules::Family;
+use crate::domain::rules::kernel::attributes::Fields;
 use crate::host::nfnetlink::message::NFGEN_HEADER;
 
 /// `NFULNL_MSG_PACKET` of `NFNL_SUBSYS_ULOG`.

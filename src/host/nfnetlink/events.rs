@@ -16,8 +16,8 @@ use rustix::net::sockopt;
 
 use super::message::{NFGEN_HEADER, Replies, Reply};
 use super::{NLMSG_OVERRUN, NfnetlinkError, refused};
-use crate::domain::ruleset::Family;
-use crate::domain::shapes::attributes::Attributes;
+use crate::domain::rules::Family;
+use crate::domain::rules::kernel::attributes::Attributes;
 
 /// `NFNLGRP_NFTABLES`.
 const GROUP: u32 = 7;

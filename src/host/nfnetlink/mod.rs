@@ -18,8 +18,8 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::procfs;
-use crate::domain::ruleset::Family;
-pub use crate::domain::shapes::{Chain, Hook, Table};
+use crate::domain::rules::Family;
+pub use crate::domain::rules::kernel::{Chain, Hook, Table};
 use message::{Get, Replies, Reply, Request};
 pub use parse::{Element, Named, Set};
 
@@ -139,7 +139,7 @@ impl Nfnetlink {
     /// Calls `visit` with the handle, user data and expressions of each rule of a chain, in order.
     ///
     /// A chain that does not exist has no rules. Nothing is allocated for a rule. The kernel hides a rule too large
-    /// for a message, and those behind it: compare with the chains' counts, see [`crate::domain::shapes::jumps`].
+    /// for a message, and those behind it: compare with the chains' counts, see [`crate::domain::rules::kernel::jumps`].
     ///
     /// # Errors
     /// See [`NfnetlinkError`].

@@ -6,8 +6,8 @@
 
 use super::message::NFGEN_HEADER;
 use super::{Chain, Hook, Table};
-use crate::domain::ruleset::Family;
-use crate::domain::shapes::attributes::{Attributes, Fields};
+use crate::domain::rules::Family;
+use crate::domain::rules::kernel::attributes::{Attributes, Fields};
 
 /// A set or map, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]

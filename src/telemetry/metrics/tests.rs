@@ -8,7 +8,7 @@ use crate::domain::author::{Ancestor, Author};
 use crate::domain::change::Provenance;
 use crate::domain::reaction::blocked::Blocked;
 use crate::domain::report::Evidence;
-use crate::domain::ruleset::{Kind, Problem};
+use crate::domain::rules::{Kind, Problem};
 
 fn table(backend: Backend, family: Family, name: &str, rules: u64, unexpected: u64) -> TableSummary {
     TableSummary { backend, family, table: name.into(), rules, unexpected, set_elements: 0 }

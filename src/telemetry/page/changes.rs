@@ -10,7 +10,7 @@ use super::findings::{authors, bytes};
 use super::{ago, line, moment, word};
 use crate::domain::change::{ChangeSet, RuleChange, What};
 use crate::domain::report::Verdict;
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 use crate::domain::wording::{counted, entry, grouped};
 use crate::domain::words::escape;
 

@@ -7,7 +7,7 @@ use super::super::html::Html;
 use super::{line, moment};
 use crate::domain::author::Author;
 use crate::domain::report::{Report, TableSummary, Violation};
-use crate::domain::ruleset::Problem;
+use crate::domain::rules::Problem;
 use crate::domain::wording::{allowlist_file, author, command_line, counted, entry_name, grouped};
 use crate::domain::words::escape;
 

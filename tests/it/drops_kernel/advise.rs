@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use iptables_monitor::domain::drops::advise::{self, Survey};
 use iptables_monitor::domain::drops::batch::Batch;
 use iptables_monitor::domain::drops::rules::{By, Facts, Hook, RuleIndex, RuleMatch, Verdict, Via};
-use iptables_monitor::domain::iptables_save::{self, Mode, Parser};
-use iptables_monitor::domain::nft_json;
-use iptables_monitor::domain::ruleset::{Backend, Entry, Family};
+use iptables_monitor::domain::rules::saved::iptables_save::{self, Mode, Parser};
+use iptables_monitor::domain::rules::saved::nft_json;
+use iptables_monitor::domain::rules::{Backend, Entry, Family};
 use iptables_monitor::host::kmsg::{Kmsg, Start};
 use iptables_monitor::host::nflog::{Nflog, Options};
 

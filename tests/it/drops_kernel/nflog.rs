@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
-use iptables_monitor::domain::ruleset::Family;
+use iptables_monitor::domain::rules::Family;
 use iptables_monitor::host::nflog::{Nflog, NflogError, NflogPacket, Options, Received};
 
 use crate::support::packets::{counted, flood, send};

@@ -8,7 +8,7 @@ use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::change::{ChangeSet, Provenance, RuleChange, What};
 use iptables_monitor::domain::reaction::blocked::Blocked;
 use iptables_monitor::domain::report::{Evidence, Report, TableSummary, Verdict, Violation};
-use iptables_monitor::domain::ruleset::{Backend, Family, Kind, Problem, Reason};
+use iptables_monitor::domain::rules::{Backend, Family, Kind, Problem, Reason};
 use iptables_monitor::telemetry::live::{Live, Watching};
 
 pub(super) fn empty() -> Report {

@@ -1,8 +1,8 @@
 //! The entries of legacy tables: what iptables-legacy writes is trusted, and no change of a byte that hides something is.
 //! The changed bytes go to the check only, not to the kernel.
 
-use iptables_monitor::domain::ruleset::Family;
-use iptables_monitor::domain::shapes::{Hooks, check_entries};
+use iptables_monitor::domain::rules::Family;
+use iptables_monitor::domain::rules::kernel::{Hooks, check_entries};
 use iptables_monitor::host::xtables::{Info, Xtables};
 
 use super::kernel::namespace;

@@ -1,8 +1,8 @@
 //! Rules near the grammar of iptables-nft, written with bare netlink: untrusted, or printed as they are.
 //! The random numbers have a fixed seed; extensions are left to `xt`.
 
-use iptables_monitor::domain::ruleset::Family;
-use iptables_monitor::domain::shapes::{Shape, classify};
+use iptables_monitor::domain::rules::Family;
+use iptables_monitor::domain::rules::kernel::{Shape, classify};
 
 use super::kernel::{Random, is_equivalent, misprinted, trusted};
 use super::listed::loaded;

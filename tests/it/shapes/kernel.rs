@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use iptables_monitor::domain::ruleset::Family;
-use iptables_monitor::domain::shapes::{Shape, classify};
+use iptables_monitor::domain::rules::Family;
+use iptables_monitor::domain::rules::kernel::{Shape, classify};
 use iptables_monitor::host::nfnetlink::Nfnetlink;
 
 use super::wire::{Expr, Writer, attribute, decode};

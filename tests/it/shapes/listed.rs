@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use iptables_monitor::domain::ruleset::Family;
-use iptables_monitor::domain::shapes::{Shape, action_of_text};
+use iptables_monitor::domain::rules::Family;
+use iptables_monitor::domain::rules::kernel::{Shape, action_of_text};
 
 use super::kernel::{Kept, lines_of, namespace, read, restore, save};
 use crate::support::Netns;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use iptables_monitor::domain::ruleset::Family;
-use iptables_monitor::domain::shapes::Shape;
+use iptables_monitor::domain::rules::Family;
+use iptables_monitor::domain::rules::kernel::Shape;
 
 use super::kernel::{Kept, is_equivalent, misprinted, read};
 use crate::support::Netns;

@@ -1,8 +1,8 @@
 //! Tables and chains that look like iptables' own, but are not in force where their text says.
 //! Rules play no part.
 
-use iptables_monitor::domain::ruleset::Family;
-use iptables_monitor::domain::shapes::{
+use iptables_monitor::domain::rules::Family;
+use iptables_monitor::domain::rules::kernel::{
     Chain, ChainFault, ChainShape, Policy, TableFault, check_chain, check_table,
 };
 
@@ -171,7 +171,7 @@ fn iptables_refuses_the_names_of_targets() {
     ] {
         let output = netns.try_sh(&format!("iptables-nft -N -- '{name}' || iptables-nft -N '{name}'"));
         assert!(!output.status.success(), "{name}");
-        assert!(!iptables_monitor::domain::shapes::is_chain_name(name.as_bytes()), "{name}");
+        assert!(!iptables_monitor::domain::rules::kernel::is_chain_name(name.as_bytes()), "{name}");
     }
 }
 
@@ -222,8 +222,10 @@ fn uses(netns: &Netns, family: Family) -> (u32, u32) {
     netns.within(|| {
         let chains = connect().chains(Some(family)).expect("the chains");
         let rules = super::kernel::read_here(family);
-        let added =
-            rules.iter().map(|rule| 1 + iptables_monitor::domain::shapes::jumps(&rule.expressions)).sum();
+        let added = rules
+            .iter()
+            .map(|rule| 1 + iptables_monitor::domain::rules::kernel::jumps(&rule.expressions))
+            .sum();
         (chains.iter().map(|chain| chain.uses).sum(), added)
     })
 }

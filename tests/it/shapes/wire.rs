@@ -3,8 +3,8 @@
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
-use iptables_monitor::domain::ruleset::Family;
-use iptables_monitor::domain::shapes::attributes::Attributes;
+use iptables_monitor::domain::rules::Family;
+use iptables_monitor::domain::rules::kernel::attributes::Attributes;
 
 /// One expression: its name and its attributes, each with its encoded value.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use iptables_monitor::domain::ruleset::Family;
+use iptables_monitor::domain::rules::Family;
 
 use super::kernel::{Random, misprinted, trusted};
 use super::listed::loaded;

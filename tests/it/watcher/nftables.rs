@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iptables_monitor::domain::ruleset::Family;
+use iptables_monitor::domain::rules::Family;
 use iptables_monitor::host::nfnetlink::Nfnetlink;
 use iptables_monitor::host::nfnetlink::events::{Events, Fact};
 

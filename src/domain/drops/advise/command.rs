@@ -4,7 +4,7 @@
 use super::Via;
 use crate::domain::drops::rule_words::{Word, words};
 use crate::domain::drops::rules::statement::{FICKLE, after_counter, verdict_at};
-use crate::domain::ruleset::{Backend, Family};
+use crate::domain::rules::{Backend, Family};
 
 /// *Source*: `xt_log_info.prefix` in `linux/netfilter/xt_LOG.h` has 30 bytes, one of them NUL.
 const PREFIX_BYTES: usize = 29;

@@ -20,7 +20,7 @@ use std::hash::BuildHasher;
 use super::rule_words::words;
 use super::rules::statement::{Effect, Statement};
 use super::rules::{Verdict, Via};
-use crate::domain::ruleset::{Backend, Entry, Family, Kind};
+use crate::domain::rules::{Backend, Entry, Family, Kind};
 use crate::domain::words::escape;
 use command::{Logging, Target};
 use owner::owner;

@@ -1,7 +1,7 @@
 //! Programs that rewrite their chains, by the names of these chains.
 //! A guess by custom: a person may use such a name too.
 
-use crate::domain::ruleset::Backend;
+use crate::domain::rules::Backend;
 
 /// The beginnings of chain names, and who rewrites such chains.
 const CHAINS: [(&str, &str); 19] = [

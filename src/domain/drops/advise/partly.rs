@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::{KEPT, Place};
 use crate::domain::drops::rule_words::{Word, words};
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 
 /// Maps that are remembered; beyond it, every map may drop.
 const MAPS: usize = 10_000;

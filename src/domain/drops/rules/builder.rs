@@ -9,7 +9,7 @@ use super::condition::Condition;
 use super::statement::{Effect, Statement};
 use super::{After, By, Hook, LogRule, RuleIndex, Verdict};
 use crate::domain::drops::rule_words::words;
-use crate::domain::ruleset::{Backend, Entry, Family, Kind};
+use crate::domain::rules::{Backend, Entry, Family, Kind};
 
 /// Rules that are kept, ...
 const KEPT: usize = 10_000;

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 pub use builder::Builder;
 use condition::Condition;
 
-use crate::domain::ruleset::{Backend, Family};
+use crate::domain::rules::{Backend, Family};
 
 /// Rules named in an ambiguous answer.
 const NAMED: usize = 3;

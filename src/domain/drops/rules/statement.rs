@@ -3,7 +3,7 @@
 
 use super::{Verdict, Via};
 use crate::domain::drops::rule_words::{Word, words};
-use crate::domain::ruleset::Backend;
+use crate::domain::rules::Backend;
 
 /// A rule, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::ruleset::{Entry, Kind};
+use crate::domain::rules::{Entry, Kind};
 
 /// An index of one iptables table, `filter`, of these lines.
 fn filter(lines: &[&str]) -> RuleIndex {

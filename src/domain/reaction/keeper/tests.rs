@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::reaction::contest::CALM;
 use crate::domain::reaction::freshness::PERIOD;
 use crate::domain::reaction::tests::{report, start};
-use crate::domain::ruleset::Reason;
+use crate::domain::rules::Reason;
 
 const KEY: &str = "k";
 const SECOND: Duration = Duration::from_secs(1);

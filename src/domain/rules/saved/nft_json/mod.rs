@@ -43,7 +43,7 @@ use thiserror::Error;
 use self::json::Json;
 pub use self::kernel::{BaseChains, has_names, is_key_shown, is_text_shown};
 use self::reader::{Document, Reader};
-use super::ruleset::{Family, Kind, Problem};
+use crate::domain::rules::{Family, Kind, Problem};
 
 /// One thing the JSON says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ mod targets;
 use super::Untrusted;
 use super::action::ActionHash;
 use super::expression::Extension;
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 use info::Info;
 pub use sets::is_set_name;
 

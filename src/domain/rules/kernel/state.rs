@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::Untrusted;
 use super::entries::{EXTENSION_HEAD, Layout, split_extension};
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 
 /// `comefrom`, which the kernel uses to find loops.
 const SCRATCH_BYTES: usize = 4;

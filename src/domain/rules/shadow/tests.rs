@@ -1,6 +1,6 @@
 use super::*;
-use crate::domain::ruleset::Family;
-use crate::domain::shapes::Hook;
+use crate::domain::rules::Family;
+use crate::domain::rules::kernel::Hook;
 
 fn chain(name: &str, handle: u64, uses: u32) -> Chain {
     let is_input = name == "INPUT";

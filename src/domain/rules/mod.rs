@@ -1,5 +1,10 @@
-//! The words every layer shares: families, backends, entries and problems.
-//! Knows nothing of where rules come from or what is allowed.
+//! What a node's firewall holds: the words every layer shares (families, backends, entries, problems), what the kernel's
+//! rules say, and what the tools print. Knows nothing of where rules come from or what is allowed.
+
+pub mod kernel;
+pub mod pairing;
+pub mod saved;
+pub mod shadow;
 
 use std::fmt;
 

@@ -5,7 +5,7 @@
 mod laws;
 
 use super::*;
-use crate::domain::ruleset::Reason;
+use crate::domain::rules::Reason;
 
 fn items(json: &str) -> Vec<Item> {
     let mut items = Vec::new();

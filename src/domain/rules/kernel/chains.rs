@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::domain::ruleset::{Family, IPTABLES_TABLES};
+use crate::domain::rules::{Family, IPTABLES_TABLES};
 
 /// A table as the kernel lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]

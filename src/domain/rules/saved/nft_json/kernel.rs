@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use super::reader::Place;
 use super::word::{is_keyword, quote};
-use crate::domain::ruleset::Family;
-use crate::domain::shapes::Chain;
-use crate::domain::shapes::attributes::Attributes;
+use crate::domain::rules::Family;
+use crate::domain::rules::kernel::Chain;
+use crate::domain::rules::kernel::attributes::Attributes;
 
 /// Base chains as the kernel has them: what follows the name in their lines.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use super::stmt::{keyword, limit, stateful, synproxy_options};
 use super::value::joined;
 use super::word::quote;
 use super::{Doubts, Odd, Rendered};
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 
 /// Whether this key of a list element declares a flowtable or a stateful object.
 pub fn is_object(kind: &str) -> bool {

@@ -6,7 +6,7 @@ use super::json::{Fields, Json};
 use super::value::{Shape, joined, update_key};
 use super::word::{is_keyword, name, quote};
 use super::{Doubts, Odd, Rendered, nat};
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 
 /// One statement in the syntax of nft(8).
 ///

@@ -6,7 +6,7 @@ use super::json::{Fields, Json};
 use super::stmt::keyword;
 use super::value::{Shape, joined};
 use super::{Doubts, Odd, Rendered};
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 
 /// `snat`, `dnat`, `masquerade` and `redirect`.
 ///

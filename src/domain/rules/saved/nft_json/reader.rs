@@ -12,7 +12,7 @@ use super::kernel::BaseChains;
 use super::value::{Shape, element, pair, sort};
 use super::word::name;
 use super::{Doubts, Item, NativeLine, Odd, decl, excerpt, stmt};
-use crate::domain::ruleset::{Family, Kind, Problem, Reason};
+use crate::domain::rules::{Family, Kind, Problem, Reason};
 
 /// Family, table and name of a chain or set.
 pub type Place = (Family, String, String);

@@ -2,11 +2,11 @@
 //! Knows no extension. A question about bytes that are not there is answered with no.
 
 use super::ALIGN;
-use crate::domain::ruleset::Family;
-use crate::domain::shapes::chains::is_word;
+use crate::domain::rules::Family;
+use crate::domain::rules::kernel::chains::is_word;
 
 /// The info of a match or target.
-pub(in crate::domain::shapes) struct Info<'a> {
+pub(in crate::domain::rules::kernel) struct Info<'a> {
     pub family: Family,
     bytes: &'a [u8],
 }

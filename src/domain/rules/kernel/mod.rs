@@ -26,7 +26,7 @@ pub use entries::{Entries, Hooks, Misprint, check_entries};
 pub use state::clear_state;
 pub use xt::is_set_name;
 
-use crate::domain::ruleset::Family;
+use super::Family;
 
 /// Whether the printed text of a rule says what the rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 //! Knows the options of iptables-extensions(8) whose values are printed in quotes, and no other option.
 
 use super::Mode;
-use crate::domain::ruleset::Kind;
+use crate::domain::rules::Kind;
 
 /// Options whose value iptables prints in quotes when it holds more than letters, digits, `-` and `_`.
 ///

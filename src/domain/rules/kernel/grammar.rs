@@ -11,7 +11,7 @@ use super::expression::{
     TRANSPORT_HEADER,
 };
 use super::{Untrusted, limit, xt};
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;

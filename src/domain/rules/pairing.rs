@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::ruleset::{Entry, Family, Kind, Problem, Reason};
-use super::shapes::{ActionHash, ChainFault, ChainShape, Untrusted, action_of_text};
+use super::kernel::{ActionHash, ChainFault, ChainShape, Untrusted, action_of_text};
+use super::{Entry, Family, Kind, Problem, Reason};
 
 /// Misprinted texts kept for reports.
 const PRINTED_KEPT: usize = 1000;
@@ -268,7 +268,7 @@ fn mismatch(family: Family, entry: &Entry<'_>, what: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::shapes::Policy;
+    use crate::domain::rules::kernel::Policy;
 
     const JUMP: &[u8] = b"-A INPUT -j K";
 

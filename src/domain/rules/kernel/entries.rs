@@ -10,7 +10,7 @@
 use super::expression::{Extension, is_ipset_extension};
 use super::xt::info::Info;
 use super::{Untrusted, is_chain_name, limit, xt};
-use crate::domain::ruleset::Family;
+use crate::domain::rules::Family;
 
 /// Where the fields of an entry stand, in bytes.
 pub(super) struct Layout {

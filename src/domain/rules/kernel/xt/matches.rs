@@ -3,7 +3,7 @@
 
 use super::info::Info;
 use super::{ports, sets};
-use crate::domain::shapes::limit;
+use crate::domain::rules::kernel::limit;
 
 /// Whether the text shows all of this match's values; none if the match is not listed.
 pub(super) fn shown(name: &[u8], revision: u32, info: &Info<'_>) -> Option<bool> {

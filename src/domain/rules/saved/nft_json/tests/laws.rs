@@ -4,9 +4,9 @@
 
 use proptest::prelude::*;
 
-use super::super::reader::Reader;
-use super::super::{BaseChains, Json, parse};
 use super::{doubted, lines, notes, rule};
+use crate::domain::rules::saved::nft_json::reader::Reader;
+use crate::domain::rules::saved::nft_json::{BaseChains, Json, parse};
 
 /// Rules that differ in one thing each.
 const NEIGHBOURS: [&str; 42] = [

@@ -5,7 +5,7 @@
 //! dimensions are used (u8), and a bit for each of them that is a source (u8).
 
 use super::info::Info;
-use crate::domain::shapes::chains::is_word;
+use crate::domain::rules::kernel::chains::is_word;
 
 /// `IPSET_DIM_MAX`.
 const DIMENSIONS_MAX: u8 = 6;

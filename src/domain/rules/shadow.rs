@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 
-use super::shapes::attributes::{Attributes, Fields};
-use super::shapes::{Chain, ChainShape, Table, check_chain, check_table, jumps};
+use super::kernel::attributes::{Attributes, Fields};
+use super::kernel::{Chain, ChainShape, Table, check_chain, check_table, jumps};
 
 /// The content of a chain's rules, without what the kernel counts in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

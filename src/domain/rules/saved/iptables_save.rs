@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use super::ruleset::{Entry, Kind, Problem, Reason};
+use crate::domain::rules::{Entry, Kind, Problem, Reason};
 
 mod line;
 
