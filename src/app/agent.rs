@@ -20,7 +20,7 @@ use super::pod_names::PodNames;
 use super::scan::dump::chain_of;
 use super::wake::Signals;
 use super::watch::{Counters, Failures};
-use crate::domain::change::ChangeSet;
+use crate::domain::changes::ChangeSet;
 use crate::domain::report::Report;
 use crate::host::routes;
 use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};

@@ -20,11 +20,11 @@ use super::scan::{Options, Reader, Scan};
 use super::wake::{Signals, Wake};
 use super::watch::{self, Watch};
 use crate::domain::audit::Rulebook;
-use crate::domain::change::{ChangeSet, Scope};
-use crate::domain::debounce::Pace;
+use crate::domain::changes::debounce::Pace;
+use crate::domain::changes::history::{Key, Place};
+use crate::domain::changes::provenance::Provenances;
+use crate::domain::changes::{ChangeSet, Scope};
 use crate::domain::drops::rules::RuleIndex;
-use crate::domain::history::{Key, Place};
-use crate::domain::provenance::Provenances;
 use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
 use crate::domain::rules::Problem;
 

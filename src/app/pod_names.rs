@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::cluster::health::{Health, failed, retry_at};
 use super::monitor::Checked;
-use crate::domain::author::{Author, PodHint};
-use crate::domain::change::{ChangeSet, RuleChange};
+use crate::domain::changes::author::{Author, PodHint};
+use crate::domain::changes::{ChangeSet, RuleChange};
 use crate::domain::report::Violation;
 use crate::k8s::client::ApiServer;
 use crate::k8s::failure::{Class, Failure};

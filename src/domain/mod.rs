@@ -4,15 +4,10 @@
 
 pub mod allowlist;
 pub mod audit;
-pub mod author;
-pub mod change;
-pub mod debounce;
+pub mod changes;
 pub mod drops;
 pub mod go_regex;
-pub mod history;
-pub mod pending;
 pub mod profiles;
-pub mod provenance;
 pub mod reaction;
 pub mod report;
 pub mod rules;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::change::Provenance;
+use super::changes::Provenance;
 use super::reaction::blocked::Blocked;
 use super::rules::{Backend, Family, Kind, Problem};
 

@@ -4,7 +4,7 @@
 use super::allowlist::nearest::{Explanation, Nearest, judging};
 use super::allowlist::{List, Pattern};
 use super::audit::Rulebook;
-use super::history::Place;
+use super::changes::history::Place;
 use super::rules::{Backend, Family};
 use super::typed_rule::{self, Misread};
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::domain::author::procfs::{COMMAND_LINE_BYTES, Stat, parse_cgroup, parse_command_line, parse_stat};
-use crate::domain::author::{Ancestor, Author};
+use crate::domain::changes::author::procfs::{
+    COMMAND_LINE_BYTES, Stat, parse_cgroup, parse_command_line, parse_stat,
+};
+use crate::domain::changes::author::{Ancestor, Author};
 
 /// Parents are followed this far.
 const PARENTS_MAX: usize = 16;

@@ -6,7 +6,7 @@ pub mod drops;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::change::ChangeSet;
+use crate::domain::changes::ChangeSet;
 
 /// Sets of changes that are kept, and changes in them.
 const MAX_SETS: usize = 20;
@@ -58,7 +58,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::domain::change::{RuleChange, What};
+    use crate::domain::changes::{RuleChange, What};
     use crate::domain::report::Verdict;
     use crate::domain::rules::{Backend, Family, Kind};
 

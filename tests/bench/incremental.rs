@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iptables_monitor::app::scan::{Options, Reader, Scan};
 use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
 use iptables_monitor::domain::audit::{InForce, Ipv6, Rulebook};
-use iptables_monitor::domain::change::{Part, Scope};
+use iptables_monitor::domain::changes::{Part, Scope};
 use iptables_monitor::domain::rules::Family;
 
 use super::support::{MONITOR, Netns};

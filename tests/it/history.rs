@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use iptables_monitor::app::history::{self, Journal, MIN_LIMIT_BYTES};
-use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
-use iptables_monitor::domain::change::{ChangeSet, RuleChange, What};
-use iptables_monitor::domain::history::{Moment, Place, Present};
+use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
+use iptables_monitor::domain::changes::history::{Moment, Place, Present};
+use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
 use iptables_monitor::domain::report::Verdict;
 use iptables_monitor::domain::rules::{Backend, Family, Kind};
 

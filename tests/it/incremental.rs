@@ -12,8 +12,8 @@ use std::time::Duration;
 use iptables_monitor::app::scan::{Options, Reader, Scan};
 use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
 use iptables_monitor::domain::audit::{InForce, Ipv6, Rulebook};
-use iptables_monitor::domain::author::Author;
-use iptables_monitor::domain::change::{Part, RuleChange, Scope};
+use iptables_monitor::domain::changes::author::Author;
+use iptables_monitor::domain::changes::{Part, RuleChange, Scope};
 use iptables_monitor::domain::rules::Family;
 
 use super::support::{MONITOR, Netns};

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use iptables_monitor::cli::output::{Format, WriteOptions, write};
-use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
-use iptables_monitor::domain::change::Provenance;
+use iptables_monitor::domain::changes::Provenance;
+use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::reaction::blocked::Blocked;
 use iptables_monitor::domain::report::{Evidence, Report, TableSummary, Verdict, Violation};
 use iptables_monitor::domain::rules::{Backend, Family, Kind, Problem, Reason};

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use iptables_monitor::app::watch::{self, Settings, Watch};
-use iptables_monitor::domain::author::Author;
-use iptables_monitor::domain::change::{Part, Scope};
-use iptables_monitor::domain::debounce::Pace;
-use iptables_monitor::domain::pending::Heard;
+use iptables_monitor::domain::changes::author::Author;
+use iptables_monitor::domain::changes::debounce::Pace;
+use iptables_monitor::domain::changes::pending::Heard;
+use iptables_monitor::domain::changes::{Part, Scope};
 
 use super::support::{MONITOR, Netns};
 

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use iptables_monitor::domain::change::{RuleChange, What};
+use iptables_monitor::domain::changes::{RuleChange, What};
 use iptables_monitor::domain::typed_rule;
 use serde_json::Value;
 

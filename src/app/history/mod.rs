@@ -11,9 +11,9 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::domain::change::{ChangeSet, Provenance, What};
-use crate::domain::history::budget::Budget;
-use crate::domain::history::{self, Change, Digested, Happening, Key, Moment, Place, Present};
+use crate::domain::changes::history::budget::Budget;
+use crate::domain::changes::history::{self, Change, Digested, Happening, Key, Moment, Place, Present};
+use crate::domain::changes::{ChangeSet, Provenance, What};
 use crate::domain::report::Verdict;
 use crate::host::journal_store::Reader;
 pub use crate::host::journal_store::{MIN_LIMIT_BYTES, Remembered, StoreError};

@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::domain::change::RuleChange;
-use crate::domain::history::Watch;
+use crate::domain::changes::RuleChange;
+use crate::domain::changes::history::Watch;
 use crate::domain::rules::{Backend, Family, Kind};
 
 fn at(second: u64) -> SystemTime {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{BURST, Message, Shared, lock};
 use crate::app::scan::dump::chain_of;
-use crate::domain::history::budget::Budget;
+use crate::domain::changes::history::budget::Budget;
 use crate::host::journal_store::{Reconciliation, Store, StoreError};
 
 /// From a failure to the next attempt: the first time, and at most.

@@ -11,7 +11,7 @@ use super::entries::{self, TableEntries};
 use super::unit::{Attempt, Draft, Key, Known, Unit, Wanted};
 use super::{Context, ipset};
 use crate::domain::audit::Audit;
-use crate::domain::change::Part;
+use crate::domain::changes::Part;
 use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
 use crate::domain::rules::{Backend, Family, Kind, Problem, Reason};
 use crate::host::command::Running;

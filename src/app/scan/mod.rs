@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::domain::audit::Outcome;
-use crate::domain::change::RuleChange;
+use crate::domain::changes::RuleChange;
 use crate::host::command::Deadline;
 pub use reader::Reader;
 

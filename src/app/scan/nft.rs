@@ -8,7 +8,7 @@ use super::iptables::IptablesDump;
 use super::unit::{Attempt, Key, Known, Unit, Wanted};
 use super::{Context, dump, ipset, native, refresh};
 use crate::domain::audit::Audit;
-use crate::domain::change::Part;
+use crate::domain::changes::Part;
 use crate::domain::rules::kernel::{Chain, Table, TableFault, check_table};
 use crate::domain::rules::saved::nft_json::BaseChains;
 use crate::domain::rules::{Family, Problem, Reason};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::dump::Generator;
 use crate::domain::audit::{Audit, Reading, Rulebook, TextBudget};
-use crate::domain::change::Part;
+use crate::domain::changes::Part;
 use crate::domain::rules::shadow::Shadow;
 use crate::domain::rules::{Family, Problem, Reason};
 use crate::host::xtables::Info;

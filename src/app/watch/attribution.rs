@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::domain::author::Author;
+use crate::domain::changes::author::Author;
 use crate::host::process;
 
 /// A process that makes transactions again and again is not looked at more often than this.

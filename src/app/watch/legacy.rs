@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Shared, Woken, count, fingerprint};
-use crate::domain::pending::Touched;
+use crate::domain::changes::pending::Touched;
 use crate::domain::rules::Family;
 use crate::host::command::Deadline;
 use crate::host::xtables::{self, Info, Xtables};

@@ -14,7 +14,7 @@
 //! over raw netlink with a flag that says it is new, where other rules jump to it: a reader that lists a table's chains
 //! sees that from their handles.
 //!
-//! [`Scope::Everything`]: crate::domain::change::Scope::Everything
+//! [`Scope::Everything`]: crate::domain::changes::Scope::Everything
 
 mod attribution;
 pub mod fingerprint;
@@ -32,9 +32,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::Notify;
 
-use crate::domain::author::Author;
-use crate::domain::debounce::Pace;
-use crate::domain::pending::{Heard, Pending, Touched};
+use crate::domain::changes::author::Author;
+use crate::domain::changes::debounce::Pace;
+use crate::domain::changes::pending::{Heard, Pending, Touched};
 use crate::host::xtables_lock;
 
 /// How changes are heard of.

@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use super::{Exit, duration};
 use crate::app::history;
-use crate::domain::history::Moment;
+use crate::domain::changes::history::Moment;
 pub(super) use json::render as render_json;
 pub(super) use text::{Paint, authors, render as render_text};
 

@@ -4,8 +4,8 @@
 use anstyle::{AnsiColor, Style};
 
 use crate::cli::output::timestamp;
-use crate::domain::change::What;
-use crate::domain::history::{Change, Happening, Moment, Watch};
+use crate::domain::changes::What;
+use crate::domain::changes::history::{Change, Happening, Moment, Watch};
 use crate::domain::report::Verdict;
 use crate::domain::wording::{self, counted, entry, table_name};
 use crate::domain::words::escape;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 
 use super::{Shown, WriteOptions, allowlist_file, counted, escape, grouped, place, timestamp, wording};
-use crate::domain::author::Author;
+use crate::domain::changes::author::Author;
 use crate::domain::report::{Evidence, TableSummary, Verdict, Violation};
 use crate::domain::rules::{Problem, Reason};
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::change::{RuleChange, What};
+use crate::domain::changes::{RuleChange, What};
 use crate::domain::wording::{compact_authors, counted, grouped};
 
 /// "  213 changes of allowed rules in 12 chains: 200 added, 13 removed, by kube-proxy".
@@ -38,7 +38,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::author::Author;
+    use crate::domain::changes::author::Author;
     use crate::domain::rules::{Backend, Family, Kind};
 
     fn change(what: What, chain: &str) -> RuleChange {

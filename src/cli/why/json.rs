@@ -11,7 +11,7 @@ use crate::cli::output::json::{WireAuthor, ascii, lossy};
 use crate::cli::output::timestamp;
 use crate::domain::allowlist::Pattern;
 use crate::domain::allowlist::nearest::{Difference, Nearest};
-use crate::domain::history::{Change, Watch};
+use crate::domain::changes::history::{Change, Watch};
 use crate::domain::rules::{Backend, Problem};
 
 /// The answer as indented JSON in ASCII.

@@ -11,7 +11,7 @@ use crate::cli::history::{Paint, authors};
 use crate::cli::output::timestamp;
 use crate::domain::allowlist::Pattern;
 use crate::domain::allowlist::nearest::{Difference, Nearest};
-use crate::domain::history::{Change, Watch};
+use crate::domain::changes::history::{Change, Watch};
 use crate::domain::rules::{Backend, Family, Problem};
 use crate::domain::why::{Answer, Judgement};
 use crate::domain::words::escape;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::reading::{Reading, Table, TableKey};
 use super::record::{Judgement, Line, Record, Slot, Text};
-use crate::domain::author::Author;
-use crate::domain::change::{Edit, Part, RuleChange, Told, edits};
+use crate::domain::changes::author::Author;
+use crate::domain::changes::{Edit, Part, RuleChange, Told, edits};
 use crate::domain::rules::{Backend, Family};
 
 /// Who is said to have changed which part; names as reports show them.
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use crate::domain::allowlist::Allowlist;
     use crate::domain::audit::{Audit, InForce, Ipv6, Rulebook, TextBudget};
-    use crate::domain::change::What;
+    use crate::domain::changes::What;
     use crate::domain::rules::{Entry, Kind};
 
     fn read(bytes: usize, lines: &[(&str, &str)]) -> Reading {

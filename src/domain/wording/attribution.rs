@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::utc;
-use crate::domain::author::{Author, PodHint};
-use crate::domain::change::Provenance;
+use crate::domain::changes::Provenance;
+use crate::domain::changes::author::{Author, PodHint};
 use crate::domain::words::escape;
 
 /// Characters of a name, a path or an id.
@@ -116,7 +116,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::domain::author::Ancestor;
+    use crate::domain::changes::author::Ancestor;
 
     fn made(name: &str, parents: &[(&str, u32)]) -> Author {
         let parent =

@@ -1,10 +1,10 @@
-//! Making room: deletes what [`crate::domain::history::retention`] says goes first, in small transactions.
+//! Making room: deletes what [`crate::domain::changes::history::retention`] says goes first, in small transactions.
 //! Decides nothing but which statement that is.
 
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError};
-use crate::domain::history::retention::{Forget, Usage};
+use crate::domain::changes::history::retention::{Forget, Usage};
 
 /// Rules of which nothing tells a story.
 const UNTOLD: &str = "NOT EXISTS (SELECT 1 FROM changes WHERE rule_id = rules.id)";

@@ -1,5 +1,5 @@
 //! The journal on disk: an SQLite database in the state directory, written by the agent and read by whoever asks.
-//! Decides nothing about rules; what becomes of a rule and what is forgotten first is [`crate::domain::history`]'s.
+//! Decides nothing about rules; what becomes of a rule and what is forgotten first is [`crate::domain::changes::history`]'s.
 //!
 //! *Source*: <https://www.sqlite.org/wal.html>: with a write-ahead log a reader never waits for the writer nor the writer
 //! for a reader, a process may be killed at any point, and what was committed is there when the file is opened again.

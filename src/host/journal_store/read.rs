@@ -8,8 +8,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::write::find;
 use super::{FILE, StoreError, connect, millis, require_file, schema, time, wire};
-use crate::domain::history::rule::Life;
-use crate::domain::history::{Change, Happening, Key, Moment, Watch};
+use crate::domain::changes::history::rule::Life;
+use crate::domain::changes::history::{Change, Happening, Key, Moment, Watch};
 
 /// What follows `SELECT` where a moment is read with [`moment`].
 const MOMENT: &str = "id, at, watch, not_watched_since, verdict_before, verdict_after, untold";

@@ -8,10 +8,10 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::write::{LIFE, Writer, find, insert, life, update, watched};
 use super::{Store, StoreError, read, time, wire};
-use crate::domain::history::budget::Budget;
-use crate::domain::history::retention::Usage;
-use crate::domain::history::rule::Life;
-use crate::domain::history::{Change, Happening, Key, MAX_UNEXPECTED, Moment, Watch};
+use crate::domain::changes::history::budget::Budget;
+use crate::domain::changes::history::retention::Usage;
+use crate::domain::changes::history::rule::Life;
+use crate::domain::changes::history::{Change, Happening, Key, MAX_UNEXPECTED, Moment, Watch};
 use crate::domain::report::Verdict;
 
 /// Rules that one transaction compares.

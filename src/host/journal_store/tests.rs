@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
-use crate::domain::author::{Ancestor, Author, PodHint};
-use crate::domain::change::{ChangeSet, RuleChange, What};
-use crate::domain::history::budget::Budget;
-use crate::domain::history::rule::Life;
-use crate::domain::history::{Change, Happening, Key, Moment, Place, Watch, digest};
+use crate::domain::changes::author::{Ancestor, Author, PodHint};
+use crate::domain::changes::history::budget::Budget;
+use crate::domain::changes::history::rule::Life;
+use crate::domain::changes::history::{Change, Happening, Key, Moment, Place, Watch, digest};
+use crate::domain::changes::{ChangeSet, RuleChange, What};
 use crate::domain::report::Verdict;
 use crate::domain::rules::{Backend, Family, Kind};
 
@@ -67,7 +67,7 @@ fn boundless() -> Budget {
 fn present(number: u8, is_allowed: bool) -> (Key, Change) {
     let change =
         RuleChange { authors: Vec::new(), position: None, ..changed(What::Added, number, is_allowed) };
-    (crate::domain::history::key_of(&change), Change::from(&change))
+    (crate::domain::changes::history::key_of(&change), Change::from(&change))
 }
 
 fn compare(store: &mut Store, second: u64, is_first: bool, lines: &[(Key, Change)]) -> Option<Moment> {
@@ -215,7 +215,7 @@ fn who_brought_a_rule_is_known_to_the_next_process() {
     let change = changed(What::Added, 4, false);
     store.append(digest(&set(5, vec![change.clone()]), &mut boundless()).iter()).unwrap();
     drop(store);
-    let key = crate::domain::history::key_of(&change);
+    let key = crate::domain::changes::history::key_of(&change);
     let known = Store::open(directory.path(), LIMIT).unwrap().known().unwrap();
     let found = &known[&key];
     assert_eq!((found.first_seen, found.is_older, &found.authors), (at(5), false, &change.authors));

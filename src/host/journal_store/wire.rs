@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use rusqlite::types::Type;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::author::{Ancestor, Author, PodHint};
-use crate::domain::history::{Happening, Watch};
+use crate::domain::changes::author::{Ancestor, Author, PodHint};
+use crate::domain::changes::history::{Happening, Watch};
 use crate::domain::report::Verdict;
 use crate::domain::rules::{Backend, Family, Kind};
 

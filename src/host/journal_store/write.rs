@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::{Store, StoreError, millis, time, wire};
-use crate::domain::author::Author;
-use crate::domain::change::{Provenance, What};
-use crate::domain::history::rule::Life;
-use crate::domain::history::{Change, Digested, Happening, Key, Moment, Watch};
+use crate::domain::changes::author::Author;
+use crate::domain::changes::history::rule::Life;
+use crate::domain::changes::history::{Change, Digested, Happening, Key, Moment, Watch};
+use crate::domain::changes::{Provenance, What};
 use crate::domain::report::Verdict;
 
 /// The most rules that are not allowed of which a new process is told since when they stand.

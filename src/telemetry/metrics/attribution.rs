@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{OTHER, shown};
-use crate::domain::author::Author;
+use crate::domain::changes::author::Author;
 use crate::domain::report::Violation;
 
 /// Processes with a series of their own; all others are added up.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::domain::author::{Ancestor, Author};
-use crate::domain::change::Provenance;
+use crate::domain::changes::Provenance;
+use crate::domain::changes::author::{Ancestor, Author};
 use crate::domain::reaction::blocked::Blocked;
 use crate::domain::report::Evidence;
 use crate::domain::rules::{Kind, Problem};

@@ -8,7 +8,7 @@ use super::super::html::Html;
 use super::super::live::{Live, Watching};
 use super::findings::{authors, bytes};
 use super::{ago, line, moment, word};
-use crate::domain::change::{ChangeSet, RuleChange, What};
+use crate::domain::changes::{ChangeSet, RuleChange, What};
 use crate::domain::report::Verdict;
 use crate::domain::rules::Family;
 use crate::domain::wording::{counted, entry, grouped};

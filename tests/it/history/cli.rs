@@ -2,8 +2,8 @@
 
 use std::process::{Command, Output};
 
-use iptables_monitor::domain::author::Author;
-use iptables_monitor::domain::change::{ChangeSet, RuleChange, What};
+use iptables_monitor::domain::changes::author::Author;
+use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
 use iptables_monitor::domain::report::Verdict;
 use serde_json::Value;
 

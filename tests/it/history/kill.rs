@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use iptables_monitor::domain::change::What;
-use iptables_monitor::domain::history::Watch;
+use iptables_monitor::domain::changes::What;
+use iptables_monitor::domain::changes::history::Watch;
 
 use super::{at, change, close, compare, moments, open, set};
 

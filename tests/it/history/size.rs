@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use iptables_monitor::app::history::MIN_LIMIT_BYTES;
-use iptables_monitor::domain::change::{RuleChange, What};
+use iptables_monitor::domain::changes::{RuleChange, What};
 
 use super::{at, author, change, close, compare, moments, open, set};
 use crate::support::wait_until;

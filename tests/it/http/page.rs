@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use iptables_monitor::domain::change::{ChangeSet, RuleChange, What};
+use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
 use iptables_monitor::domain::report::{Report, Verdict, Violation};
 use iptables_monitor::telemetry::live::drops::Seen;
 use iptables_monitor::telemetry::live::{Live, Watching};

@@ -1,7 +1,7 @@
 //! Every change of a rule is told, with who is said to have made it.
 
 use super::{Node, by, parts, shown};
-use iptables_monitor::domain::change::Scope;
+use iptables_monitor::domain::changes::Scope;
 
 #[test]
 fn added_removed_moved_and_by_whom() {
@@ -50,7 +50,7 @@ fn native_and_legacy_changes() {
     assert!(told.contains(&"+ -A A -s 10.0.0.1/32 -j DROP".to_owned()), "{told:?}");
     assert!(told.contains(&"- inet t c tcp dport 22 drop".to_owned()), "{told:?}");
     let named = |change: &&_| -> bool {
-        let change: &iptables_monitor::domain::change::RuleChange = change;
+        let change: &iptables_monitor::domain::changes::RuleChange = change;
         change.authors.len() == 1
     };
     assert_eq!(scan.changes.iter().filter(named).count(), scan.changes.len());

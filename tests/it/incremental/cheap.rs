@@ -1,7 +1,7 @@
 //! What need not be printed is not printed.
 
 use iptables_monitor::app::scan::Scan;
-use iptables_monitor::domain::change::Scope;
+use iptables_monitor::domain::changes::Scope;
 
 use super::{Node, parts, printed};
 

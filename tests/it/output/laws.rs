@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use iptables_monitor::domain::author::{Ancestor, Author, PodHint};
-use iptables_monitor::domain::change::Provenance;
+use iptables_monitor::domain::changes::Provenance;
+use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

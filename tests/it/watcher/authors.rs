@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use iptables_monitor::domain::author::Author;
+use iptables_monitor::domain::changes::author::Author;
 
 use super::{Watched, parts};
 use crate::support::lossy;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use iptables_monitor::app::watch::{self, Settings};
-use iptables_monitor::domain::change::Scope;
+use iptables_monitor::domain::changes::Scope;
 use rustix::thread::{CapabilitySet, CpuSet, capabilities, sched_setaffinity, set_capabilities};
 
 use super::{Watched, parts};

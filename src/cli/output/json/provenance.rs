@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use super::super::timestamp;
-use crate::domain::author::{Ancestor, Author, PodHint};
-use crate::domain::change::Provenance;
+use crate::domain::changes::Provenance;
+use crate::domain::changes::author::{Ancestor, Author, PodHint};
 
 /// Members that stand among those of a violation.
 #[derive(Serialize)]

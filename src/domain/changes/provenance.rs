@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use super::change::{Provenance, RuleChange, What};
-use super::report::Violation;
-use super::rules::{Backend, Family};
+use super::{Provenance, RuleChange, What};
+use crate::domain::report::Violation;
+use crate::domain::rules::{Backend, Family};
 
 /// A line by its place: two equal lines of one chain came together, as far as anybody can tell.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +87,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::author::Author;
+    use crate::domain::changes::author::Author;
     use crate::domain::rules::Kind;
 
     fn at(seconds: u64) -> SystemTime {

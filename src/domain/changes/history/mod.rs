@@ -11,9 +11,9 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::author::Author;
-use super::change::{ChangeSet, RuleChange, What};
-use super::report::Verdict;
-use super::rules::{Backend, Family, Kind};
+use super::{ChangeSet, RuleChange, What};
+use crate::domain::report::Verdict;
+use crate::domain::rules::{Backend, Family, Kind};
 use budget::Budget;
 
 /// Of a longer line only this many bytes are remembered; its key is still that of the whole line.

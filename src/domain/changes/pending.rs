@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::author::Author;
-use super::change::{Part, Scope};
 use super::debounce::{Debounce, Pace};
-use super::rules::Family;
+use super::{Part, Scope};
+use crate::domain::rules::Family;
 
 /// More parts than these are everything.
 pub const PARTS_MAX: usize = 4096;

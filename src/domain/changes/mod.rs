@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub mod author;
+pub mod debounce;
 mod diff;
+pub mod history;
+pub mod pending;
+pub mod provenance;
 
 pub use diff::{Edit, Told, edits};
 
-use super::author::Author;
 use super::report::Verdict;
 use super::rules::{Backend, Family, Kind};
+use author::Author;
 
 /// A part of the node's firewall that may have changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

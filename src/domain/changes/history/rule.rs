@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::time::SystemTime;
 
-use crate::domain::change::What;
+use crate::domain::changes::What;
 
 /// What is remembered of one line at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
