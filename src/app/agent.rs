@@ -21,7 +21,7 @@ use super::scan::dump::chain_of;
 use super::wake::Signals;
 use super::watch::{Counters, Failures};
 use crate::domain::changes::ChangeSet;
-use crate::domain::report::Report;
+use crate::domain::judging::report::Report;
 use crate::host::routes;
 use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};
 use crate::telemetry::http::{Pages, Shared, serve};

@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::domain::allowlist::{Allowlist, Pattern, PatternFile};
-use crate::domain::audit::{InForce, Ipv6, Rulebook};
-use crate::domain::profiles;
+use crate::domain::judging::allowlist::{Allowlist, Pattern, PatternFile};
+use crate::domain::judging::audit::{InForce, Ipv6, Rulebook};
+use crate::domain::judging::profiles;
 use crate::domain::rules::{IPTABLES_TABLES, Problem, Reason};
 use crate::host::config_dir::{self, DirError};
 

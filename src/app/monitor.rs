@@ -19,13 +19,13 @@ use super::scan::dump::chain_of;
 use super::scan::{Options, Reader, Scan};
 use super::wake::{Signals, Wake};
 use super::watch::{self, Watch};
-use crate::domain::audit::Rulebook;
 use crate::domain::changes::debounce::Pace;
 use crate::domain::changes::history::{Key, Place};
 use crate::domain::changes::provenance::Provenances;
 use crate::domain::changes::{ChangeSet, Scope};
 use crate::domain::drops::rules::RuleIndex;
-use crate::domain::report::{Evidence as ReportEvidence, Report, Verdict};
+use crate::domain::judging::audit::Rulebook;
+use crate::domain::judging::report::{Evidence as ReportEvidence, Report, Verdict};
 use crate::domain::rules::Problem;
 
 /// A torn read is repeated after a tenth of the interval, within these bounds.

@@ -12,7 +12,7 @@ use super::cluster::health::{Health, failed, retry_at};
 use super::monitor::Checked;
 use crate::domain::changes::author::{Author, PodHint};
 use crate::domain::changes::{ChangeSet, RuleChange};
-use crate::domain::report::Violation;
+use crate::domain::judging::report::Violation;
 use crate::k8s::client::ApiServer;
 use crate::k8s::failure::{Class, Failure};
 use crate::k8s::pods::{self, PodScope};

@@ -16,8 +16,8 @@ use crate::app::allowlists::Keeper;
 use crate::app::monitor;
 use crate::app::scan::Options;
 use crate::app::scan::saved::{self, Source};
-use crate::domain::audit::{DEFAULT_LIMIT, Rulebook};
-use crate::domain::report::{Evidence, Report, Verdict};
+use crate::domain::judging::audit::{DEFAULT_LIMIT, Rulebook};
+use crate::domain::judging::report::{Evidence, Report, Verdict};
 use crate::domain::rules::{Family, Reason};
 use crate::telemetry::log::{self as logging, LogFormat};
 

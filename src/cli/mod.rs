@@ -24,7 +24,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::app::allowlists::{Ipv6Mode, Sources};
 use crate::app::scan::entries;
 use crate::app::watch::fingerprint;
-use crate::domain::profiles;
+use crate::domain::judging::profiles;
 use crate::domain::rules::Family;
 
 /// The version, with the commit it was built from where the build knows it.

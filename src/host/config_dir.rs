@@ -1,5 +1,5 @@
 //! Reads a directory of allowlist files, such as a mounted ConfigMap, as one generation.
-//! Does not look into the files: see [`crate::domain::allowlist`].
+//! Does not look into the files: see [`crate::domain::judging::allowlist`].
 //!
 //! Kubelet writes a new hidden directory, moves the link `..data` onto it, and deletes the old one. A reader that
 //! opens `dir/filter` and then `dir/nat` may so see two generations, or none: a file that is being deleted is not a
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::domain::allowlist::{List, MAX_FILE_BYTES, PatternFile};
+use crate::domain::judging::allowlist::{List, MAX_FILE_BYTES, PatternFile};
 
 /// The link that kubelet moves from one generation to the next.
 const GENERATION: &str = "..data";

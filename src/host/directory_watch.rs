@@ -18,7 +18,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::fs::{AtFlags, CWD, FileType, Stat};
 use rustix::io::Errno;
 
-use crate::domain::allowlist::List;
+use crate::domain::judging::allowlist::List;
 
 /// The link that kubelet moves from one generation to the next.
 const GENERATION: &str = "..data";

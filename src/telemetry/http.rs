@@ -26,7 +26,7 @@ use super::live::Live;
 use super::live::drops::{Followed, Seen};
 use super::metrics::Metrics;
 use super::page::{self, View};
-use crate::domain::report::Report;
+use crate::domain::judging::report::Report;
 
 /// Connections that are served at once by one listener. One more ends the oldest: a probe is answered in a moment, so who
 /// is slow must not keep it waiting.

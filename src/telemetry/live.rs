@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
     use crate::domain::changes::{RuleChange, What};
-    use crate::domain::report::Verdict;
+    use crate::domain::judging::report::Verdict;
     use crate::domain::rules::{Backend, Family, Kind};
 
     fn set(untold: u64, changes: usize) -> Arc<ChangeSet> {

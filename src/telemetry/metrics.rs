@@ -17,7 +17,7 @@ use prometheus::{
 
 use self::attribution::{Attribution, Processes};
 use super::drops::DropMetrics;
-use crate::domain::report::{Report, TableSummary, Verdict, Violation};
+use crate::domain::judging::report::{Report, TableSummary, Verdict, Violation};
 use crate::domain::rules::{Backend, Family, IPTABLES_TABLES, Reason};
 use crate::domain::words::escape;
 

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::html::Html;
 use super::live::Live;
 use super::live::drops::Seen;
-use crate::domain::report::{Evidence, Report, Verdict};
+use crate::domain::judging::report::{Evidence, Report, Verdict};
 use crate::domain::wording::{blocked, counted, grouped, utc};
 use crate::domain::words::escape;
 

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use iptables_monitor::app::scan::{Options, Reader, Scan};
-use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
-use iptables_monitor::domain::audit::{InForce, Ipv6, Rulebook};
 use iptables_monitor::domain::changes::{Part, Scope};
+use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};
+use iptables_monitor::domain::judging::audit::{InForce, Ipv6, Rulebook};
 use iptables_monitor::domain::rules::Family;
 
 use super::support::{MONITOR, Netns};

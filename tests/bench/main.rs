@@ -13,7 +13,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
+use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};
 use support::{AllowlistDir, MONITOR, Netns, rules};
 
 const SERVICES: [usize; 3] = [1_000, 5_000, 9_000];

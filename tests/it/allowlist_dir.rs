@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use iptables_monitor::domain::allowlist::{Allowlist, List};
+use iptables_monitor::domain::judging::allowlist::{Allowlist, List};
 use iptables_monitor::host::config_dir::{DirError, PatternDir, read_patterns};
 use tempfile::TempDir;
 

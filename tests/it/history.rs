@@ -14,7 +14,7 @@ use iptables_monitor::app::history::{self, Journal, MIN_LIMIT_BYTES};
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::changes::history::{Moment, Place, Present};
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
-use iptables_monitor::domain::report::Verdict;
+use iptables_monitor::domain::judging::report::Verdict;
 use iptables_monitor::domain::rules::{Backend, Family, Kind};
 
 /// Some time ago, so many seconds later.

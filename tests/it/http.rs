@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use iptables_monitor::domain::report::Report;
+use iptables_monitor::domain::judging::report::Report;
 use iptables_monitor::telemetry::http::{MAX_CONNECTIONS, Pages, Shared, serve};
 use iptables_monitor::telemetry::metrics::Metrics;
 

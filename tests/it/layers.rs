@@ -101,7 +101,7 @@ fn unsafe_code_stands_in_one_file() {
 
 #[test]
 fn every_pattern_file_is_in_the_binary() {
-    use iptables_monitor::domain::profiles;
+    use iptables_monitor::domain::judging::profiles;
     for entry in fs::read_dir(root().join("patterns")).unwrap() {
         let directory = entry.unwrap().path();
         if !directory.is_dir() {

@@ -8,7 +8,7 @@ mod hostile;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
+use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};
 use regex::bytes::Regex;
 
 use crate::support::{Netns, lossy};

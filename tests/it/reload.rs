@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use iptables_monitor::app::allowlists::{Ipv6Mode, Keeper, Sources};
 use iptables_monitor::app::reload::Reload;
-use iptables_monitor::domain::allowlist::List;
+use iptables_monitor::domain::judging::allowlist::List;
 use tokio::time::{Instant, timeout};
 
 use super::support::{AllowlistDir, MONITOR, Netns, wait_until};

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use iptables_monitor::domain::changes::{RuleChange, What};
-use iptables_monitor::domain::typed_rule;
+use iptables_monitor::domain::judging::typed_rule;
 use serde_json::Value;
 
 use super::history::{at, author, change, close, open, set};

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio::time::{Instant, sleep_until};
 
 use super::monitor::Ending;
-use crate::domain::report::Report;
+use crate::domain::judging::report::Report;
 use crate::k8s::client::ApiServer;
 use crate::k8s::events::EventWriter;
 use crate::k8s::label::{LabelObject, LabelWriter};

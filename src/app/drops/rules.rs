@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::app::allowlists::{Ipv6Mode, Keeper, Sources};
 use crate::app::scan::{Options, Reader};
-use crate::domain::audit::Text;
 use crate::domain::changes::Scope;
 use crate::domain::drops::advise::Survey;
 use crate::domain::drops::rules::RuleIndex;
+use crate::domain::judging::audit::Text;
 use crate::domain::rules::{Backend, Entry, Family, Problem};
 
 /// One dump takes no longer.

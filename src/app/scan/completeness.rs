@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::domain::audit::Audit;
+use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::{Chain, jumps};
 use crate::domain::rules::saved::nft_json;
 use crate::domain::rules::{Family, Problem, Reason};

@@ -5,7 +5,7 @@
 //! destroyed, so what the text shows at that time is what is checked here.
 
 use super::{Context, nft};
-use crate::domain::audit::Audit;
+use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::is_set_name;
 use crate::domain::rules::{Problem, Reason};
 use crate::host::nfnetlink::Nfnetlink;

@@ -8,7 +8,7 @@ use super::dump::{self, Generator};
 use super::nft::Inventory;
 use super::unit::{Draft, Key, Known};
 use super::{Context, native};
-use crate::domain::audit::Audit;
+use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::{Chain, Shape, check_chain, classify, has_ipset};
 use crate::domain::rules::pairing::{KernelRule, KernelTable, Use};
 use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};

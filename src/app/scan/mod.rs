@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::domain::audit::Outcome;
 use crate::domain::changes::RuleChange;
+use crate::domain::judging::audit::Outcome;
 use crate::host::command::Deadline;
 pub use reader::Reader;
 

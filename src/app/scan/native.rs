@@ -10,7 +10,7 @@ use super::Context;
 use super::completeness::{self, Uses};
 use super::dump::{self, OUTPUT_LIMIT_BYTES};
 use super::unit::Draft;
-use crate::domain::audit::Audit;
+use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::{Chain, Table};
 use crate::domain::rules::pairing::KernelTable;
 use crate::domain::rules::saved::nft_json::{self, BaseChains, Item, JsonError, NativeLine};

@@ -10,9 +10,9 @@ use rustix::time::{ClockId, clock_gettime};
 use super::side::Side;
 use super::unit::{Attempt, Found, Key, Unit};
 use super::{Context, Options, Scan, legacy, nft};
-use crate::domain::audit::{Audit, Judgement, Line, Reading, Rulebook, Text, TextBudget, conclude};
 use crate::domain::changes::history::{Place, Present};
 use crate::domain::changes::{Part, Scope, Told};
+use crate::domain::judging::audit::{Audit, Judgement, Line, Reading, Rulebook, Text, TextBudget, conclude};
 use crate::domain::rules::{Family, Problem, Reason};
 
 /// Text of allowed rules that is kept, so that a removed one can be told: that of 200,000 rules. Of further ones only

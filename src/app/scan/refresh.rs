@@ -13,7 +13,7 @@ use super::iptables::{LEGACY_WARNINGS, VERIFIED_VERSIONS};
 use super::nft::Inventory;
 use super::unit::{Attempt, Known, Unit};
 use super::{Context, dump};
-use crate::domain::audit::{Audit, Slot};
+use crate::domain::judging::audit::{Audit, Slot};
 use crate::domain::rules::kernel::{Chain, Shape, check_chain, classify, has_ipset};
 use crate::domain::rules::pairing::{KernelRule, KernelTable, Use};
 use crate::domain::rules::saved::iptables_save::{Item, Parser};

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use super::dump::{self, Generator};
 use super::{Scan, native};
-use crate::domain::audit::{Audit, Rulebook, TextBudget, conclude};
+use crate::domain::judging::audit::{Audit, Rulebook, TextBudget, conclude};
 use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
 use crate::domain::rules::saved::nft_json;
 use crate::domain::rules::{Backend, Family, Problem, Reason};

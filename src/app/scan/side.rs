@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use super::Context;
 use super::unit::{Attempt, Found, Key, Units, Wanted};
-use crate::domain::audit::{Authors, Reading, Rulebook, TextBudget, compare};
 use crate::domain::changes::author::Author;
 use crate::domain::changes::{Part, Scope, Told};
+use crate::domain::judging::audit::{Authors, Reading, Rulebook, TextBudget, compare};
 
 /// A torn read is repeated this often, and while the dump time-out allows.
 const ATTEMPTS: u32 = 3;
@@ -154,9 +154,9 @@ impl Side {
 mod tests {
     use super::*;
     use crate::app::scan::Options;
-    use crate::domain::allowlist::Allowlist;
-    use crate::domain::audit::{InForce, Ipv6};
     use crate::domain::changes::RuleChange;
+    use crate::domain::judging::allowlist::Allowlist;
+    use crate::domain::judging::audit::{InForce, Ipv6};
     use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 
     /// Stands for the node: one table for each part that is wanted, whose name says what happens to it.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dump::Generator;
-use crate::domain::audit::{Audit, Reading, Rulebook, TextBudget};
 use crate::domain::changes::Part;
+use crate::domain::judging::audit::{Audit, Reading, Rulebook, TextBudget};
 use crate::domain::rules::shadow::Shadow;
 use crate::domain::rules::{Family, Problem, Reason};
 use crate::host::xtables::Info;

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use crate::cli::output::timestamp;
 use crate::domain::changes::What;
 use crate::domain::changes::history::{Change, Happening, Moment, Watch};
-use crate::domain::report::Verdict;
+use crate::domain::judging::report::Verdict;
 use crate::domain::wording::{self, counted, entry, table_name};
 use crate::domain::words::escape;
 

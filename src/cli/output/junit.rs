@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::{Shown, allowlist_file, counted, escape, place, table_name, timestamp, wording};
-use crate::domain::report::Violation;
+use crate::domain::judging::report::Violation;
 use crate::domain::rules::{Backend, Family, Problem};
 
 /// The report as XML, ended by a newline.

@@ -11,8 +11,8 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-use crate::domain::audit;
-use crate::domain::report::{Report, Verdict, Violation};
+use crate::domain::judging::audit;
+use crate::domain::judging::report::{Report, Verdict, Violation};
 use crate::domain::wording::{self, allowlist_file, counted, grouped, place, table_name};
 use crate::domain::words::escape;
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{Shown, allowlist_file, escape, json, place, timestamp, wording};
-use crate::domain::report::Violation;
+use crate::domain::judging::report::Violation;
 use crate::domain::rules::Problem;
 
 const SCHEMA: &str =

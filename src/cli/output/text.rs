@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Shown, WriteOptions, allowlist_file, counted, escape, grouped, place, timestamp, wording};
 use crate::domain::changes::author::Author;
-use crate::domain::report::{Evidence, TableSummary, Verdict, Violation};
+use crate::domain::judging::report::{Evidence, TableSummary, Verdict, Violation};
 use crate::domain::rules::{Problem, Reason};
 
 const BOLD: Style = Style::new().bold();

@@ -18,10 +18,10 @@ use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::history::Journal;
 use crate::app::monitor::{self, Checked};
 use crate::app::scan::Options;
-use crate::domain::audit::DEFAULT_LIMIT;
 use crate::domain::changes::ChangeSet;
 use crate::domain::changes::history::{Change, Moment, Watch};
-use crate::domain::report::{Report, Verdict};
+use crate::domain::judging::audit::DEFAULT_LIMIT;
+use crate::domain::judging::report::{Report, Verdict};
 use crate::domain::words::escape;
 use crate::telemetry::log::{self as logging, LogFormat};
 

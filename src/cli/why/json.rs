@@ -9,9 +9,9 @@ use super::Found;
 use crate::app::history::Remembered;
 use crate::cli::output::json::{WireAuthor, ascii, lossy};
 use crate::cli::output::timestamp;
-use crate::domain::allowlist::Pattern;
-use crate::domain::allowlist::nearest::{Difference, Nearest};
 use crate::domain::changes::history::{Change, Watch};
+use crate::domain::judging::allowlist::Pattern;
+use crate::domain::judging::allowlist::nearest::{Difference, Nearest};
 use crate::domain::rules::{Backend, Problem};
 
 /// The answer as indented JSON in ASCII.

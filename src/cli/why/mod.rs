@@ -13,9 +13,9 @@ use super::history::{Paint, TextOrJson};
 use super::{AllowlistArguments, Exit};
 use crate::app::allowlists::Keeper;
 use crate::app::history::{self, Remembered};
+use crate::domain::judging::typed_rule::Misread;
+use crate::domain::judging::why::{Answer, Judgement, Question, answer};
 use crate::domain::rules::{Backend, Family};
-use crate::domain::typed_rule::Misread;
-use crate::domain::why::{Answer, Judgement, Question, answer};
 use crate::domain::words::escape;
 use crate::telemetry::log::{self as logging, LogFormat};
 

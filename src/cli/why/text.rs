@@ -9,11 +9,11 @@ use super::Found;
 use crate::app::history::Remembered;
 use crate::cli::history::{Paint, authors};
 use crate::cli::output::timestamp;
-use crate::domain::allowlist::Pattern;
-use crate::domain::allowlist::nearest::{Difference, Nearest};
 use crate::domain::changes::history::{Change, Watch};
+use crate::domain::judging::allowlist::Pattern;
+use crate::domain::judging::allowlist::nearest::{Difference, Nearest};
+use crate::domain::judging::why::{Answer, Judgement};
 use crate::domain::rules::{Backend, Family, Problem};
-use crate::domain::why::{Answer, Judgement};
 use crate::domain::words::escape;
 
 const BOLD: Style = Style::new().bold();

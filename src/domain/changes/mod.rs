@@ -14,7 +14,7 @@ pub mod provenance;
 
 pub use diff::{Edit, Told, edits};
 
-use super::report::Verdict;
+use super::judging::report::Verdict;
 use super::rules::{Backend, Family, Kind};
 use author::Author;
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use super::{Provenance, RuleChange, What};
-use crate::domain::report::Violation;
+use crate::domain::judging::report::Violation;
 use crate::domain::rules::{Backend, Family};
 
 /// A line by its place: two equal lines of one chain came together, as far as anybody can tell.

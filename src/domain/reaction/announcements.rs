@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::blocked;
 use super::note::{self, Detail};
 use super::{EventReason, NodeEvent};
-use crate::domain::report::{Report, Verdict};
+use crate::domain::judging::report::{Report, Verdict};
 
 /// An Event that still holds is refreshed this often: the API server forgets Events after an hour.
 pub const REFRESH: Duration = Duration::from_secs(30 * 60);

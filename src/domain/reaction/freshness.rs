@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::domain::report::Report;
+use crate::domain::judging::report::Report;
 
 /// The annotation with the time of the last complete check. Its prefix has no dot, so it is nobody's domain.
 ///

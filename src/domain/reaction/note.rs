@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{EventReason, NodeEvent};
-use crate::domain::report::{Report, Verdict, Violation};
+use crate::domain::judging::report::{Report, Verdict, Violation};
 use crate::domain::rules::{Problem, Reason};
 use crate::domain::wording;
 use crate::domain::words::escape;

@@ -11,7 +11,7 @@ use super::note::{Detail, NOTE_BYTES, cut, recovery, warnings};
 use super::*;
 use crate::domain::changes::Provenance;
 use crate::domain::changes::author::{Ancestor, Author, PodHint};
-use crate::domain::report::{Evidence, Report, Violation};
+use crate::domain::judging::report::{Evidence, Report, Violation};
 use crate::domain::rules::{Backend, Family, Kind, Problem, Reason};
 use crate::domain::words::escape;
 

@@ -11,7 +11,7 @@ use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Happening, Key, Moment, Place, Watch, digest};
 use crate::domain::changes::{ChangeSet, RuleChange, What};
-use crate::domain::report::Verdict;
+use crate::domain::judging::report::Verdict;
 use crate::domain::rules::{Backend, Family, Kind};
 
 const LIMIT: u64 = 64 << 20;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::changes::author::{Ancestor, Author, PodHint};
 use crate::domain::changes::history::{Happening, Watch};
-use crate::domain::report::Verdict;
+use crate::domain::judging::report::Verdict;
 use crate::domain::rules::{Backend, Family, Kind};
 
 #[derive(Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{OTHER, shown};
 use crate::domain::changes::author::Author;
-use crate::domain::report::Violation;
+use crate::domain::judging::report::Violation;
 
 /// Processes with a series of their own; all others are added up.
 const MAX_PROCESSES: usize = 20;

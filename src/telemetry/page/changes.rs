@@ -9,7 +9,7 @@ use super::super::live::{Live, Watching};
 use super::findings::{authors, bytes};
 use super::{ago, line, moment, word};
 use crate::domain::changes::{ChangeSet, RuleChange, What};
-use crate::domain::report::Verdict;
+use crate::domain::judging::report::Verdict;
 use crate::domain::rules::Family;
 use crate::domain::wording::{counted, entry, grouped};
 use crate::domain::words::escape;

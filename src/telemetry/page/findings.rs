@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::html::Html;
 use super::{line, moment};
 use crate::domain::changes::author::Author;
-use crate::domain::report::{Report, TableSummary, Violation};
+use crate::domain::judging::report::{Report, TableSummary, Violation};
 use crate::domain::rules::Problem;
 use crate::domain::wording::{allowlist_file, author, command_line, counted, entry_name, grouped};
 use crate::domain::words::escape;

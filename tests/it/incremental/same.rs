@@ -202,6 +202,6 @@ fn another_allowlist_judges_what_was_kept() {
         assert_eq!(printed(&scan), [""; 0], "nothing is read");
         assert_eq!(scan.changes, []);
     }
-    node.book.ipv6 = iptables_monitor::domain::audit::Ipv6::Excluded;
+    node.book.ipv6 = iptables_monitor::domain::judging::audit::Ipv6::Excluded;
     node.step("true", &[]);
 }

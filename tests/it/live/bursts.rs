@@ -9,7 +9,7 @@ use iptables_monitor::app::history::Journal;
 use iptables_monitor::app::monitor;
 use iptables_monitor::app::scan::Options;
 use iptables_monitor::app::watch;
-use iptables_monitor::domain::report::Report;
+use iptables_monitor::domain::judging::report::Report;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::*;

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use iptables_monitor::domain::allowlist::{Allowlist, List, PatternFile};
+use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};
 use serde_json::Value;
 
 use super::{documents, read};

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::author::Author;
 use super::{ChangeSet, RuleChange, What};
-use crate::domain::report::Verdict;
+use crate::domain::judging::report::Verdict;
 use crate::domain::rules::{Backend, Family, Kind};
 use budget::Budget;
 

@@ -150,9 +150,9 @@ fn change(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::allowlist::Allowlist;
-    use crate::domain::audit::{Audit, InForce, Ipv6, Rulebook, TextBudget};
     use crate::domain::changes::What;
+    use crate::domain::judging::allowlist::Allowlist;
+    use crate::domain::judging::audit::{Audit, InForce, Ipv6, Rulebook, TextBudget};
     use crate::domain::rules::{Entry, Kind};
 
     fn read(bytes: usize, lines: &[(&str, &str)]) -> Reading {

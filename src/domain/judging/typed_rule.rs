@@ -9,7 +9,7 @@ mod values;
 use std::collections::VecDeque;
 
 use self::options::Options;
-use super::rules::Family;
+use crate::domain::rules::Family;
 
 const ONE_RULE: &str = "one rule, policy or chain is explained at a time; ask about each on its own";
 const WHAT_THERE_IS: &str = "only rules (-A, -I), policies (-P) and chains (-N) are explained; ask about the rule itself: -A CHAIN ...";

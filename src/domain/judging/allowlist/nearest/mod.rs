@@ -11,7 +11,7 @@ use align::{Step, align};
 
 use super::program::{MAX_UNICODE_BYTES, compile};
 use super::{Allowlist, List, Pattern, Text, has_control_byte, lists_of, without_quoted};
-use crate::domain::go_regex::GoRegex;
+use crate::domain::judging::go_regex::GoRegex;
 
 /// Patterns that are told as near.
 const NEAREST: usize = 3;

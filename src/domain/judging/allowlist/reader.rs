@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::domain::go_regex::GoRegex;
+use crate::domain::judging::go_regex::GoRegex;
 
 use super::program::{self, Members};
 use super::{BrokenPattern, List, MAX_FILE_BYTES, MAX_PATTERNS, Pattern, PatternFile};

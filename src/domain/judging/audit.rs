@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::allowlist::Allowlist;
-use super::rules::{Backend, Entry, Family, Kind, Problem, Reason};
-use super::words::escape::hex;
+use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
+use crate::domain::words::escape::hex;
 
 mod changes;
 mod reading;
@@ -312,7 +312,7 @@ impl<'a> Audit<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::allowlist::{List, PatternFile};
+    use crate::domain::judging::allowlist::{List, PatternFile};
 
     fn book() -> Rulebook {
         let file = PatternFile { list: List::Global, origin: "global".into(), text: b"^-P \n".to_vec() };

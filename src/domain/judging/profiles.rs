@@ -5,7 +5,7 @@ use super::allowlist::{List, PatternFile};
 
 macro_rules! profile {
     ($name:literal: $($list:ident $file:literal),+) => {
-        &[$((List::$list, $file, include_str!(concat!("../../patterns/", $name, "/", $file)))),+]
+        &[$((List::$list, $file, include_str!(concat!("../../../patterns/", $name, "/", $file)))),+]
     };
 }
 

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::record::{Counts, Judgement, Line, Record, Slot, Text};
 use super::{Audit, Rulebook, TextBudget};
-use crate::domain::allowlist::suggest;
-use crate::domain::report::{TableSummary, Violation};
+use crate::domain::judging::allowlist::suggest;
+use crate::domain::judging::report::{TableSummary, Violation};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::domain::words::escape::hex;
 

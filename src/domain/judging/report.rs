@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::changes::Provenance;
-use super::reaction::blocked::Blocked;
-use super::rules::{Backend, Family, Kind, Problem};
+use crate::domain::changes::Provenance;
+use crate::domain::reaction::blocked::Blocked;
+use crate::domain::rules::{Backend, Family, Kind, Problem};
 
 /// The answer about one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use super::super::PatternFile;
 use super::*;
+use crate::domain::judging::allowlist::PatternFile;
 
 fn allowlist(files: &[(List, &str)]) -> Allowlist {
     let file = |(list, text): &(List, &str)| PatternFile {

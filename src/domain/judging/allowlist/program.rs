@@ -11,7 +11,7 @@ use regex_automata::util::pool::Pool;
 use regex_automata::{Input, MatchKind, PatternSet as Found};
 use regex_syntax::hir::{Hir, HirKind, Look};
 
-use crate::domain::go_regex::GoRegex;
+use crate::domain::judging::go_regex::GoRegex;
 
 use super::{List, Pattern, Text};
 

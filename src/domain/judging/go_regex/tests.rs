@@ -36,7 +36,7 @@ fn unescape(text: &str) -> Vec<u8> {
 
 #[test]
 fn answers_as_go_does() {
-    let data = include_str!("../../../tests/data/go_regex.tsv");
+    let data = include_str!("../../../../tests/data/go_regex.tsv");
     let mut wrong = Vec::new();
     let mut rows = 0;
     for row in data.lines().filter(|row| !row.starts_with('#')) {

@@ -4,9 +4,9 @@
 use super::allowlist::nearest::{Explanation, Nearest, judging};
 use super::allowlist::{List, Pattern};
 use super::audit::Rulebook;
-use super::changes::history::Place;
-use super::rules::{Backend, Family};
 use super::typed_rule::{self, Misread};
+use crate::domain::changes::history::Place;
+use crate::domain::rules::{Backend, Family};
 
 /// What iptables takes for the table that is not named.
 const DEFAULT_TABLE: &str = "filter";
@@ -175,8 +175,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::allowlist::{Allowlist, PatternFile};
-    use crate::domain::audit::{InForce, Ipv6};
+    use crate::domain::judging::allowlist::{Allowlist, PatternFile};
+    use crate::domain::judging::audit::{InForce, Ipv6};
 
     fn list(files: &[(List, &str)]) -> InForce {
         let file = |(list, text): &(List, &str)| PatternFile {

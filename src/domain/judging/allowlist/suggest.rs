@@ -1,7 +1,7 @@
 //! A pattern for a line that is not allowed, to be pasted into a list.
 //! Suggests exactly that line: what may vary is for people to say.
 
-use crate::domain::go_regex::MAX_PATTERN_CHARS;
+use crate::domain::judging::go_regex::MAX_PATTERN_CHARS;
 
 use super::has_control_byte;
 
