@@ -5,6 +5,7 @@
 pub mod changes;
 pub mod drops;
 pub mod judging;
+pub mod packets;
 pub mod reaction;
 pub mod rules;
 pub mod wording;

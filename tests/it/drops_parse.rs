@@ -11,8 +11,8 @@ use std::time::SystemTime;
 
 use iptables_monitor::domain::drops::Clock;
 use iptables_monitor::domain::drops::kernel_log::{LogParser, Parsed};
-use iptables_monitor::domain::drops::packet::Packet;
 use iptables_monitor::domain::drops::prefix::{Matcher, Position};
+use iptables_monitor::domain::packets::packet::Packet;
 
 const NONE: &[&str] = &[];
 const CAPTURED: &str = include_str!("../data/drops/kernel.log");

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::Value;
 
 use crate::domain::drops::batch::{Batch, Status};
-use crate::domain::drops::ip_header;
 use crate::domain::drops::kernel_log::LogParser;
-use crate::domain::drops::packet::{Action, Packet};
 use crate::domain::drops::rules::Hook;
+use crate::domain::packets::ip_header;
+use crate::domain::packets::packet::{Action, Packet};
 use crate::domain::rules::Family;
 use crate::host::journal::{self, Journal, JournalError};
 use crate::host::kmsg::{self, Kmsg, KmsgError};

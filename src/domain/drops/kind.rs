@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::packet::{Action, Packet, Protocol};
 use super::peers::class;
+use crate::domain::packets::packet::{Action, Packet, Protocol};
 
 /// What makes packets the same for whoever is told. The sender's port does not count: every new try has another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +64,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::domain::drops::packet::Header;
+    use crate::domain::packets::packet::Header;
 
     fn kind(src: &str, src_port: u16, dst_port: u16, prefix: &str) -> Kind {
         let mut packet = Packet::new(Cow::Borrowed(prefix.as_bytes()), Action::Drop);

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::packet::{Header, Protocol};
+use crate::domain::packets::packet::{Header, Protocol};
 use crate::domain::words::escape;
 
 /// To which side of a packet a message goes.

@@ -3,7 +3,7 @@
 
 use memchr::memmem::Finder;
 
-use super::packet::Action;
+use crate::domain::packets::packet::Action;
 
 /// Where in a line a prefix must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

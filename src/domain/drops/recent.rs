@@ -49,7 +49,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::domain::drops::packet::{Action, Packet};
+    use crate::domain::packets::packet::{Action, Packet};
 
     #[test]
     fn the_last_are_few_and_all_are_counted() {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::civil::rfc3339;
-use super::packet::{Action, Packet, Protocol};
+use crate::domain::packets::packet::{Action, Packet, Protocol};
 
 /// One line of JSON. What the log did not say is left out.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]

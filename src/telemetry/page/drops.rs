@@ -187,7 +187,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::domain::drops::packet::{Action, Packet};
+    use crate::domain::packets::packet::{Action, Packet};
 
     fn record() -> Record {
         Record::from(&Packet::new(Cow::Borrowed(b"drop"), Action::Drop))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iptables_monitor::domain::drops::packet::Protocol;
+use iptables_monitor::domain::packets::packet::Protocol;
 
 use super::kernel_log::{Logging, Records};
 use super::{packet, parser};

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use iptables_monitor::domain::drops::ip_header::{Decoded, decode};
-use iptables_monitor::domain::drops::packet::{Flags, Header, Packet, Protocol};
+use iptables_monitor::domain::packets::ip_header::{Decoded, decode};
+use iptables_monitor::domain::packets::packet::{Flags, Header, Packet, Protocol};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sendto, socket_with};
 
 use super::kernel_log::{Logging, Records};

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use iptables_monitor::domain::drops::accounting::{Accounting, Fate};
-use iptables_monitor::domain::drops::packet::{Action, Packet, Protocol};
 use iptables_monitor::domain::drops::recent::Recent;
 use iptables_monitor::domain::drops::record::Record;
+use iptables_monitor::domain::packets::packet::{Action, Packet, Protocol};
 use iptables_monitor::telemetry::http::Pages;
 use iptables_monitor::telemetry::live::drops::{Followed, Seen};
 use iptables_monitor::telemetry::metrics::Metrics;

@@ -9,7 +9,7 @@
 
 use super::fields::{address, decimal, hex_0x, mac};
 use super::packet_text::{Words, is_no_ip, set};
-use crate::domain::drops::packet::{Header, Packet, Protocol};
+use crate::domain::packets::packet::{Header, Packet, Protocol};
 
 /// Fills in what the words behind the devices say, and whether that is all.
 pub(super) fn read(mut words: Words<'_>, packet: &mut Packet<'_>) {

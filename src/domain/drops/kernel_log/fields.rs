@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::domain::drops::packet::Mac;
+use crate::domain::packets::packet::Mac;
 
 /// A decimal number.
 pub(super) fn decimal<T: TryFrom<u32>>(digits: &[u8]) -> Option<T> {

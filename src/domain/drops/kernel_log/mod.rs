@@ -20,9 +20,9 @@ use memchr::memmem::Finder;
 
 use super::civil::Clock;
 use super::envelope::{self, Envelope};
-use super::packet::{Action, Packet, Text};
 use super::prefix::{Hit, Matcher};
 use super::time_layout::TimeLayout;
+use crate::domain::packets::packet::{Action, Packet, Text};
 
 /// What a log line is.
 #[derive(Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@
 
 use super::fields::{address, decimal, hex, hex_0x, mac, octets};
 use super::{ebtables, text};
-use crate::domain::drops::packet::{Flags, Header, Link, Mac, Packet, Protocol, Text};
+use crate::domain::packets::packet::{Flags, Header, Link, Mac, Packet, Protocol, Text};
 
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;

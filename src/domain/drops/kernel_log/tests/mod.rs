@@ -6,9 +6,9 @@ mod laws;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::domain::drops::packet::{Flags, Header, Protocol};
 use crate::domain::drops::prefix::Position;
 use crate::domain::drops::record::Record;
+use crate::domain::packets::packet::{Flags, Header, Protocol};
 
 const NONE: &[&str] = &[];
 
