@@ -6,6 +6,7 @@ pub mod changes;
 pub mod drops;
 pub mod judging;
 pub mod packets;
+pub mod peers;
 pub mod reaction;
 pub mod rules;
 pub mod wording;

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::client::{ApiServer, segment};
 use super::failure::{Class, Failure};
 use super::operation::Operation;
-use crate::domain::drops::pods::Pod;
+use crate::domain::peers::pods::Pod;
 use crate::domain::reaction::note::cut;
 
 /// Events whose counts can still be raised.

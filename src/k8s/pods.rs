@@ -17,7 +17,7 @@ use super::client::{ApiServer, segment};
 use super::failure::{Class, Failure};
 use super::operation::Operation;
 use super::watch_stream::{Event, WatchStream};
-use crate::domain::drops::pods::Pod;
+use crate::domain::peers::pods::Pod;
 
 /// Objects of one page, and of one that turned out too large: a tenant may fill its pods with text.
 const PAGE: [u32; 2] = [100, 2];

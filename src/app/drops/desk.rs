@@ -12,15 +12,15 @@ use super::source::Logged;
 use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::kind::Kind;
 use crate::domain::drops::message::{Side, message};
-use crate::domain::drops::pairs::{Name, Pair, Pairs};
-use crate::domain::drops::peers::{Directory, Peer, class};
-use crate::domain::drops::pods::Pod;
 use crate::domain::drops::recent::Recent;
 use crate::domain::drops::record::Record;
 use crate::domain::drops::rule_text::{described, ends_in_drop};
 use crate::domain::drops::rules::{Facts, RuleIndex, Via};
 use crate::domain::drops::window::{Decision, Repeats, Window};
 use crate::domain::packets::packet::{Action, Packet, Protocol};
+use crate::domain::peers::pairs::{Name, Pair, Pairs};
+use crate::domain::peers::pods::Pod;
+use crate::domain::peers::{Directory, Peer, class};
 use crate::host::reverse_dns::ReverseDns;
 use crate::telemetry::drops::DropMetrics;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::app::cluster::health::{Health, failed};
-use crate::domain::drops::peers::Directory;
+use crate::domain::peers::Directory;
 use crate::k8s::client::ApiServer;
 use crate::k8s::failure::{Class, Failure};
 use crate::k8s::pods::{self, PodChange, PodScope, PodWatch};

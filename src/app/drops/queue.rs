@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
-use crate::domain::drops::pods::Pod;
+use crate::domain::peers::pods::Pod;
 
 /// What a pod's owner is to be told.
 #[derive(Clone, Debug)]

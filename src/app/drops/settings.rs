@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::domain::drops::peers::Identifier;
+use crate::domain::peers::Identifier;
 
 /// The variables of the older system.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,12 +21,12 @@ use crate::app::drops::{directory, rules};
 use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::advise::render;
 use crate::domain::drops::kernel_log::LogParser;
-use crate::domain::drops::peers::Directory;
-use crate::domain::drops::pods::PodIndex;
 use crate::domain::drops::prefix::{Matcher, Position};
 use crate::domain::drops::record::Record;
 use crate::domain::drops::rules::Via;
 use crate::domain::drops::time_layout::TimeLayout;
+use crate::domain::peers::Directory;
+use crate::domain::peers::pods::PodIndex;
 use crate::telemetry::log::{self as logging, LogFormat};
 use table::Table;
 

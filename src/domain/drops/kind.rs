@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::peers::class;
 use crate::domain::packets::packet::{Action, Packet, Protocol};
+use crate::domain::peers::class;
 
 /// What makes packets the same for whoever is told. The sender's port does not count: every new try has another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,5 @@
 //! The last drops and the pairs that have most of them, for whoever looks.
-//! Bounded: a flood pushes out what is older, and [`super::pairs`] bounds the names.
+//! Bounded: a flood pushes out what is older, and [`crate::domain::peers::pairs`] bounds the names.
 
 use std::collections::{HashMap, VecDeque};
 

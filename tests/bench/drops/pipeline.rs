@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use iptables_monitor::domain::drops::pods::{Pod, PodIndex};
+use iptables_monitor::domain::peers::pods::{Pod, PodIndex};
 
 use program::LIMIT;
 use world::World;

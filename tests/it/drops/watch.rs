@@ -5,8 +5,8 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::app::drops::directory;
-use iptables_monitor::domain::drops::peers::Directory;
-use iptables_monitor::domain::drops::pods::PodIndex;
+use iptables_monitor::domain::peers::Directory;
+use iptables_monitor::domain::peers::pods::PodIndex;
 use iptables_monitor::k8s::client::ApiServer;
 use iptables_monitor::k8s::pods::PodScope;
 use serde_json::{Value, json};

@@ -1,13 +1,16 @@
 //! Who is behind an address: a pod, a node, a Service, a name of the DNS, or nobody known.
 //! Asks nobody: whoever does keeps the [`Directory`] up to date.
 
+pub mod pairs;
+pub mod pods;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::pairs::Name;
-use super::pods::{Pod, PodIndex};
+use pairs::Name;
+use pods::{Pod, PodIndex};
 
 /// Who is behind an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
