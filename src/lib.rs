@@ -13,7 +13,7 @@
 //!                                                                ▼
 //!                            violations, problems ─► Report ─► Verdict ─► text, JSON, SARIF, JUnit, exit code
 //!
-//! Report ─► watch channel (the latest wins) ─► reaction ─► label, Events (retried with backoff, never delaying a check)
+//! Report ─► watch channel (the latest wins) ─► cluster ──► label, Events (retried with backoff, never delaying a check)
 //!       └─► metrics, /status, page                    ▲
 //! watch of our own CiliumNode or Node ─► what it holds ┘ restored when others overwrite it
 //!

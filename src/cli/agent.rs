@@ -21,9 +21,9 @@ use crate::app::history::MIN_LIMIT_BYTES;
 use crate::app::monitor::{self, Checked, Ending};
 use crate::app::scan::Options;
 use crate::app::watch;
+use crate::domain::cluster::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
 use crate::domain::judging::report::{Report, Verdict};
-use crate::domain::reaction::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::telemetry::log::{self as logging, LogFormat};
 
 #[derive(Debug, clap::Args)]

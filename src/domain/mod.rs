@@ -3,11 +3,11 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod changes;
+pub mod cluster;
 pub mod drops;
 pub mod judging;
 pub mod packets;
 pub mod peers;
-pub mod reaction;
 pub mod rules;
 pub mod wording;
 pub mod words;

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 pub use attribution::{author, command_line, compact_authors, since};
 
+use super::cluster::blocked::Blocked;
 use super::judging::report::Violation;
-use super::reaction::blocked::Blocked;
 use super::rules::{Backend, Family, IPTABLES_TABLES, Kind};
 use super::words::escape;
 

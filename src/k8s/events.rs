@@ -17,7 +17,7 @@ use super::client::{ApiServer, Operation, segment};
 use super::failure::{Class, Failure};
 use super::node;
 use super::operation::{CORE_NAMESPACE, NAMESPACE};
-use crate::domain::reaction::{Action, EventReason, NodeEvent, Written};
+use crate::domain::cluster::{Action, EventReason, NodeEvent, Written};
 
 /// Who reports, as `kubectl describe` shows it.
 const CONTROLLER: &str = "iptables-monitor";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::client::Operation;
-use crate::domain::reaction::note::cut;
+use crate::domain::cluster::note::cut;
 use crate::domain::words::backoff::Pace;
 use crate::domain::words::escape;
 

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::client::{ApiServer, Operation, segment};
 use super::failure::{Class, Failure};
-use crate::domain::reaction::freshness::{CHECKED_AT_KEY, Check, RULESET_KEY};
-use crate::domain::reaction::keeper::{Held, Patch};
-use crate::domain::reaction::label;
+use crate::domain::cluster::freshness::{CHECKED_AT_KEY, Check, RULESET_KEY};
+use crate::domain::cluster::keeper::{Held, Patch};
+use crate::domain::cluster::label;
 
 /// Whether reading is still refused is found out again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);

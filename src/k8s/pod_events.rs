@@ -16,8 +16,8 @@ use serde_json::json;
 use super::client::{ApiServer, segment};
 use super::failure::{Class, Failure};
 use super::operation::Operation;
+use crate::domain::cluster::note::cut;
 use crate::domain::peers::pods::Pod;
-use crate::domain::reaction::note::cut;
 
 /// Events whose counts can still be raised.
 const SERIES: usize = 4096;

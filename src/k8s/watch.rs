@@ -10,7 +10,7 @@ use super::client::{ApiServer, segment};
 use super::failure::Failure;
 use super::label::{LabelObject, LabelWriter, Partial};
 use super::watch_stream::{Event, WatchStream};
-use crate::domain::reaction::keeper::Held;
+use crate::domain::cluster::keeper::Held;
 
 /// What a watch shows.
 #[derive(Clone, Debug, PartialEq, Eq)]

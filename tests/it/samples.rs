@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use iptables_monitor::app::drops::settings::{TailerSettings, TailerSource};
-use iptables_monitor::domain::reaction::freshness::CHECKED_AT_KEY;
+use iptables_monitor::domain::cluster::freshness::CHECKED_AT_KEY;
 use serde_json::Value;
 
 use crate::support::{MONITOR, lossy};

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::health::{Health, failed, random};
 use super::{Wake, Wakes};
-use crate::domain::reaction::note::Detail;
-use crate::domain::reaction::{Announcements, NodeEvent};
+use crate::domain::cluster::note::Detail;
+use crate::domain::cluster::{Announcements, NodeEvent};
 use crate::k8s::client::{ApiServer, Notice};
 use crate::k8s::events::{EventWriter, Moment};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-use crate::domain::reaction::note::Detail;
+use crate::domain::cluster::note::Detail;
 use crate::k8s::client::{ApiServer, ConnectError, Observer, Operation};
 use crate::k8s::label::LabelObject;
 
@@ -73,7 +73,7 @@ pub struct Settings {
     pub api_server: Option<String>,
     /// The name of the Node and of the CiliumNode.
     pub node: String,
-    /// The labels' keys; valid ones (see [`crate::domain::reaction::label::is_valid_key`]).
+    /// The labels' keys; valid ones (see [`crate::domain::cluster::label::is_valid_key`]).
     pub labels: Vec<String>,
     /// Which objects carry them.
     pub label_target: LabelTarget,

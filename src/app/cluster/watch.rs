@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::health::{Health, random};
-use crate::domain::reaction::keeper::Held;
+use crate::domain::cluster::keeper::Held;
 use crate::domain::words::backoff::{Pace, delay};
 use crate::k8s::client::ApiServer;
 use crate::k8s::failure::{Class, Failure};

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Shown, timestamp};
+use crate::domain::cluster::blocked::Blocked;
 use crate::domain::judging::report::{Evidence, TableSummary, Violation};
-use crate::domain::reaction::blocked::Blocked;
 use crate::domain::rules::Problem;
 use crate::domain::words::escape::hex;
 pub(crate) use provenance::WireAuthor;

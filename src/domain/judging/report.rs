@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use crate::domain::changes::Provenance;
-use crate::domain::reaction::blocked::Blocked;
+use crate::domain::cluster::blocked::Blocked;
 use crate::domain::rules::{Backend, Family, Kind, Problem};
 
 /// The answer about one node.

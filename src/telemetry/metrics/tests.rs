@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::domain::changes::Provenance;
 use crate::domain::changes::author::{Ancestor, Author};
+use crate::domain::cluster::blocked::Blocked;
 use crate::domain::judging::report::Evidence;
-use crate::domain::reaction::blocked::Blocked;
 use crate::domain::rules::{Kind, Problem};
 
 fn table(backend: Backend, family: Family, name: &str, rules: u64, unexpected: u64) -> TableSummary {

@@ -2,7 +2,7 @@
 //! Every test has a node of its own.
 
 use iptables_monitor::app::cluster::{NetnsEvidence, local_addresses, prove_netns};
-use iptables_monitor::domain::reaction::{Action, EventReason, NodeEvent, Written};
+use iptables_monitor::domain::cluster::{Action, EventReason, NodeEvent, Written};
 use iptables_monitor::k8s::events::{EventWriter, Moment};
 use serde_json::{Value, json};
 

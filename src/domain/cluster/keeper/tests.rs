@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::reaction::contest::CALM;
-use crate::domain::reaction::freshness::PERIOD;
-use crate::domain::reaction::tests::{report, start};
+use crate::domain::cluster::contest::CALM;
+use crate::domain::cluster::freshness::PERIOD;
+use crate::domain::cluster::tests::{report, start};
 use crate::domain::rules::Reason;
 
 const KEY: &str = "k";

@@ -76,8 +76,8 @@ impl Freshness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::reaction::label::is_valid_key;
-    use crate::domain::reaction::tests::report;
+    use crate::domain::cluster::label::is_valid_key;
+    use crate::domain::cluster::tests::report;
     use crate::domain::rules::Reason;
 
     fn at(seconds: u64, problems: &[(Reason, &str)]) -> Report {
