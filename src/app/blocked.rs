@@ -1,11 +1,11 @@
 //! Looks at the counter of blocked rules with each check.
-//! Decides nothing: see [`crate::domain::cluster::blocked`].
+//! Decides nothing: see [`crate::domain::judging::blocked`].
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::scan::dump::chain_of;
-use crate::domain::cluster::blocked::{Blocked, Tally};
+use crate::domain::judging::blocked::{Blocked, Tally};
 use crate::host::bpf_map::read_counter;
 
 /// Where the program that blocks rules pins its counter unless told otherwise.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 pub use attribution::{author, command_line, compact_authors, since};
 
-use super::cluster::blocked::Blocked;
+use super::judging::blocked::Blocked;
 use super::judging::report::Violation;
 use super::rules::{Backend, Family, IPTABLES_TABLES, Kind};
 use super::words::escape;

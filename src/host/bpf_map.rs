@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray};
 
-use crate::domain::cluster::blocked::Reading;
+use crate::domain::judging::blocked::Reading;
 
 /// Bytes of the key and of the value.
 const KEY_BYTES: u32 = 4;

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use iptables_monitor::cli::output::{Format, WriteOptions, write};
 use iptables_monitor::domain::changes::Provenance;
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
-use iptables_monitor::domain::cluster::blocked::Blocked;
+use iptables_monitor::domain::judging::blocked::Blocked;
 use iptables_monitor::domain::judging::report::{Evidence, Report, TableSummary, Verdict, Violation};
 use iptables_monitor::domain::rules::{Backend, Family, Kind, Problem, Reason};
 use serde_json::Value;

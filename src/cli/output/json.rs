@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Shown, timestamp};
-use crate::domain::cluster::blocked::Blocked;
+use crate::domain::judging::blocked::Blocked;
 use crate::domain::judging::report::{Evidence, TableSummary, Violation};
 use crate::domain::rules::Problem;
 use crate::domain::words::escape::hex;

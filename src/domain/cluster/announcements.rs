@@ -3,9 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::blocked;
 use super::note::{self, Detail};
-use super::{EventReason, NodeEvent};
+use super::{EventReason, NodeEvent, blocked};
 use crate::domain::judging::report::{Report, Verdict};
 
 /// An Event that still holds is refreshed this often: the API server forgets Events after an hour.

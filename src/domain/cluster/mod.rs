@@ -2,7 +2,7 @@
 //! Writes nothing and asks for no time; `app::cluster` does.
 
 mod announcements;
-pub mod blocked;
+mod blocked;
 pub mod contest;
 pub mod freshness;
 pub mod keeper;

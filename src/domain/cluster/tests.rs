@@ -6,11 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use proptest::prelude::*;
 
-use super::blocked::Blocked;
 use super::note::{Detail, NOTE_BYTES, cut, recovery, warnings};
 use super::*;
 use crate::domain::changes::Provenance;
 use crate::domain::changes::author::{Ancestor, Author, PodHint};
+use crate::domain::judging::blocked::Blocked;
 use crate::domain::judging::report::{Evidence, Report, Violation};
 use crate::domain::rules::{Backend, Family, Kind, Problem, Reason};
 use crate::domain::words::escape;

@@ -3,6 +3,7 @@
 
 pub mod allowlist;
 pub mod audit;
+pub mod blocked;
 pub mod go_regex;
 pub mod profiles;
 pub mod report;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use super::blocked::Blocked;
 use crate::domain::changes::Provenance;
-use crate::domain::cluster::blocked::Blocked;
 use crate::domain::rules::{Backend, Family, Kind, Problem};
 
 /// The answer about one node.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::domain::changes::Provenance;
 use crate::domain::changes::author::{Ancestor, Author};
-use crate::domain::cluster::blocked::Blocked;
+use crate::domain::judging::blocked::Blocked;
 use crate::domain::judging::report::Evidence;
 use crate::domain::rules::{Kind, Problem};
 
