@@ -9,5 +9,4 @@ pub mod judging;
 pub mod packets;
 pub mod peers;
 pub mod rules;
-pub mod wording;
 pub mod words;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::client::Operation;
-use crate::domain::cluster::note::cut;
 use crate::domain::words::backoff::Pace;
+use crate::domain::words::cut;
 use crate::domain::words::escape;
 
 /// A failed call says no more than this.
@@ -131,7 +131,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 impl Failure {
     /// A failure of this class; the detail may be untrusted.
     pub fn new(operation: Operation, class: Class, detail: &str) -> Self {
-        let detail = cut(&escape::line(detail.as_bytes()).text, DETAIL_BYTES);
+        let detail = cut::to_bytes(&escape::line(detail.as_bytes()).text, DETAIL_BYTES);
         Self { operation, class, detail, retry_after: None }
     }
 

@@ -16,8 +16,8 @@ use serde_json::json;
 use super::client::{ApiServer, segment};
 use super::failure::{Class, Failure};
 use super::operation::Operation;
-use crate::domain::cluster::note::cut;
 use crate::domain::peers::pods::Pod;
+use crate::domain::words::cut;
 
 /// Events whose counts can still be raised.
 const SERIES: usize = 4096;
@@ -134,7 +134,7 @@ impl PodEventWriter {
             },
             type_: Some("Warning".into()),
             reason: Some(self.reason.clone()),
-            message: Some(cut(message, MESSAGE_BYTES)),
+            message: Some(cut::to_bytes(message, MESSAGE_BYTES)),
             source: Some(EventSource {
                 component: Some(self.component.clone()),
                 host: Some(self.node.clone()),

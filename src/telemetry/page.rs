@@ -14,8 +14,10 @@ use super::html::Html;
 use super::live::Live;
 use super::live::drops::Seen;
 use crate::domain::judging::report::{Evidence, Report, Verdict};
-use crate::domain::wording::{blocked, counted, grouped, utc};
+use crate::domain::judging::wording::blocked;
 use crate::domain::words::escape;
+use crate::domain::words::moment::utc;
+use crate::domain::words::numbers::{counted, grouped};
 
 /// Characters of one line, pattern or detail that are shown.
 const MAX_CHARACTERS: usize = 1_500;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::record::Record;
-use crate::domain::wording::{counted, grouped};
 use crate::domain::words::escape;
+use crate::domain::words::numbers::{counted, grouped};
 
 /// Kinds that are told apart; the rest are one row.
 const KINDS: usize = 10_000;

@@ -6,9 +6,11 @@ use anstyle::{AnsiColor, Style};
 use crate::cli::output::timestamp;
 use crate::domain::changes::What;
 use crate::domain::changes::history::{Change, Happening, Moment, Watch};
+use crate::domain::changes::wording;
 use crate::domain::judging::report::Verdict;
-use crate::domain::wording::{self, counted, entry, table_name};
+use crate::domain::rules::wording::{entry, table_name};
 use crate::domain::words::escape;
+use crate::domain::words::numbers::counted;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

@@ -11,10 +11,13 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use crate::domain::changes::wording;
 use crate::domain::judging::audit;
 use crate::domain::judging::report::{Report, Verdict, Violation};
-use crate::domain::wording::{self, allowlist_file, counted, grouped, place, table_name};
+use crate::domain::judging::wording::{allowlist_file, place};
+use crate::domain::rules::wording::table_name;
 use crate::domain::words::escape;
+use crate::domain::words::numbers::{counted, grouped};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

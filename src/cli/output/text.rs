@@ -8,6 +8,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Shown, WriteOptions, allowlist_file, counted, escape, grouped, place, timestamp, wording};
 use crate::domain::changes::author::Author;
+use crate::domain::judging;
 use crate::domain::judging::report::{Evidence, TableSummary, Verdict, Violation};
 use crate::domain::rules::{Problem, Reason};
 
@@ -66,7 +67,7 @@ impl Page {
         let facts = self.paint(DIM, &facts);
         self.line(&facts);
         if let Some(blocked) = &shown.report.blocked {
-            self.line(&wording::blocked(blocked));
+            self.line(&judging::wording::blocked(blocked));
         }
         if shown.report.evidence == Evidence::Text {
             let caution = "A saved dump: rules that the saving program printed wrong cannot be seen.";

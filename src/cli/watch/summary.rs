@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::domain::changes::wording::compact_authors;
 use crate::domain::changes::{RuleChange, What};
-use crate::domain::wording::{compact_authors, counted, grouped};
+use crate::domain::words::numbers::{counted, grouped};
 
 /// "  213 changes of allowed rules in 12 chains: 200 added, 13 removed, by kube-proxy".
 pub(super) fn of<'a>(changes: impl Iterator<Item = &'a RuleChange>) -> String {

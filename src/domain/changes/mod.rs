@@ -11,6 +11,7 @@ mod diff;
 pub mod history;
 pub mod pending;
 pub mod provenance;
+pub mod wording;
 
 pub use diff::{Edit, Told, edits};
 

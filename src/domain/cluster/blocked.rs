@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use super::{EventReason, NodeEvent};
 use crate::domain::judging::blocked::Blocked;
-use crate::domain::wording::{counted, utc};
+use crate::domain::words::moment::utc;
+use crate::domain::words::numbers::counted;
 
 /// Which increases were announced. Each is told once; those that come while one waits to be written come after it.
 #[derive(Debug, Default)]

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::{EventReason, NodeEvent};
+use crate::domain::changes::wording;
 use crate::domain::judging::report::{Report, Verdict, Violation};
 use crate::domain::rules::{Problem, Reason};
-use crate::domain::wording;
+use crate::domain::words::cut::to_bytes;
 use crate::domain::words::escape;
 
 /// How much an Event says.
@@ -67,7 +68,7 @@ pub fn contested(kind: &str, name: &str, keys: &[String]) -> NodeEvent {
         keys.join(", "),
         super::contest::PATIENCE
     );
-    NodeEvent::new(EventReason::LabelContested, cut(&escape::line(note.as_bytes()).text, NOTE_BYTES))
+    NodeEvent::new(EventReason::LabelContested, to_bytes(&escape::line(note.as_bytes()).text, NOTE_BYTES))
 }
 
 const fn is_about_allowlists(reason: Reason) -> bool {
@@ -95,7 +96,7 @@ fn rule(violation: &Violation) -> String {
         violation.backend,
         escape::line(&violation.line).text
     );
-    cut(&rule, ITEM_BYTES - by.len()) + &by
+    to_bytes(&rule, ITEM_BYTES - by.len()) + &by
 }
 
 /// ` (by iptables < bash < sshd, pod default/web)`; nothing where nobody is reported.
@@ -103,7 +104,7 @@ fn by(violation: &Violation) -> String {
     let authors =
         violation.provenance.as_ref().map(|provenance| wording::compact_authors(&provenance.authors));
     match authors.filter(|authors| !authors.is_empty()) {
-        Some(authors) => format!(" (by {})", cut(&authors, BY_BYTES)),
+        Some(authors) => format!(" (by {})", to_bytes(&authors, BY_BYTES)),
         None => String::new(),
     }
 }
@@ -130,7 +131,7 @@ fn listed(head: &str, items: impl Iterator<Item = String>, count: u64) -> String
     let mut note = head.to_owned();
     let mut shown = 0;
     for item in items {
-        let item = cut(&item, ITEM_BYTES);
+        let item = to_bytes(&item, ITEM_BYTES);
         if note.len() + 2 + item.len() > NOTE_BYTES - REST_BYTES {
             break;
         }
@@ -142,13 +143,4 @@ fn listed(head: &str, items: impl Iterator<Item = String>, count: u64) -> String
         note.push_str(&format!("; and {} more", count - shown));
     }
     note
-}
-
-/// The text cut to so many bytes, between two characters, with `...` where it was cut.
-pub fn cut(text: &str, most_bytes: usize) -> String {
-    if text.len() <= most_bytes {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(most_bytes.saturating_sub(3));
-    format!("{}...", text.get(..end).unwrap_or_default())
 }

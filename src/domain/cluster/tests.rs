@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use proptest::prelude::*;
 
-use super::note::{Detail, NOTE_BYTES, cut, recovery, warnings};
+use super::note::{Detail, NOTE_BYTES, recovery, warnings};
 use super::*;
 use crate::domain::changes::Provenance;
 use crate::domain::changes::author::{Ancestor, Author, PodHint};
@@ -136,13 +136,6 @@ fn a_note_names_who_is_said_to_have_brought_the_rule() {
 fn rule_text_cannot_do_anything_to_a_terminal() {
     let all = told(&report(&["-A INPUT --comment \"\x1b[2J\u{202e}\n-N x\""], &[]), Detail::Full);
     assert!(all[0].ends_with(r#"-A INPUT --comment "\x{1b}[2J\x{202e}\n-N x""#), "{all:?}");
-}
-
-#[test]
-fn text_is_cut_between_characters() {
-    assert_eq!(cut("abcdef", 6), "abcdef");
-    assert_eq!(cut("abcdefg", 6), "abc...");
-    assert_eq!(cut("ab\u{e9}\u{e9}\u{e9}", 6), "ab...");
 }
 
 #[test]

@@ -9,3 +9,4 @@ pub mod profiles;
 pub mod report;
 pub mod typed_rule;
 pub mod why;
+pub mod wording;

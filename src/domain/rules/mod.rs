@@ -5,6 +5,7 @@ pub mod kernel;
 pub mod pairing;
 pub mod saved;
 pub mod shadow;
+pub mod wording;
 
 use std::fmt;
 

@@ -1,5 +1,8 @@
-//! Text for people and for machines, whatever it tells: escaped, and how long to wait between two tries.
+//! Text for people, whatever it tells: escaped, cut, numbers and moments in words; and how long to wait between two tries.
 //! Knows no rule, no packet and no cluster.
 
 pub mod backoff;
+pub mod cut;
 pub mod escape;
+pub mod moment;
+pub mod numbers;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::drops::accounting::{Accounting, Counts, Fate};
 use crate::domain::drops::recent::Recent;
 use crate::domain::drops::record::Record;
-use crate::domain::wording::utc;
+use crate::domain::words::moment::utc;
 
 /// Pairs that are told.
 const TOP: usize = 100;

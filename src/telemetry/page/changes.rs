@@ -11,8 +11,9 @@ use super::{ago, line, moment, word};
 use crate::domain::changes::{ChangeSet, RuleChange, What};
 use crate::domain::judging::report::Verdict;
 use crate::domain::rules::Family;
-use crate::domain::wording::{counted, entry, grouped};
+use crate::domain::rules::wording::entry;
 use crate::domain::words::escape;
+use crate::domain::words::numbers::{counted, grouped};
 
 /// Rows that are shown.
 const MAX_ROWS: usize = 100;

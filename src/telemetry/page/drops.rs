@@ -9,8 +9,9 @@ use super::super::live::drops::Seen;
 use super::{cut, moment};
 use crate::domain::drops::accounting::{Counts, Fate};
 use crate::domain::drops::record::Record;
-use crate::domain::wording::{counted, grouped, utc};
 use crate::domain::words::escape;
+use crate::domain::words::moment::utc;
+use crate::domain::words::numbers::{counted, grouped};
 
 /// Rows that are shown.
 const MAX_PAIRS: usize = 10;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::super::html::Html;
 use super::{line, moment};
 use crate::domain::changes::author::Author;
+use crate::domain::changes::wording::{author, command_line};
 use crate::domain::judging::report::{Report, TableSummary, Violation};
+use crate::domain::judging::wording::{allowlist_file, entry_name};
 use crate::domain::rules::Problem;
-use crate::domain::wording::{allowlist_file, author, command_line, counted, entry_name, grouped};
 use crate::domain::words::escape;
+use crate::domain::words::numbers::{counted, grouped};
 
 /// Violations that are shown; `/status` has more.
 const MAX_VIOLATIONS: usize = 100;

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use super::utc;
-use crate::domain::changes::Provenance;
-use crate::domain::changes::author::{Author, PodHint};
+use super::Provenance;
+use super::author::{Author, PodHint};
+use crate::domain::words::cut::to_characters;
 use crate::domain::words::escape;
+use crate::domain::words::moment::utc;
 
 /// Characters of a name, a path or an id.
 const NAME_CHARACTERS: usize = 100;
@@ -53,7 +54,7 @@ pub fn command_line(author: &Author) -> Option<String> {
     author
         .command_line
         .as_ref()
-        .map(|command| escape::line(cut(command, COMMAND_CHARACTERS).as_bytes()).text.into_owned())
+        .map(|command| escape::line(to_characters(command, COMMAND_CHARACTERS).as_bytes()).text.into_owned())
 }
 
 /// Authors where there is little room: "iptables < bash < sshd, pod default/web; or kube-proxy". Empty if there are none.
@@ -94,21 +95,14 @@ fn more(count: usize, named: usize) -> String {
 }
 
 fn shown(name: &str) -> String {
-    escape::name(&cut(name, NAME_CHARACTERS))
+    escape::name(&to_characters(name, NAME_CHARACTERS))
 }
 
 /// A path stands without quotes if each of its names does.
 fn shown_path(path: &str) -> String {
-    let path = cut(path, NAME_CHARACTERS);
+    let path = to_characters(path, NAME_CHARACTERS);
     let is_plain = path.split('/').all(|name| name.is_empty() || escape::name(name) == name);
     if is_plain && !path.is_empty() { path } else { escape::name(&path) }
-}
-
-fn cut(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]
