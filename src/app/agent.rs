@@ -22,7 +22,7 @@ use super::wake::Signals;
 use super::watch::{Counters, Failures};
 use crate::domain::changes::ChangeSet;
 use crate::domain::judging::report::Report;
-use crate::host::routes;
+use crate::host::netlink::routes;
 use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};
 use crate::telemetry::http::{Pages, Shared, serve};
 use crate::telemetry::live::drops::Followed;

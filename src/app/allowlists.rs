@@ -8,7 +8,7 @@ use crate::domain::judging::allowlist::{Allowlist, Pattern, PatternFile};
 use crate::domain::judging::audit::{InForce, Ipv6, Rulebook};
 use crate::domain::judging::profiles;
 use crate::domain::rules::{IPTABLES_TABLES, Problem, Reason};
-use crate::host::config_dir::{self, DirError};
+use crate::host::files::config_dir::{self, DirError};
 
 use super::scan::dump::chain_of;
 

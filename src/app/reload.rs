@@ -9,7 +9,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::scan::dump::chain_of;
-use crate::host::directory_watch::{DirectoryWatch, Stamp, WatchError};
+use crate::host::files::directory_watch::{DirectoryWatch, Stamp, WatchError};
 
 /// A change counts when nothing followed it for so long: files are written one after the other.
 const QUIET: Duration = Duration::from_millis(100);

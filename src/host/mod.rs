@@ -1,21 +1,11 @@
-//! This node: processes, files, `/proc`, sockets. Reads only, but for [`routes`], [`checkpoint`] and [`journal_store`];
-//! decides nothing.
+//! This node, grouped by what is touched: netlink, legacy tables, logs, files, processes, what is kept, the network. Reads
+//! only, but for [`netlink::routes`], [`files::checkpoint`] and [`store::history`]; decides nothing.
 
-pub mod addresses;
 pub mod bpf_map;
-pub mod checkpoint;
-pub mod command;
-pub mod config_dir;
-pub mod directory_watch;
-pub mod journal;
-pub mod journal_store;
-pub mod kmsg;
-pub mod nflog;
-pub mod nfnetlink;
+pub mod files;
+pub mod logs;
+pub mod net;
+pub mod netlink;
 pub mod process;
-pub mod procfs;
-pub mod reverse_dns;
-pub mod routes;
-pub mod tail;
+pub mod store;
 pub mod xtables;
-pub mod xtables_lock;

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use iptables_monitor::domain::judging::allowlist::{Allowlist, List};
-use iptables_monitor::host::config_dir::{DirError, PatternDir, read_patterns};
+use iptables_monitor::host::files::config_dir::{DirError, PatternDir, read_patterns};
 use tempfile::TempDir;
 
 fn dir_with(files: &[(&str, &str)]) -> TempDir {

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use iptables_monitor::domain::drops::batch::Batch;
-use iptables_monitor::host::tail::{Options, Position, Start, Tail};
+use iptables_monitor::host::logs::tail::{Options, Position, Start, Tail};
 
 use crate::support::{lossy, wait_until};
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::drops::batch::{Batch, Status};
-use iptables_monitor::host::journal::{Journal, JournalError, Options, Position, Start};
+use iptables_monitor::host::logs::journald::{Journal, JournalError, Options, Position, Start};
 
 use crate::support::packets::{KernelLog, kernel_log};
 use crate::support::{Netns, wait_until};

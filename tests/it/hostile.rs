@@ -161,7 +161,7 @@ fn reading_leaves_the_kernel_as_it_was() {
     let generation = || {
         netns.within(|| {
             let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-            iptables_monitor::host::nfnetlink::Nfnetlink::open(end).unwrap().generation().unwrap()
+            iptables_monitor::host::netlink::nfnetlink::Nfnetlink::open(end).unwrap().generation().unwrap()
         })
     };
     let before = (state(), generation());

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use iptables_monitor::host::nfnetlink::Nfnetlink;
+use iptables_monitor::host::netlink::nfnetlink::Nfnetlink;
 
 use super::support::{AllowlistDir, Checked, Netns, lossy};
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::health::{Health, retry_at};
 use crate::domain::rules::{Problem, Reason};
 use crate::domain::words::backoff::{Pace, delay};
-use crate::host::addresses;
+use crate::host::net::addresses;
 use crate::k8s::client::ApiServer;
 use crate::k8s::node;
 

@@ -21,7 +21,7 @@ use crate::domain::packets::packet::{Action, Packet, Protocol};
 use crate::domain::peers::pairs::{Name, Pair, Pairs};
 use crate::domain::peers::pods::Pod;
 use crate::domain::peers::{Directory, Peer, class};
-use crate::host::reverse_dns::ReverseDns;
+use crate::host::net::reverse_dns::ReverseDns;
 use crate::telemetry::drops::DropMetrics;
 
 /// Kinds of drops that are told apart at a time, and those of a flood beyond.

@@ -15,7 +15,7 @@ use crate::domain::drops::Clock;
 use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::batch::{Batch, Status};
 use crate::domain::drops::kernel_log::{LogParser, Parsed};
-use crate::host::checkpoint::Checkpoints;
+use crate::host::files::checkpoint::Checkpoints;
 
 /// A thread that waits looks this often whether it is to end, and whether something was delivered.
 const LOOK: Duration = Duration::from_millis(250);

@@ -18,7 +18,7 @@ use super::source::{How, SourceError, SourceSpec};
 use crate::app::scan::dump::chain_of;
 use crate::domain::drops::accounting::Accounting;
 use crate::domain::drops::kernel_log::LogParser;
-use crate::host::checkpoint::Checkpoints;
+use crate::host::files::checkpoint::Checkpoints;
 
 /// Batches that wait to be looked at. A file and the journal wait for room, the kernel's log has a buffer of its own, and
 /// packets of NFLOG are shed.

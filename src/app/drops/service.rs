@@ -20,7 +20,7 @@ use crate::domain::drops::recent::Recent;
 use crate::domain::drops::rules::RuleIndex;
 use crate::domain::peers::Directory;
 use crate::domain::peers::pods::PodIndex;
-use crate::host::reverse_dns::ReverseDns;
+use crate::host::net::reverse_dns::ReverseDns;
 use crate::k8s::client::ApiServer;
 use crate::k8s::pods::PodScope;
 use crate::telemetry::drops::DropMetrics;

@@ -14,10 +14,10 @@ use crate::domain::drops::rules::Hook;
 use crate::domain::packets::ip_header;
 use crate::domain::packets::packet::{Action, Packet};
 use crate::domain::rules::Family;
-use crate::host::journal::{self, Journal, JournalError};
-use crate::host::kmsg::{self, Kmsg, KmsgError};
-use crate::host::nflog::{self, Nflog, NflogError, NflogPacket};
-use crate::host::tail::{self, Tail, TailError};
+use crate::host::logs::journald::{self, Journal, JournalError};
+use crate::host::logs::kmsg::{self, Kmsg, KmsgError};
+use crate::host::logs::tail::{self, Tail, TailError};
+use crate::host::netlink::nflog::{self, Nflog, NflogError, NflogPacket};
 
 /// A source, as a flag names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,18 +168,18 @@ impl Source {
             SourceSpec::File(path) => Self::File(Box::new(open_file(path, how, checkpoint))),
             SourceSpec::Journal(directory) => {
                 let start = match how.begin {
-                    Begin::Oldest => journal::Start::Beginning,
-                    Begin::Lately(age) => journal::Start::Since(
+                    Begin::Oldest => journald::Start::Beginning,
+                    Begin::Lately(age) => journald::Start::Since(
                         SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
                     ),
-                    Begin::Now => journal::Start::End,
+                    Begin::Now => journald::Start::End,
                 };
-                let options = journal::Options {
+                let options = journald::Options {
                     directory: directory.clone(),
                     start,
                     is_following: how.is_following,
                     trusts_identifier: how.trusts_identifier,
-                    ..journal::Options::default()
+                    ..journald::Options::default()
                 };
                 Self::Journal(Box::new(Journal::open(options, read_checkpoint(checkpoint))))
             }

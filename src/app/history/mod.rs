@@ -15,8 +15,8 @@ use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::{self, Change, Digested, Happening, Key, Moment, Place, Present};
 use crate::domain::changes::{ChangeSet, Provenance, What};
 use crate::domain::judging::report::Verdict;
-use crate::host::journal_store::Reader;
-pub use crate::host::journal_store::{MIN_LIMIT_BYTES, Remembered, StoreError};
+use crate::host::store::history::Reader;
+pub use crate::host::store::history::{MIN_LIMIT_BYTES, Remembered, StoreError};
 
 /// The limit of the journal's size unless told otherwise, in bytes.
 pub const DEFAULT_LIMIT_BYTES: u64 = 64 << 20;

@@ -203,7 +203,7 @@ fn a_slow_disk_stops_nobody() {
     compare(&journal, 0, &[]);
     journal.record(&set(1, vec![change(1, false)]));
     wait_until("the disk is idle", || journal.counts().written == 1);
-    let blocker = crate::host::journal_store::block_writers(directory.path());
+    let blocker = crate::host::store::history::block_writers(directory.path());
     let started = Instant::now();
     (0..200).for_each(|second| journal.record(&set(second, vec![change(second, false)])));
     assert!(started.elapsed() < Duration::from_secs(1));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{BURST, Message, Shared, lock};
 use crate::app::scan::dump::chain_of;
 use crate::domain::changes::history::budget::Budget;
-use crate::host::journal_store::{Reconciliation, Store, StoreError};
+use crate::host::store::history::{Reconciliation, Store, StoreError};
 
 /// From a failure to the next attempt: the first time, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

@@ -11,7 +11,7 @@ use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::{Chain, jumps};
 use crate::domain::rules::saved::nft_json;
 use crate::domain::rules::{Family, Problem, Reason};
-use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
+use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 
 /// Counts are higher for a moment while a transaction is only tried out (`nft -c`).
 const REPEATS: u32 = 3;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::domain::rules::Family;
 use crate::domain::rules::kernel::clear_state;
 use crate::domain::words::escape::hex;
-use crate::host::command::{self, CommandError, Deadline, Running};
+use crate::host::process::command::{self, CommandError, Deadline, Running};
 use crate::host::xtables::{Info, Xtables};
 
 /// A table at one moment.

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use crate::domain::rules::saved::iptables_save::{Item, Parser};
 use crate::domain::rules::{Problem, Reason};
-use crate::host::command::{self, CommandError, Deadline, Ended, Running};
+use crate::host::process::command::{self, CommandError, Deadline, Ended, Running};
 
 /// A dump of 99,000 rules is 15 MB; this is twenty times that.
 pub const OUTPUT_LIMIT_BYTES: u64 = 320 << 20;

@@ -9,7 +9,7 @@ use super::contents::{self, Contents, invalid};
 use super::{Context, dump};
 use crate::domain::rules::kernel::{Hooks, check_entries};
 use crate::domain::rules::{Family, Problem, Reason};
-use crate::host::command::Running;
+use crate::host::process::command::Running;
 use crate::host::xtables::Xtables;
 
 /// The hidden subcommand of that process.

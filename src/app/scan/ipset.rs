@@ -8,7 +8,7 @@ use super::{Context, nft};
 use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::is_set_name;
 use crate::domain::rules::{Problem, Reason};
-use crate::host::nfnetlink::Nfnetlink;
+use crate::host::netlink::nfnetlink::Nfnetlink;
 
 /// Names told in the problem.
 const TOLD: usize = 20;

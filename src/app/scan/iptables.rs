@@ -15,8 +15,8 @@ use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
 use crate::domain::rules::saved::nft_json::{BaseChains, is_text_shown};
 use crate::domain::rules::shadow::{Contents, Shadow};
 use crate::domain::rules::{Backend, Entry, Family, Problem, Reason};
-use crate::host::command::{CommandError, Running};
-use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
+use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
+use crate::host::process::command::{CommandError, Running};
 
 /// The versions of iptables-nft-save whose printing was compared with the kernel (`domain::shapes`).
 pub(super) const VERIFIED_VERSIONS: [&str; 1] = ["1.8.9"];

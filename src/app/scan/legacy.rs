@@ -14,7 +14,7 @@ use crate::domain::changes::Part;
 use crate::domain::judging::audit::Audit;
 use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
 use crate::domain::rules::{Backend, Family, Kind, Problem, Reason};
-use crate::host::command::Running;
+use crate::host::process::command::Running;
 use crate::host::xtables::{self, Info, Xtables};
 
 /// So many lines of a dump have shown most of the extensions that its program asks the kernel about.

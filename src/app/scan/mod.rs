@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use crate::domain::changes::RuleChange;
 use crate::domain::judging::audit::Outcome;
-use crate::host::command::Deadline;
+use crate::host::process::command::Deadline;
 pub use reader::Reader;
 
 /// How to read the node.

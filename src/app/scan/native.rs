@@ -15,8 +15,8 @@ use crate::domain::rules::kernel::{Chain, Table};
 use crate::domain::rules::pairing::KernelTable;
 use crate::domain::rules::saved::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
-use crate::host::command;
-use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
+use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
+use crate::host::process::command;
 
 /// More chains than this are listed with their whole table: one process instead of many.
 const CHAINS_LISTED_ALONE: usize = 8;

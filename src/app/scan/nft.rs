@@ -12,7 +12,7 @@ use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::{Chain, Table, TableFault, check_table};
 use crate::domain::rules::saved::nft_json::BaseChains;
 use crate::domain::rules::{Family, Problem, Reason};
-use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
+use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 
 /// Reads what is wanted of nf_tables once. What goes wrong is a problem of the audit.
 pub fn read(context: &Context<'_>, wanted: &Wanted<'_>, attempt: &mut Attempt<'_>) {

@@ -19,8 +19,8 @@ use crate::domain::rules::pairing::{KernelRule, KernelTable, Use};
 use crate::domain::rules::saved::iptables_save::{Item, Parser};
 use crate::domain::rules::shadow::{Content, Contents, Shadow};
 use crate::domain::rules::{Backend, Family};
-use crate::host::command;
-use crate::host::nfnetlink::{Nfnetlink, NfnetlinkError};
+use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
+use crate::host::process::command;
 
 /// Printing a chain alone costs as much as printing this many more rules with all others.
 const RULES_PER_PROGRAM: u64 = 300;

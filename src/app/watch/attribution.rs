@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::changes::author::Author;
-use crate::host::process;
+use crate::host::process::author;
 
 /// A process that makes transactions again and again is not looked at more often than this.
 const KEPT: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub(super) struct Attribution {
 impl Attribution {
     pub fn new(now: Instant) -> Self {
         Self {
-            is_visible: process::is_in_initial_pid_namespace(),
+            is_visible: author::is_in_initial_pid_namespace(),
             left: BURST,
             refilled: now,
             recent: VecDeque::new(),
@@ -51,7 +51,7 @@ impl Attribution {
             skipped();
             return Arc::new(Author::named(pid, name));
         }
-        let author = Arc::new(process::read_author(pid, name, process::since_boot()));
+        let author = Arc::new(author::read_author(pid, name, author::since_boot()));
         if self.recent.len() >= KEPT_MAX {
             self.recent.pop_front();
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::app::scan::contents::{self, Contents};
 use crate::app::scan::dump::chain_of;
 use crate::domain::rules::Family;
-use crate::host::command::Deadline;
+use crate::host::process::command::Deadline;
 use crate::host::xtables::Xtables;
 
 /// The hidden subcommand of that process.

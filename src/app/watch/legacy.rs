@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use super::{Shared, Woken, count, fingerprint};
 use crate::domain::changes::pending::Touched;
 use crate::domain::rules::Family;
-use crate::host::command::Deadline;
+use crate::host::process::command::Deadline;
+use crate::host::xtables::lock::XtablesLock;
 use crate::host::xtables::{self, Info, Xtables};
-use crate::host::xtables_lock::XtablesLock;
 
 /// From one comparison of sizes to the next, where there are tables.
 const POLL: Duration = Duration::from_millis(500);

@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 use crate::domain::changes::author::Author;
 use crate::domain::changes::debounce::Pace;
 use crate::domain::changes::pending::{Heard, Pending, Touched};
-use crate::host::xtables_lock;
+use crate::host::xtables;
 
 /// How changes are heard of.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub struct Settings {
 impl Settings {
     /// The settings of an agent that is installed here.
     pub fn new(program: PathBuf) -> Self {
-        Self { receive_buffer_bytes: 32 << 20, program, lock: PathBuf::from(xtables_lock::PATH) }
+        Self { receive_buffer_bytes: 32 << 20, program, lock: PathBuf::from(xtables::lock::PATH) }
     }
 }
 

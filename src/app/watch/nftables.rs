@@ -9,7 +9,7 @@ use super::attribution::Attribution;
 use super::{Shared, Woken, count};
 use crate::app::scan::dump::chain_of;
 use crate::domain::changes::pending::Touched;
-use crate::host::nfnetlink::events::{Events, Fact, Loss};
+use crate::host::netlink::nfnetlink::events::{Events, Fact, Loss};
 
 /// After this time without the end of a transaction there is none, whatever the kernel meant: nobody is named for it.
 const UNFINISHED: Duration = Duration::from_millis(100);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use iptables_monitor::domain::drops::batch::{Batch, Status};
-use iptables_monitor::host::journal::{Journal, JournalError, Options, Start};
+use iptables_monitor::host::logs::journald::{Journal, JournalError, Options, Start};
 
 use crate::support::lossy;
 

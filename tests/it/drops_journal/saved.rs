@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::drops::batch::{Batch, Status};
-use iptables_monitor::host::journal::{Journal, JournalError, Options, Start};
+use iptables_monitor::host::logs::journald::{Journal, JournalError, Options, Start};
 
 use crate::support::{MONITOR, lossy, wait_until};
 

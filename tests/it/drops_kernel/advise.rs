@@ -9,8 +9,8 @@ use iptables_monitor::domain::drops::rules::{By, Facts, Hook, RuleIndex, RuleMat
 use iptables_monitor::domain::rules::saved::iptables_save::{self, Mode, Parser};
 use iptables_monitor::domain::rules::saved::nft_json;
 use iptables_monitor::domain::rules::{Backend, Entry, Family};
-use iptables_monitor::host::kmsg::{Kmsg, Start};
-use iptables_monitor::host::nflog::{Nflog, Options};
+use iptables_monitor::host::logs::kmsg::{Kmsg, Start};
+use iptables_monitor::host::netlink::nflog::{Nflog, Options};
 
 use crate::support::packets::{kernel_log, send};
 use crate::support::{Netns, wait_until};

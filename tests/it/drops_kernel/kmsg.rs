@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::drops::batch::Batch;
-use iptables_monitor::host::kmsg::{Kmsg, Position, Start, Status};
+use iptables_monitor::host::logs::kmsg::{Kmsg, Position, Start, Status};
 
 use crate::support::Netns;
 use crate::support::packets::{counted, flood, kernel_log, send};

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::rules::Family;
-use iptables_monitor::host::nflog::{Nflog, NflogError, NflogPacket, Options, Received};
+use iptables_monitor::host::netlink::nflog::{Nflog, NflogError, NflogPacket, Options, Received};
 
 use crate::support::packets::{counted, flood, send};
 use crate::support::{Netns, wait_until};

@@ -1,7 +1,7 @@
 //! The routes for health probe replies, in a namespace, as ip(8) shows them.
 //! Sends no probe.
 
-use iptables_monitor::host::routes::{Added, HEALTH_PROBE, RouteError, add};
+use iptables_monitor::host::netlink::routes::{Added, HEALTH_PROBE, RouteError, add};
 
 use crate::support::Netns;
 

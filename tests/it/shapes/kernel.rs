@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use iptables_monitor::domain::rules::Family;
 use iptables_monitor::domain::rules::kernel::{Shape, classify};
-use iptables_monitor::host::nfnetlink::Nfnetlink;
+use iptables_monitor::host::netlink::nfnetlink::Nfnetlink;
 
 use super::wire::{Expr, Writer, attribute, decode};
 use crate::support::{Netns, lossy};

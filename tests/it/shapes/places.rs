@@ -197,14 +197,14 @@ fn generations_sets_and_objects_are_listed() {
 
 #[test]
 fn a_deadline_in_the_past_reads_nothing() {
-    use iptables_monitor::host::nfnetlink::{Nfnetlink, NfnetlinkError};
+    use iptables_monitor::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
     let result = Nfnetlink::open(std::time::Instant::now()).expect("a socket").tables();
     assert!(matches!(result, Err(NfnetlinkError::Deadline { .. })), "{result:?}");
 }
 
 #[test]
 fn without_the_capability_permission_is_denied() {
-    use iptables_monitor::host::nfnetlink::NfnetlinkError;
+    use iptables_monitor::host::netlink::nfnetlink::NfnetlinkError;
     let result = Netns::new().within(|| {
         let kept = rustix::thread::CapabilitySets {
             effective: rustix::thread::CapabilitySet::empty(),

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use iptables_monitor::domain::rules::Family;
-use iptables_monitor::host::nfnetlink::Nfnetlink;
-use iptables_monitor::host::nfnetlink::events::{Events, Fact};
+use iptables_monitor::host::netlink::nfnetlink::Nfnetlink;
+use iptables_monitor::host::netlink::nfnetlink::events::{Events, Fact};
 
 use super::Watched;
 use crate::support::wait_until;

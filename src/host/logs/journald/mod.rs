@@ -21,7 +21,7 @@ use crate::domain::drops::batch::{Batch, Status};
 use crate::domain::drops::lines::Lines;
 use crate::domain::words::backoff::{Pace, delay};
 use crate::domain::words::escape;
-use crate::host::command::{self, CommandError, Deadline, Running};
+use crate::host::process::command::{self, CommandError, Deadline, Running};
 use entry::{Entry, MISSED, What};
 
 const PROGRAM: &str = "journalctl";

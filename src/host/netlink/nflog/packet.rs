@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::devices::Devices;
 use crate::domain::rules::Family;
 use crate::domain::rules::kernel::attributes::Fields;
-use crate::host::nfnetlink::message::NFGEN_HEADER;
+use crate::host::netlink::nfnetlink::message::NFGEN_HEADER;
 
 /// `NFULNL_MSG_PACKET` of `NFNL_SUBSYS_ULOG`.
 pub(super) const MESSAGE: u16 = 4 << 8;

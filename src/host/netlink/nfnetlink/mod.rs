@@ -17,9 +17,9 @@ use netlink_packet_core::{NLM_F_DUMP_INTR, NLM_F_MULTIPART};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::procfs;
 use crate::domain::rules::Family;
 pub use crate::domain::rules::kernel::{Chain, Hook, Table};
+use crate::host::process::procfs;
 use message::{Get, Replies, Reply, Request};
 pub use parse::{Element, Named, Set};
 

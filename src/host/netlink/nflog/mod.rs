@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 
-use crate::host::nfnetlink::message::Replies;
+use super::nfnetlink::message::Replies;
 use devices::Devices;
 pub use packet::NflogPacket;
 

@@ -12,7 +12,7 @@ use netlink_sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 
 use super::{NflogError, Options, receive, wait};
-use crate::host::nfnetlink::message::{Replies, Request};
+use crate::host::netlink::nfnetlink::message::{Replies, Request};
 
 const MSG_CONFIG: u16 = 4 << 8 | 1;
 const CFG_CMD: u16 = 1;

@@ -4,12 +4,14 @@
 //! *Source*: `include/uapi/linux/netfilter_ipv4/ip_tables.h` and `netfilter_ipv6/ip6_tables.h`
 //! (`IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES`, `struct ipt_getinfo`, `struct ipt_entry`).
 
+pub mod lock;
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with};
 
-use super::procfs;
+use super::process::procfs;
 use crate::domain::rules::Family;
 
 /// `IPT_BASE_CTL` and `IP6T_BASE_CTL`, which are also `*_SO_GET_INFO`.

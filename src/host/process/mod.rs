@@ -1,0 +1,6 @@
+//! Programs that are run, and processes as `/proc` shows them.
+//! Understands no output.
+
+pub mod author;
+pub mod command;
+pub mod procfs;

@@ -1,0 +1,4 @@
+//! What is kept on disk from one process to the next.
+//! Decides nothing.
+
+pub mod history;
