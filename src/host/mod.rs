@@ -7,5 +7,6 @@ pub mod logs;
 pub mod net;
 pub mod netlink;
 pub mod process;
+mod raw;
 pub mod store;
 pub mod xtables;

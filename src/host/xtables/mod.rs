@@ -7,11 +7,12 @@
 pub mod lock;
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with};
 
 use super::process::procfs;
+use super::raw;
 use crate::domain::rules::Family;
 
 /// `IPT_BASE_CTL` and `IP6T_BASE_CTL`, which are also `*_SO_GET_INFO`.
@@ -126,23 +127,9 @@ impl Xtables {
         Ok(answer)
     }
 
-    #[allow(unsafe_code)]
     fn get(&self, option: i32, answer: &mut [u8]) -> io::Result<()> {
-        let mut length = libc::socklen_t::try_from(answer.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: the kernel writes at most `length` bytes to `answer`, which is that long and lives on.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                self.level,
-                option,
-                answer.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if length as usize != answer.len() {
+        let length = raw::getsockopt(self.socket.as_fd(), self.level, option, answer)?;
+        if length != answer.len() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer has another size"));
         }
         Ok(())

@@ -1,0 +1,23 @@
+//! System calls that no safe crate offers: the only `unsafe` of the program.
+//! Knows no option and no answer.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Asks a socket for an option. `answer` holds the question first, where the option has one, and then what the kernel
+/// says; returns how many bytes that are.
+///
+/// # Errors
+/// What getsockopt(2) says; `InvalidInput` for a buffer that is longer than it can be told.
+pub fn getsockopt(socket: BorrowedFd<'_>, level: i32, option: i32, answer: &mut [u8]) -> io::Result<usize> {
+    let mut length = libc::socklen_t::try_from(answer.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel writes at most `length` bytes to `answer`, which is that long and lives on.
+    let result = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), level, option, answer.as_mut_ptr().cast(), &raw mut length)
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(length as usize)
+}
