@@ -12,14 +12,14 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::checks::history::{self, Journal};
+use super::checks::run::{self, Checked, Ending};
+use super::checks::scan::dump::chain_of;
+use super::checks::wake::Signals;
+use super::checks::watch::{Counters, Failures};
 use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses, prove_netns};
 use super::drops::service::{self, Service};
-use super::history::{self, Journal};
-use super::monitor::{self, Checked, Ending};
-use super::pod_names::PodNames;
-use super::scan::dump::chain_of;
-use super::wake::Signals;
-use super::watch::{Counters, Failures};
+use super::peers::pod_names::PodNames;
 use crate::domain::changes::ChangeSet;
 use crate::domain::judging::report::Report;
 use crate::host::netlink::routes;
@@ -42,7 +42,7 @@ const FIRST_EVIDENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The loop of checks.
-    pub monitor: monitor::Settings,
+    pub monitor: run::Settings,
     /// What the cluster is told.
     pub cluster: cluster::Settings,
     /// Where the environment says this runs.
@@ -179,7 +179,7 @@ pub async fn run(
         reports.send_replace(Some(report));
     };
     let ending = match settings.has_checks {
-        true => monitor::run(settings.monitor, Arc::clone(&journal), log_rules, evidence, outcome).await,
+        true => run::run(settings.monitor, Arc::clone(&journal), log_rules, evidence, outcome).await,
         false => only_drops(&shared).await,
     };
     stop.send_replace(Some(*ending.as_ref().unwrap_or(&Ending::Stopped)));
@@ -292,7 +292,7 @@ async fn seek_evidence(node: &str, api: Option<ApiServer>) -> watch::Receiver<Ne
 }
 
 /// The loop counts as alive while a check, with every dump at its deadline, may still be under way.
-fn alive_within(monitor: &monitor::Settings) -> Duration {
+fn alive_within(monitor: &run::Settings) -> Duration {
     monitor.interval + monitor.scan.dump_timeout * 10 + Duration::from_secs(60)
 }
 

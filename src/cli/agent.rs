@@ -12,15 +12,16 @@ use super::drops::{MatchArguments, utc_offset_seconds};
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::agent::{self, Listen};
-use crate::app::blocked::DEFAULT_MAP;
+use crate::app::checks::blocked::DEFAULT_MAP;
+use crate::app::checks::history::MIN_LIMIT_BYTES;
+use crate::app::checks::run::{self, Checked, Ending};
+use crate::app::checks::scan::Options;
+use crate::app::checks::watch;
 use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
 use crate::app::drops::settings::{TailerSettings, TailerSource};
 use crate::app::drops::source::{Begin, How, SourceSpec};
-use crate::app::drops::{directory, followers, service};
-use crate::app::history::MIN_LIMIT_BYTES;
-use crate::app::monitor::{self, Checked, Ending};
-use crate::app::scan::Options;
-use crate::app::watch;
+use crate::app::drops::{followers, service};
+use crate::app::peers::directory;
 use crate::domain::cluster::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
 use crate::domain::judging::report::{Report, Verdict};
@@ -327,7 +328,7 @@ fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result
         state_dir: arguments.state.state_dir.clone(),
         state_limit_bytes: arguments.state.state_limit,
         installs_routes: arguments.older.install_routes_for_health_probe_reply,
-        monitor: monitor::Settings {
+        monitor: run::Settings {
             node,
             sources: arguments.allowlists.sources(),
             interval: arguments.interval,

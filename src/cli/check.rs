@@ -12,10 +12,10 @@ use anyhow::{Context, bail};
 
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments};
-use crate::app::allowlists::Keeper;
-use crate::app::monitor;
-use crate::app::scan::Options;
-use crate::app::scan::saved::{self, Source};
+use crate::app::checks::allowlists::Keeper;
+use crate::app::checks::run;
+use crate::app::checks::scan::Options;
+use crate::app::checks::scan::saved::{self, Source};
 use crate::domain::judging::audit::{DEFAULT_LIMIT, Rulebook};
 use crate::domain::judging::report::{Evidence, Report, Verdict};
 use crate::domain::rules::{Family, Reason};
@@ -77,7 +77,7 @@ fn check_node(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> Repo
         limit,
         cancelled: Arc::new(AtomicBool::new(false)),
     };
-    monitor::check_once(book, &options, &arguments.read.node())
+    run::check_once(book, &options, &arguments.read.node())
 }
 
 fn check_files(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> anyhow::Result<Report> {
@@ -98,7 +98,7 @@ fn check_files(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> any
         sources.push(Source { name, family, reader });
     }
     let scan = saved::files(book, limit, sources)?;
-    Ok(monitor::report(scan, &arguments.read.node(), Evidence::Text, SystemTime::now()))
+    Ok(run::report(scan, &arguments.read.node(), Evidence::Text, SystemTime::now()))
 }
 
 fn shown(path: &Path) -> String {

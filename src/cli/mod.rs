@@ -21,9 +21,9 @@ use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::app::allowlists::{Ipv6Mode, Sources};
-use crate::app::scan::entries;
-use crate::app::watch::fingerprint;
+use crate::app::checks::allowlists::{Ipv6Mode, Sources};
+use crate::app::checks::scan::entries;
+use crate::app::checks::watch::fingerprint;
 use crate::domain::judging::profiles;
 use crate::domain::rules::Family;
 

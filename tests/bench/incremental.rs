@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use iptables_monitor::app::scan::{Options, Reader, Scan};
+use iptables_monitor::app::checks::scan::{Options, Reader, Scan};
 use iptables_monitor::domain::changes::{Part, Scope};
 use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};
 use iptables_monitor::domain::judging::audit::{InForce, Ipv6, Rulebook};

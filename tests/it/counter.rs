@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use iptables_monitor::app::blocked::DEFAULT_MAP;
+use iptables_monitor::app::checks::blocked::DEFAULT_MAP;
 use iptables_monitor::host::bpf_map::{CounterError, read_counter};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use iptables_monitor::app::history::{self, Journal, MIN_LIMIT_BYTES};
+use iptables_monitor::app::checks::history::{self, Journal, MIN_LIMIT_BYTES};
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::changes::history::{Moment, Place, Present};
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};

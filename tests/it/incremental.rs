@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use iptables_monitor::app::scan::{Options, Reader, Scan};
+use iptables_monitor::app::checks::scan::{Options, Reader, Scan};
 use iptables_monitor::domain::changes::author::Author;
 use iptables_monitor::domain::changes::{Part, RuleChange, Scope};
 use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};

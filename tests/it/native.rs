@@ -1,5 +1,5 @@
 //! Canonical lines of native rules against the real nft and kernel.
-//! The tables of single renderings are beside the code, in `domain::nft_json`.
+//! The tables of single renderings are beside the code, in `domain::rules::saved::nft_json`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a helper that fails fails its test
 
 use std::collections::{BTreeMap, HashMap};

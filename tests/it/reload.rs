@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use iptables_monitor::app::allowlists::{Ipv6Mode, Keeper, Sources};
-use iptables_monitor::app::reload::Reload;
+use iptables_monitor::app::checks::allowlists::{Ipv6Mode, Keeper, Sources};
+use iptables_monitor::app::checks::reload::Reload;
 use iptables_monitor::domain::judging::allowlist::List;
 use tokio::time::{Instant, timeout};
 

@@ -8,7 +8,7 @@ mod nftables;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iptables_monitor::app::watch::{self, Settings, Watch};
+use iptables_monitor::app::checks::watch::{self, Settings, Watch};
 use iptables_monitor::domain::changes::author::Author;
 use iptables_monitor::domain::changes::debounce::Pace;
 use iptables_monitor::domain::changes::pending::Heard;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::health::{Health, failed};
 use super::settings::Settings;
 use super::{Wake, Wakes};
-use crate::app::monitor::Ending;
+use crate::app::checks::run::Ending;
 use crate::domain::cluster::keeper::{Held, Keeper, Patch, Step, Wrote};
 use crate::domain::cluster::{NodeEvent, note};
 use crate::domain::words::backoff::Pace;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::time::{Instant, sleep_until};
 
-use super::monitor::Ending;
+use super::checks::run::Ending;
 use crate::domain::judging::report::Report;
 use crate::k8s::client::ApiServer;
 use crate::k8s::events::EventWriter;

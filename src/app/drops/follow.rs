@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::desk::Arrival;
 use super::ledger::Ledger;
 use super::source::{How, Logged, Nflogged, Source, SourceError, SourceSpec};
-use crate::app::scan::dump::chain_of;
+use crate::app::checks::scan::dump::chain_of;
 use crate::domain::drops::Clock;
 use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::batch::{Batch, Status};

@@ -15,7 +15,7 @@ use super::desk::Arrival;
 use super::follow::{Follower, SharedCheckpoints};
 use super::ledger::Ledger;
 use super::source::{How, SourceError, SourceSpec};
-use crate::app::scan::dump::chain_of;
+use crate::app::checks::scan::dump::chain_of;
 use crate::domain::drops::accounting::Accounting;
 use crate::domain::drops::kernel_log::LogParser;
 use crate::host::files::checkpoint::Checkpoints;

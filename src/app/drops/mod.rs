@@ -2,7 +2,6 @@
 //! Knows no format of any log; `domain::drops` does.
 
 pub mod desk;
-pub mod directory;
 pub mod events;
 pub mod follow;
 pub mod followers;

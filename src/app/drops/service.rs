@@ -10,11 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::desk::{Arrival, Desk, Knowledge};
+use super::events;
 use super::followers::{self, Followers};
 use super::queue::Queue;
 use super::settings::EventSettings;
-use super::{directory, events};
-use crate::app::scan::dump::chain_of;
+use crate::app::checks::scan::dump::chain_of;
+use crate::app::peers::directory;
 use crate::domain::drops::accounting::Accounting;
 use crate::domain::drops::recent::Recent;
 use crate::domain::drops::rules::RuleIndex;

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 
 use super::{Exit, duration};
-use crate::app::history;
+use crate::app::checks::history;
 use crate::domain::changes::history::Moment;
 pub(super) use json::render as render_json;
 pub(super) use text::{Paint, authors, render as render_text};

@@ -15,9 +15,9 @@ use super::agent::watch_settings;
 use super::history::{Paint, TextOrJson, render_json, render_text};
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments, duration};
-use crate::app::history::Journal;
-use crate::app::monitor::{self, Checked};
-use crate::app::scan::Options;
+use crate::app::checks::history::Journal;
+use crate::app::checks::run::{self, Checked};
+use crate::app::checks::scan::Options;
 use crate::domain::changes::ChangeSet;
 use crate::domain::changes::history::{Change, Moment, Watch};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
@@ -60,8 +60,8 @@ pub(super) fn run(arguments: &WatchArguments) -> anyhow::Result<Exit> {
     ended.map(|()| Exit::Success)
 }
 
-fn settings(arguments: &WatchArguments) -> monitor::Settings {
-    monitor::Settings {
+fn settings(arguments: &WatchArguments) -> run::Settings {
+    run::Settings {
         node: arguments.read.node(),
         sources: arguments.allowlists.sources(),
         interval: arguments.interval,
@@ -77,7 +77,7 @@ fn settings(arguments: &WatchArguments) -> monitor::Settings {
     }
 }
 
-async fn watch(settings: monitor::Settings, mut screen: Screen) -> anyhow::Result<()> {
+async fn watch(settings: run::Settings, mut screen: Screen) -> anyhow::Result<()> {
     let (failed, failure) = oneshot::channel();
     let mut failed = Some(failed);
     let tell = |checked: &Checked| {
@@ -90,7 +90,7 @@ async fn watch(settings: monitor::Settings, mut screen: Screen) -> anyhow::Resul
     };
     let journal = Arc::new(Journal::open(None, 0));
     tokio::select! {
-        ended = monitor::run(settings, journal, None, None, tell) => ended.map(drop).context("checking this node"),
+        ended = run::run(settings, journal, None, None, tell) => ended.map(drop).context("checking this node"),
         Ok(error) = failure => match error.kind() {
             // the reader, such as head(1), has seen enough
             io::ErrorKind::BrokenPipe => Ok(()),

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::Found;
-use crate::app::history::Remembered;
+use crate::app::checks::history::Remembered;
 use crate::cli::output::json::{WireAuthor, ascii, lossy};
 use crate::cli::output::timestamp;
 use crate::domain::changes::history::{Change, Watch};

@@ -11,8 +11,8 @@ use anyhow::{Context, bail};
 
 use super::history::{Paint, TextOrJson};
 use super::{AllowlistArguments, Exit};
-use crate::app::allowlists::Keeper;
-use crate::app::history::{self, Remembered};
+use crate::app::checks::allowlists::Keeper;
+use crate::app::checks::history::{self, Remembered};
 use crate::domain::judging::typed_rule::Misread;
 use crate::domain::judging::why::{Answer, Judgement, Question, answer};
 use crate::domain::rules::{Backend, Family};

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anstyle::{AnsiColor, Style};
 
 use super::Found;
-use crate::app::history::Remembered;
+use crate::app::checks::history::Remembered;
 use crate::cli::history::{Paint, authors};
 use crate::cli::output::timestamp;
 use crate::domain::changes::history::{Change, Watch};

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::app::drops::desk::{Arrival, Desk, Knowledge};
+use iptables_monitor::app::drops::events;
 use iptables_monitor::app::drops::queue::Queue;
 use iptables_monitor::app::drops::settings::EventSettings;
 use iptables_monitor::app::drops::source::Logged;
-use iptables_monitor::app::drops::{directory, events};
+use iptables_monitor::app::peers::directory;
 use iptables_monitor::domain::drops::accounting::Accounting;
 use iptables_monitor::domain::drops::recent::Recent;
 use iptables_monitor::domain::packets::packet::{Action, Header, Packet, Protocol};

@@ -4,7 +4,7 @@
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use iptables_monitor::app::drops::directory;
+use iptables_monitor::app::peers::directory;
 use iptables_monitor::domain::peers::Directory;
 use iptables_monitor::domain::peers::pods::PodIndex;
 use iptables_monitor::k8s::client::ApiServer;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use iptables_monitor::app::history::MIN_LIMIT_BYTES;
+use iptables_monitor::app::checks::history::MIN_LIMIT_BYTES;
 use iptables_monitor::domain::changes::{RuleChange, What};
 
 use super::{at, author, change, close, compare, moments, open, set};

@@ -1,6 +1,6 @@
 //! What need not be printed is not printed.
 
-use iptables_monitor::app::scan::Scan;
+use iptables_monitor::app::checks::scan::Scan;
 use iptables_monitor::domain::changes::Scope;
 
 use super::{Node, parts, printed};

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use iptables_monitor::app::allowlists::{Ipv6Mode, Sources};
-use iptables_monitor::app::history::Journal;
-use iptables_monitor::app::monitor;
-use iptables_monitor::app::scan::Options;
-use iptables_monitor::app::watch;
+use iptables_monitor::app::checks::allowlists::{Ipv6Mode, Sources};
+use iptables_monitor::app::checks::history::Journal;
+use iptables_monitor::app::checks::run;
+use iptables_monitor::app::checks::scan::Options;
+use iptables_monitor::app::checks::watch;
 use iptables_monitor::domain::judging::report::Report;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -57,7 +57,7 @@ fn a_burst_that_overruns_the_buffer_ends_in_the_truth() {
     let allowlist = allowlist();
     let last: Mutex<Option<(Report, watch::Counters)>> = Mutex::default();
     let cancelled = Arc::new(AtomicBool::new(false));
-    let settings = monitor::Settings {
+    let settings = run::Settings {
         node: "n".into(),
         sources: Sources {
             input: Some(allowlist.path().into()),
@@ -92,13 +92,13 @@ fn a_burst_that_overruns_the_buffer_ends_in_the_truth() {
                 first_processor.set(0);
                 sched_setaffinity(None, &first_processor).unwrap();
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                let tell = |checked: &monitor::Checked| {
+                let tell = |checked: &run::Checked| {
                     let counters = checked.heard.as_ref().map(|(counters, _)| *counters).unwrap();
                     *last.lock().unwrap() = Some((checked.report.clone(), counters));
                 };
                 runtime.block_on(async {
                     tokio::select! {
-                        ended = monitor::run(settings, Arc::new(Journal::open(None, 0)), None, None, tell) => {
+                        ended = run::run(settings, Arc::new(Journal::open(None, 0)), None, None, tell) => {
                             panic!("it ended by itself: {ended:?}")
                         }
                         _ = stopped => {}

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use iptables_monitor::app::watch::{self, Settings};
+use iptables_monitor::app::checks::watch::{self, Settings};
 use iptables_monitor::domain::changes::Scope;
 use rustix::thread::{CapabilitySet, CpuSet, capabilities, sched_setaffinity, set_capabilities};
 

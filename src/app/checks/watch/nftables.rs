@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::attribution::Attribution;
 use super::{Shared, Woken, count};
-use crate::app::scan::dump::chain_of;
+use crate::app::checks::scan::dump::chain_of;
 use crate::domain::changes::pending::Touched;
 use crate::host::netlink::nfnetlink::events::{Events, Fact, Loss};
 

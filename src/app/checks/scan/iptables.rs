@@ -18,7 +18,7 @@ use crate::domain::rules::{Backend, Entry, Family, Problem, Reason};
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 use crate::host::process::command::{CommandError, Running};
 
-/// The versions of iptables-nft-save whose printing was compared with the kernel (`domain::shapes`).
+/// The versions of iptables-nft-save whose printing was compared with the kernel (`domain::rules::kernel`).
 pub(super) const VERIFIED_VERSIONS: [&str; 1] = ["1.8.9"];
 /// What iptables-nft-save says of legacy tables, which are read by themselves.
 pub(super) const LEGACY_WARNINGS: [&str; 2] =

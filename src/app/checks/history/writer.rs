@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use super::{BURST, Message, Shared, lock};
-use crate::app::scan::dump::chain_of;
+use crate::app::checks::scan::dump::chain_of;
 use crate::domain::changes::history::budget::Budget;
 use crate::host::store::history::{Reconciliation, Store, StoreError};
 

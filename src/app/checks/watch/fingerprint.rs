@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use crate::app::scan::contents::{self, Contents};
-use crate::app::scan::dump::chain_of;
+use crate::app::checks::scan::contents::{self, Contents};
+use crate::app::checks::scan::dump::chain_of;
 use crate::domain::rules::Family;
 use crate::host::process::command::Deadline;
 use crate::host::xtables::Xtables;

@@ -1,5 +1,5 @@
 //! Reads nf_tables: what iptables-nft manages, native tables, or of both just what may have changed.
-//! Decides nothing: which text may be trusted is said by `domain::shapes`, what is allowed by the audit.
+//! Decides nothing: which text may be trusted is said by `domain::rules::kernel`, what is allowed by the audit.
 
 use std::collections::HashSet;
 use std::sync::Arc;

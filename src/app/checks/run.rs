@@ -11,14 +11,14 @@ use tokio::sync::watch::Receiver;
 
 use super::allowlists::{Keeper, Sources};
 use super::blocked::Counter;
-use super::cluster::{NetnsEvidence, netns_problem};
-use super::drops::rules;
 use super::history::Journal;
 use super::reload::Reload;
 use super::scan::dump::chain_of;
 use super::scan::{Options, Reader, Scan};
 use super::wake::{Signals, Wake};
 use super::watch::{self, Watch};
+use crate::app::cluster::{NetnsEvidence, netns_problem};
+use crate::app::drops::rules;
 use crate::domain::changes::debounce::Pace;
 use crate::domain::changes::history::{Key, Place};
 use crate::domain::changes::provenance::Provenances;

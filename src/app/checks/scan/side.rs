@@ -153,7 +153,7 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::scan::Options;
+    use crate::app::checks::scan::Options;
     use crate::domain::changes::RuleChange;
     use crate::domain::judging::allowlist::Allowlist;
     use crate::domain::judging::audit::{InForce, Ipv6};

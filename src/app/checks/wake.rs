@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::monitor::Evidence;
 use super::reload::Reload;
+use super::run::Evidence;
 
 /// Why the loop goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +26,14 @@ pub(super) enum Wake {
 }
 
 /// The signals that count.
-pub(super) struct Signals {
+pub(in crate::app) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    pub(super) fn install() -> std::io::Result<Self> {
+    pub(in crate::app) fn install() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -41,7 +41,7 @@ impl Signals {
         })
     }
 
-    pub(super) async fn shutdown(&mut self) {
+    pub(in crate::app) async fn shutdown(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
