@@ -27,5 +27,6 @@ mod reload;
 mod samples;
 mod saved;
 mod shapes;
+mod tools;
 mod watcher;
 mod why;
