@@ -9,4 +9,4 @@ mod pods;
 mod program;
 mod tailer;
 mod watch;
-mod world;
+pub(super) mod world;

@@ -13,6 +13,7 @@ mod drops_journal;
 mod drops_kernel;
 mod drops_parse;
 mod faults;
+mod golden;
 mod history;
 mod hostile;
 mod http;

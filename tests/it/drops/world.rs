@@ -150,7 +150,7 @@ impl World {
     }
 }
 
-fn kubeconfig(server: &str) -> String {
+pub fn kubeconfig(server: &str) -> String {
     json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
         "clusters": [{"name": "c", "cluster": {"server": server}}],
