@@ -24,7 +24,8 @@ use crate::app::drops::{followers, service};
 use crate::app::peers::directory;
 use crate::domain::cluster::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
-use crate::domain::judging::report::{Report, Verdict};
+use crate::domain::judging::report::Report;
+use crate::domain::verdict::Verdict;
 use crate::telemetry::log::{self as logging, LogFormat};
 
 #[derive(Debug, clap::Args)]

@@ -17,8 +17,9 @@ use crate::app::checks::run;
 use crate::app::checks::scan::Options;
 use crate::app::checks::scan::saved::{self, Source};
 use crate::domain::judging::audit::{DEFAULT_LIMIT, Rulebook};
-use crate::domain::judging::report::{Evidence, Report, Verdict};
+use crate::domain::judging::report::{Evidence, Report};
 use crate::domain::rules::{Family, Reason};
+use crate::domain::verdict::Verdict;
 use crate::telemetry::log::{self as logging, LogFormat};
 
 #[derive(Debug, clap::Args)]

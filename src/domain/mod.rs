@@ -9,4 +9,5 @@ pub mod judging;
 pub mod packets;
 pub mod peers;
 pub mod rules;
+pub mod verdict;
 pub mod words;

@@ -59,8 +59,8 @@ mod tests {
 
     use super::*;
     use crate::domain::changes::{RuleChange, What};
-    use crate::domain::judging::report::Verdict;
     use crate::domain::rules::{Backend, Family, Kind};
+    use crate::domain::verdict::Verdict;
 
     fn set(untold: u64, changes: usize) -> Arc<ChangeSet> {
         let change = RuleChange {

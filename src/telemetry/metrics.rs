@@ -17,8 +17,9 @@ use prometheus::{
 
 use self::attribution::{Attribution, Processes};
 use super::drops::DropMetrics;
-use crate::domain::judging::report::{Report, TableSummary, Verdict, Violation};
+use crate::domain::judging::report::{Report, TableSummary, Violation};
 use crate::domain::rules::{Backend, Family, IPTABLES_TABLES, Reason};
+use crate::domain::verdict::Verdict;
 use crate::domain::words::escape;
 
 /// Every metric's name begins with this.

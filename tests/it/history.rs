@@ -14,8 +14,8 @@ use iptables_monitor::app::checks::history::{self, Journal, MIN_LIMIT_BYTES};
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::changes::history::{Moment, Place, Present};
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
-use iptables_monitor::domain::judging::report::Verdict;
 use iptables_monitor::domain::rules::{Backend, Family, Kind};
+use iptables_monitor::domain::verdict::Verdict;
 
 /// Some time ago, so many seconds later.
 pub fn at(second: u64) -> SystemTime {

@@ -14,8 +14,9 @@ use iptables_monitor::cli::output::{Format, WriteOptions, write};
 use iptables_monitor::domain::changes::Provenance;
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::judging::blocked::Blocked;
-use iptables_monitor::domain::judging::report::{Evidence, Report, TableSummary, Verdict, Violation};
+use iptables_monitor::domain::judging::report::{Evidence, Report, TableSummary, Violation};
 use iptables_monitor::domain::rules::{Backend, Family, Kind, Problem, Reason};
+use iptables_monitor::domain::verdict::Verdict;
 use serde_json::Value;
 
 const TEXT: WriteOptions = WriteOptions { color: false, limit: WriteOptions::DEFAULT_LIMIT, quiet: false };

@@ -25,8 +25,9 @@ use crate::domain::changes::provenance::Provenances;
 use crate::domain::changes::{ChangeSet, Scope};
 use crate::domain::drops::rules::RuleIndex;
 use crate::domain::judging::audit::Rulebook;
-use crate::domain::judging::report::{Evidence as ReportEvidence, Report, Verdict};
+use crate::domain::judging::report::{Evidence as ReportEvidence, Report};
 use crate::domain::rules::Problem;
+use crate::domain::verdict::Verdict;
 
 /// A torn read is repeated after a tenth of the interval, within these bounds.
 const REPEAT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);

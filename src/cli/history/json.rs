@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cli::output::json::{WireAuthor, ascii_line, hex_unless_utf8, lossy};
 use crate::cli::output::timestamp;
 use crate::domain::changes::history::{Change, Moment, Watch};
-use crate::domain::judging::report::Verdict;
+use crate::domain::verdict::Verdict;
 
 /// The moment's check and then each of its changes.
 ///

@@ -7,8 +7,8 @@ use crate::cli::output::timestamp;
 use crate::domain::changes::What;
 use crate::domain::changes::history::{Change, Happening, Moment, Watch};
 use crate::domain::changes::wording;
-use crate::domain::judging::report::Verdict;
 use crate::domain::rules::wording::{entry, table_name};
+use crate::domain::verdict::Verdict;
 use crate::domain::words::escape;
 use crate::domain::words::numbers::counted;
 

@@ -13,9 +13,10 @@ use jiff::Timestamp;
 
 use crate::domain::changes::wording;
 use crate::domain::judging::audit;
-use crate::domain::judging::report::{Report, Verdict, Violation};
+use crate::domain::judging::report::{Report, Violation};
 use crate::domain::judging::wording::{allowlist_file, place};
 use crate::domain::rules::wording::table_name;
+use crate::domain::verdict::Verdict;
 use crate::domain::words::escape;
 use crate::domain::words::numbers::{counted, grouped};
 

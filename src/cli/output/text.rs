@@ -9,8 +9,9 @@ use anstyle::{AnsiColor, Style};
 use super::{Shown, WriteOptions, allowlist_file, counted, escape, grouped, place, timestamp, wording};
 use crate::domain::changes::author::Author;
 use crate::domain::judging;
-use crate::domain::judging::report::{Evidence, TableSummary, Verdict, Violation};
+use crate::domain::judging::report::{Evidence, TableSummary, Violation};
 use crate::domain::rules::{Problem, Reason};
+use crate::domain::verdict::Verdict;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

@@ -21,7 +21,8 @@ use crate::app::checks::scan::Options;
 use crate::domain::changes::ChangeSet;
 use crate::domain::changes::history::{Change, Moment, Watch};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
-use crate::domain::judging::report::{Report, Verdict};
+use crate::domain::judging::report::Report;
+use crate::domain::verdict::Verdict;
 use crate::domain::words::escape;
 use crate::telemetry::log::{self as logging, LogFormat};
 

@@ -15,8 +15,8 @@ pub mod wording;
 
 pub use diff::{Edit, Told, edits};
 
-use super::judging::report::Verdict;
 use super::rules::{Backend, Family, Kind};
+use super::verdict::Verdict;
 use author::Author;
 
 /// A part of the node's firewall that may have changed.

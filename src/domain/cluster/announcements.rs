@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::note::{self, Detail};
 use super::{EventReason, NodeEvent, blocked};
-use crate::domain::judging::report::{Report, Verdict};
+use crate::domain::judging::report::Report;
+use crate::domain::verdict::Verdict;
 
 /// An Event that still holds is refreshed this often: the API server forgets Events after an hour.
 pub const REFRESH: Duration = Duration::from_secs(30 * 60);

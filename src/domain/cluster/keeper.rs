@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::contest::Contest;
 use super::freshness::{Check, Freshness};
 use super::label;
-use crate::domain::judging::report::{Report, Verdict};
+use crate::domain::judging::report::Report;
+use crate::domain::verdict::Verdict;
 
 /// What an object holds of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::judging::report::Verdict;
+use crate::domain::verdict::Verdict;
 
 /// The label that the older system's README names.
 pub const DEFAULT_KEY: &str = "user-iptables-rules";

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use super::{EventReason, NodeEvent};
 use crate::domain::changes::wording;
-use crate::domain::judging::report::{Report, Verdict, Violation};
+use crate::domain::judging::report::{Report, Violation};
 use crate::domain::rules::{Problem, Reason};
+use crate::domain::verdict::Verdict;
 use crate::domain::words::cut::to_bytes;
 use crate::domain::words::escape;
 

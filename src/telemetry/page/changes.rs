@@ -9,9 +9,9 @@ use super::super::live::{Live, Watching};
 use super::findings::{authors, bytes};
 use super::{ago, line, moment, word};
 use crate::domain::changes::{ChangeSet, RuleChange, What};
-use crate::domain::judging::report::Verdict;
 use crate::domain::rules::Family;
 use crate::domain::rules::wording::entry;
+use crate::domain::verdict::Verdict;
 use crate::domain::words::escape;
 use crate::domain::words::numbers::{counted, grouped};
 

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use iptables_monitor::domain::changes::author::Author;
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
-use iptables_monitor::domain::judging::report::Verdict;
+use iptables_monitor::domain::verdict::Verdict;
 use serde_json::Value;
 
 use super::{Arc, Path, at, author, change, close, compare, open, set};

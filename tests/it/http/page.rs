@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
-use iptables_monitor::domain::judging::report::{Report, Verdict, Violation};
+use iptables_monitor::domain::judging::report::{Report, Violation};
+use iptables_monitor::domain::verdict::Verdict;
 use iptables_monitor::telemetry::live::drops::Seen;
 use iptables_monitor::telemetry::live::{Live, Watching};
 use iptables_monitor::telemetry::page::{View, render};

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::changes::{ChangeSet, Provenance, RuleChange, What};
 use iptables_monitor::domain::judging::blocked::Blocked;
-use iptables_monitor::domain::judging::report::{Evidence, Report, TableSummary, Verdict, Violation};
+use iptables_monitor::domain::judging::report::{Evidence, Report, TableSummary, Violation};
 use iptables_monitor::domain::rules::{Backend, Family, Kind, Problem, Reason};
+use iptables_monitor::domain::verdict::Verdict;
 use iptables_monitor::telemetry::live::{Live, Watching};
 
 pub(super) fn empty() -> Report {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::{self, Change, Digested, Happening, Key, Moment, Place, Present};
 use crate::domain::changes::{ChangeSet, Provenance, What};
-use crate::domain::judging::report::Verdict;
+use crate::domain::verdict::Verdict;
 use crate::host::store::history::Reader;
 pub use crate::host::store::history::{MIN_LIMIT_BYTES, Remembered, StoreError};
 

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::author::Author;
 use super::{ChangeSet, RuleChange, What};
-use crate::domain::judging::report::Verdict;
 use crate::domain::rules::{Backend, Family, Kind};
+use crate::domain::verdict::Verdict;
 use budget::Budget;
 
 /// Of a longer line only this many bytes are remembered; its key is still that of the whole line.

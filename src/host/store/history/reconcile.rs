@@ -12,7 +12,7 @@ use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::retention::Usage;
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Happening, Key, MAX_UNEXPECTED, Moment, Watch};
-use crate::domain::judging::report::Verdict;
+use crate::domain::verdict::Verdict;
 
 /// Rules that one transaction compares.
 const PAGE_ROWS: u32 = 1000;

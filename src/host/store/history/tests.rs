@@ -11,8 +11,8 @@ use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Happening, Key, Moment, Place, Watch, digest};
 use crate::domain::changes::{ChangeSet, RuleChange, What};
-use crate::domain::judging::report::Verdict;
 use crate::domain::rules::{Backend, Family, Kind};
+use crate::domain::verdict::Verdict;
 
 const LIMIT: u64 = 64 << 20;
 

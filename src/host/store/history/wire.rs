@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::changes::author::{Ancestor, Author, PodHint};
 use crate::domain::changes::history::{Happening, Watch};
-use crate::domain::judging::report::Verdict;
 use crate::domain::rules::{Backend, Family, Kind};
+use crate::domain::verdict::Verdict;
 
 #[derive(Serialize, Deserialize)]
 struct WireAuthor {

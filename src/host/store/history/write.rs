@@ -12,7 +12,7 @@ use crate::domain::changes::author::Author;
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Digested, Happening, Key, Moment, Watch};
 use crate::domain::changes::{Provenance, What};
-use crate::domain::judging::report::Verdict;
+use crate::domain::verdict::Verdict;
 
 /// The most rules that are not allowed of which a new process is told since when they stand.
 const MAX_KNOWN: i64 = 10_000;
