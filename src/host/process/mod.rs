@@ -3,4 +3,5 @@
 
 pub mod author;
 pub mod command;
+pub mod processor_time;
 pub mod procfs;

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::side::Side;
 use super::unit::{Attempt, Found, Key, Unit};
 use super::{Context, Options, Scan, legacy, nft};
@@ -15,6 +13,7 @@ use crate::domain::changes::history::{Place, Present};
 use crate::domain::changes::{Part, Scope};
 use crate::domain::judging::audit::{Audit, Judgement, Line, Reading, Rulebook, Text, TextBudget, conclude};
 use crate::domain::rules::{Family, Problem, Reason};
+use crate::host::process::processor_time;
 
 /// Text of allowed rules that is kept, so that a removed one can be told: that of 200,000 rules. Of further ones only
 /// the digest is kept.
@@ -54,7 +53,7 @@ impl Reader {
     /// next check, whatever its scope. Other allowlists judge what was kept, without a read. What was torn is part of
     /// the outcome, but is not kept, and its changes are told once it was read whole.
     pub fn check(&mut self, book: &Rulebook, scope: &Scope) -> Scan {
-        let started = processor_time();
+        let started = processor_time::of_this_thread();
         let is_legacy = |part: &Part| matches!(part, Part::Legacy { .. });
         self.nft.owe(scope, |part| !is_legacy(part));
         self.legacy.owe(scope, is_legacy);
@@ -64,7 +63,7 @@ impl Reader {
         let (nft, (legacy, legacy_cost)) = std::thread::scope(|threads| {
             let legacy = threads.spawn(|| {
                 let found = self.legacy.read(&context, book, &budget);
-                (found, processor_time())
+                (found, processor_time::of_this_thread())
             });
             let nft = self.nft.read(&context, book, &budget);
             (nft, legacy.join().unwrap_or_else(|_| panicked(book, &budget)))
@@ -76,7 +75,7 @@ impl Reader {
         (scan.changes, scan.untold) = told.finish();
         scan.dumps = [nft.dumps, legacy.dumps].concat();
         let dumps: Duration = scan.dumps.iter().map(|(_, took)| *took).sum();
-        scan.cost = processor_time().saturating_sub(started) + legacy_cost + dumps;
+        scan.cost = processor_time::of_this_thread().saturating_sub(started) + legacy_cost + dumps;
         scan
     }
 
@@ -160,9 +159,4 @@ fn panicked(book: &Rulebook, budget: &TextBudget) -> (Found, Duration) {
     let problem = Problem::new(Reason::DumpFailed, "reading the legacy tables panicked: a bug");
     attempt.draft(Key::LegacyInventory).audit.problem(problem);
     (attempt.finish(Key::LegacyInventory), Duration::ZERO)
-}
-
-/// The processor time of this thread.
-fn processor_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
