@@ -14,7 +14,6 @@ use tokio::sync::watch;
 
 use super::checks::history::{self, Journal};
 use super::checks::run::{self, Checked, Ending};
-use super::checks::scan::dump::chain_of;
 use super::checks::wake::Signals;
 use super::checks::watch::{Counters, Failures};
 use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses, prove_netns};
@@ -22,6 +21,7 @@ use super::drops::service::{self, Service};
 use super::peers::pod_names::PodNames;
 use crate::domain::changes::ChangeSet;
 use crate::domain::judging::report::Report;
+use crate::domain::words::error_chain::chain_of;
 use crate::host::netlink::routes;
 use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};
 use crate::telemetry::http::{Pages, Shared, serve};

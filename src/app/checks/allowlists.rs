@@ -10,7 +10,7 @@ use crate::domain::judging::profiles;
 use crate::domain::rules::{IPTABLES_TABLES, Problem, Reason};
 use crate::host::files::config_dir::{self, DirError};
 
-use super::scan::dump::chain_of;
+use crate::domain::words::error_chain::chain_of;
 
 /// Where IPv4 patterns are mounted unless told otherwise.
 pub const DEFAULT_INPUT: &str = "/etc/config/";

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::scan::dump::chain_of;
 use crate::domain::judging::blocked::{Blocked, Tally};
+use crate::domain::words::error_chain::chain_of;
 use crate::host::bpf_map::read_counter;
 
 /// Where the program that blocks rules pins its counter unless told otherwise.

@@ -8,7 +8,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::scan::dump::chain_of;
+use crate::domain::words::error_chain::chain_of;
 use crate::host::files::directory_watch::{DirectoryWatch, Stamp, WatchError};
 
 /// A change counts when nothing followed it for so long: files are written one after the other.

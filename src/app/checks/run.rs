@@ -13,7 +13,6 @@ use super::allowlists::{Keeper, Sources};
 use super::blocked::Counter;
 use super::history::Journal;
 use super::reload::Reload;
-use super::scan::dump::chain_of;
 use super::scan::{Options, Reader, Scan};
 use super::wake::{Signals, Wake};
 use super::watch::{self, Watch};
@@ -28,6 +27,7 @@ use crate::domain::judging::audit::Rulebook;
 use crate::domain::judging::report::{Evidence as ReportEvidence, Report};
 use crate::domain::rules::Problem;
 use crate::domain::verdict::Verdict;
+use crate::domain::words::error_chain::chain_of;
 
 /// A torn read is repeated after a tenth of the interval, within these bounds.
 const REPEAT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);

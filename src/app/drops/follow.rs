@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::desk::Arrival;
 use super::ledger::Ledger;
 use super::source::{How, Logged, Nflogged, Source, SourceError, SourceSpec};
-use crate::app::checks::scan::dump::chain_of;
 use crate::domain::drops::Clock;
 use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::batch::{Batch, Status};
 use crate::domain::drops::kernel_log::{LogParser, Parsed};
+use crate::domain::words::error_chain::chain_of;
 use crate::host::files::checkpoint::Checkpoints;
 
 /// A thread that waits looks this often whether it is to end, and whether something was delivered.

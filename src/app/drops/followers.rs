@@ -15,9 +15,9 @@ use super::desk::Arrival;
 use super::follow::{Follower, SharedCheckpoints};
 use super::ledger::Ledger;
 use super::source::{How, SourceError, SourceSpec};
-use crate::app::checks::scan::dump::chain_of;
 use crate::domain::drops::accounting::Accounting;
 use crate::domain::drops::kernel_log::LogParser;
+use crate::domain::words::error_chain::chain_of;
 use crate::host::files::checkpoint::Checkpoints;
 
 /// Batches that wait to be looked at. A file and the journal wait for room, the kernel's log has a buffer of its own, and

@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod cut;
+pub mod error_chain;
 pub mod escape;
 pub mod moment;
 pub mod numbers;

@@ -7,8 +7,8 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use super::{BURST, Message, Shared, lock};
-use crate::app::checks::scan::dump::chain_of;
 use crate::domain::changes::history::budget::Budget;
+use crate::domain::words::error_chain::chain_of;
 use crate::host::store::history::{Reconciliation, Store, StoreError};
 
 /// From a failure to the next attempt: the first time, and at most.

@@ -1,11 +1,11 @@
 //! One `*-save` program from start to end: its text streamed through the parser, its ending checked.
 //! Judges nothing.
 
-use std::error::Error;
 use std::io::Read;
 
 use crate::domain::rules::saved::iptables_save::{Item, Parser};
 use crate::domain::rules::{Problem, Reason};
+use crate::domain::words::error_chain::chain_of;
 use crate::host::process::command::{self, CommandError, Deadline, Ended, Running};
 
 /// A dump of 99,000 rules is 15 MB; this is twenty times that.
@@ -79,18 +79,6 @@ pub fn command_problem(error: &CommandError) -> Problem {
         CommandError::Spawn { .. } | CommandError::Read { .. } => Reason::DumpFailed,
     };
     Problem::new(reason, chain_of(error))
-}
-
-/// An error with everything that led to it, in one line.
-pub fn chain_of(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Which program, version and backend wrote a dump.

@@ -15,6 +15,7 @@ use crate::domain::rules::kernel::{Chain, Table};
 use crate::domain::rules::pairing::KernelTable;
 use crate::domain::rules::saved::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
+use crate::domain::words::error_chain::chain_of;
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 use crate::host::process::command;
 
@@ -251,7 +252,7 @@ fn list(
         return Err(problem);
     }
     parsed.map_err(|error| {
-        let what = format!("reading the answer of `nft` to {request}: {}", dump::chain_of(&error));
+        let what = format!("reading the answer of `nft` to {request}: {}", chain_of(&error));
         Problem::new(Reason::MalformedLine, what)
     })
 }

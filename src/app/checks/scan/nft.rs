@@ -12,6 +12,7 @@ use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::{Chain, Table, TableFault, check_table};
 use crate::domain::rules::saved::nft_json::BaseChains;
 use crate::domain::rules::{Family, Problem, Reason};
+use crate::domain::words::error_chain::chain_of;
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 
 /// Reads what is wanted of nf_tables once. What goes wrong is a problem of the audit.
@@ -30,7 +31,7 @@ pub(super) fn netlink_problem(error: &NfnetlinkError) -> Problem {
         NfnetlinkError::Deadline { .. } => Reason::DumpTimeout,
         _ => Reason::KernelRead,
     };
-    Problem::new(reason, dump::chain_of(error))
+    Problem::new(reason, chain_of(error))
 }
 
 /// What the kernel lists, read once for all families.

@@ -10,6 +10,7 @@ use crate::domain::judging::audit::{Audit, Rulebook, TextBudget, conclude};
 use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
 use crate::domain::rules::saved::nft_json;
 use crate::domain::rules::{Backend, Family, Problem, Reason};
+use crate::domain::words::error_chain::chain_of;
 
 /// Larger files are refused: no node's rules are a gigabyte.
 const FILE_LIMIT_BYTES: u64 = 1 << 30;
@@ -149,7 +150,7 @@ fn json(audit: &mut Audit<'_>, tools: &mut BTreeMap<String, String>, name: &str,
         native::judge(audit, item, None);
     });
     if let Err(error) = parsed {
-        let what = format!("{name} is not a whole answer of `nft -j`: {}", dump::chain_of(&error));
+        let what = format!("{name} is not a whole answer of `nft -j`: {}", chain_of(&error));
         audit.problem(Problem::new(Reason::MalformedLine, what));
     } else if objects == 0 {
         audit.problem(empty(name));

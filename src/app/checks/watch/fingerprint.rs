@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::app::checks::scan::contents::{self, Contents};
-use crate::app::checks::scan::dump::chain_of;
 use crate::domain::rules::Family;
+use crate::domain::words::error_chain::chain_of;
 use crate::host::process::command::Deadline;
 use crate::host::xtables::Xtables;
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::attribution::Attribution;
 use super::{Shared, Woken, count};
-use crate::app::checks::scan::dump::chain_of;
 use crate::domain::changes::pending::Touched;
+use crate::domain::words::error_chain::chain_of;
 use crate::host::netlink::nfnetlink::events::{Events, Fact, Loss};
 
 /// After this time without the end of a transaction there is none, whatever the kernel meant: nobody is named for it.
