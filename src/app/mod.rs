@@ -2,6 +2,7 @@
 //! Parses no text and prints none.
 
 pub mod agent;
+mod api_health;
 pub mod checks;
 pub mod cluster;
 pub mod drops;

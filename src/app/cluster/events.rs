@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::health::{Health, failed, random};
 use super::{Wake, Wakes};
+use crate::app::api_health::{Health, failed, random};
 use crate::domain::cluster::note::Detail;
 use crate::domain::cluster::{Announcements, NodeEvent};
 use crate::k8s::client::{ApiServer, Notice};

@@ -4,9 +4,9 @@
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::health::{Health, failed};
 use super::settings::Settings;
 use super::{Wake, Wakes};
+use crate::app::api_health::{Health, failed};
 use crate::app::checks::run::Ending;
 use crate::domain::cluster::keeper::{Held, Keeper, Patch, Step, Wrote};
 use crate::domain::cluster::{NodeEvent, note};

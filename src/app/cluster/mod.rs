@@ -2,7 +2,6 @@
 //! Never delays a check: the loops take the latest report when they can, and what fails is tried again later.
 
 mod events;
-pub(super) mod health;
 mod label;
 mod netns;
 mod permissions;

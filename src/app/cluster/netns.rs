@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::health::{Health, retry_at};
+use crate::app::api_health::{Health, random, retry_at};
 use crate::domain::rules::{Problem, Reason};
 use crate::domain::words::backoff::{Pace, delay};
 use crate::host::net::addresses;
@@ -87,7 +87,7 @@ pub async fn prove_netns(
                     },
                     |local| judge(&facts.internal_ips, &local),
                 );
-                (evidence, Instant::now() + delay(Pace::Slow, 1, None, super::health::random()))
+                (evidence, Instant::now() + delay(Pace::Slow, 1, None, random()))
             }
             Err(failure) => {
                 health.failed(&failure);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::health::{Health, random};
+use crate::app::api_health::{Health, random};
 use crate::domain::cluster::keeper::Held;
 use crate::domain::words::backoff::{Pace, delay};
 use crate::k8s::client::ApiServer;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::queue::{Queue, Telling};
 use super::settings::EventSettings;
-use crate::app::cluster::health::{Health, failed, random};
+use crate::app::api_health::{Health, failed, random};
 use crate::domain::words::backoff::Pace;
 use crate::domain::words::escape;
 use crate::k8s::client::ApiServer;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::app::cluster::health::{Health, failed};
+use crate::app::api_health::{Health, failed};
 use crate::domain::peers::Directory;
 use crate::k8s::client::ApiServer;
 use crate::k8s::failure::{Class, Failure};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::app::api_health::{Health, failed, retry_at};
 use crate::app::checks::run::Checked;
-use crate::app::cluster::health::{Health, failed, retry_at};
 use crate::domain::changes::author::{Author, PodHint};
 use crate::domain::changes::{ChangeSet, RuleChange};
 use crate::domain::judging::report::Violation;
