@@ -13,11 +13,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::checks::history::{self, Journal};
-use super::checks::run::{self, Checked, Ending};
+use super::checks::run::{self, Checked};
 use super::checks::wake::Signals;
 use super::checks::watch::{Counters, Failures};
 use super::cluster::{self, NetnsEvidence, Surroundings, connect, local_addresses, prove_netns};
 use super::drops::service::{self, Service};
+use super::ending::Ending;
 use super::peers::pod_names::PodNames;
 use crate::domain::changes::ChangeSet;
 use crate::domain::judging::report::Report;

@@ -6,4 +6,5 @@ mod api_health;
 pub mod checks;
 pub mod cluster;
 pub mod drops;
+pub mod ending;
 pub mod peers;

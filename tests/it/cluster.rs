@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use iptables_monitor::app::checks::run::Ending;
 use iptables_monitor::app::cluster::{
     self, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings,
 };
+use iptables_monitor::app::ending::Ending;
 use iptables_monitor::domain::judging::report::{Evidence, Report, Violation};
 use iptables_monitor::domain::rules::{Backend, Family, Kind, Problem, Reason};
 use iptables_monitor::k8s::client::{ApiServer, Notice, Observer};

@@ -18,6 +18,7 @@ use super::wake::{Signals, Wake};
 use super::watch::{self, Watch};
 use crate::app::cluster::{NetnsEvidence, netns_problem};
 use crate::app::drops::rules;
+use crate::app::ending::Ending;
 use crate::domain::changes::debounce::Pace;
 use crate::domain::changes::history::{Key, Place};
 use crate::domain::changes::provenance::Provenances;
@@ -52,15 +53,6 @@ pub struct Settings {
     pub blocked_map: Option<PathBuf>,
     /// End after the first compliant check.
     pub terminate_on_success: bool,
-}
-
-/// Why the agent ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// A signal asked for it.
-    Stopped,
-    /// The node is compliant and that was all to be found out.
-    Compliant,
 }
 
 /// One check's report, made of a scan.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::settings::Settings;
 use super::{Wake, Wakes};
 use crate::app::api_health::{Health, failed};
-use crate::app::checks::run::Ending;
+use crate::app::ending::Ending;
 use crate::domain::cluster::keeper::{Held, Keeper, Patch, Step, Wrote};
 use crate::domain::cluster::{NodeEvent, note};
 use crate::domain::words::backoff::Pace;

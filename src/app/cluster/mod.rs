@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::time::{Instant, sleep_until};
 
-use super::checks::run::Ending;
+use super::ending::Ending;
 use crate::domain::judging::report::Report;
 use crate::k8s::client::ApiServer;
 use crate::k8s::events::EventWriter;
