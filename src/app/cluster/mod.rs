@@ -22,7 +22,7 @@ use crate::k8s::events::EventWriter;
 use crate::k8s::label::{LabelObject, LabelWriter};
 use events::announce;
 use label::LabelLoop;
-pub use netns::{NetnsEvidence, judge, local_addresses, netns_problem, prove_netns};
+pub use netns::{local_addresses, prove_netns};
 use permissions::review;
 pub use settings::{
     Connection, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings, api_server, connect,

@@ -5,6 +5,7 @@ pub mod allowlist;
 pub mod audit;
 pub mod blocked;
 pub mod go_regex;
+pub mod netns;
 pub mod profiles;
 pub mod report;
 pub mod typed_rule;

@@ -1,8 +1,9 @@
 //! With a real API server, as ServiceAccounts with exactly the permissions that each test names.
 //! Every test has a node of its own.
 
-use iptables_monitor::app::cluster::{NetnsEvidence, local_addresses, prove_netns};
+use iptables_monitor::app::cluster::{local_addresses, prove_netns};
 use iptables_monitor::domain::cluster::{Action, EventReason, NodeEvent, Written};
+use iptables_monitor::domain::judging::netns::NetnsEvidence;
 use iptables_monitor::k8s::events::{EventWriter, Moment};
 use serde_json::{Value, json};
 
