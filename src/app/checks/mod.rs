@@ -4,6 +4,7 @@
 pub mod allowlists;
 pub mod blocked;
 pub mod history;
+pub mod log_rules;
 pub mod reload;
 pub mod run;
 pub mod scan;

@@ -12,11 +12,11 @@ use tokio::sync::watch::Receiver;
 use super::allowlists::{Keeper, Sources};
 use super::blocked::Counter;
 use super::history::Journal;
+use super::log_rules;
 use super::reload::Reload;
 use super::scan::{Options, Reader, Scan};
 use super::wake::{Signals, Wake};
 use super::watch::{self, Watch};
-use crate::app::drops::rules;
 use crate::app::ending::Ending;
 use crate::domain::changes::debounce::Pace;
 use crate::domain::changes::history::{Key, Place};
@@ -279,7 +279,7 @@ impl Checker {
             if let Some(log_rules) = log_rules
                 && (is_first || !scan.changes.is_empty() || scan.untold > 0)
             {
-                *log_rules.write().unwrap_or_else(PoisonError::into_inner) = rules::index(&reader);
+                *log_rules.write().unwrap_or_else(PoisonError::into_inner) = log_rules::index(&reader);
             }
             (reader, scan)
         }));

@@ -7,7 +7,6 @@ pub mod follow;
 pub mod followers;
 pub mod ledger;
 pub mod queue;
-pub mod rules;
 pub mod service;
 pub mod settings;
 pub mod source;

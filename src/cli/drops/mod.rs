@@ -13,10 +13,10 @@ use anyhow::Context;
 
 use super::history::TextOrJson;
 use super::{Exit, duration};
+use crate::app::checks::log_rules;
 use crate::app::cluster::{Surroundings, api_server};
 use crate::app::drops::desk::{Arrival, Knowledge};
 use crate::app::drops::followers::{self, Followers};
-use crate::app::drops::rules;
 use crate::app::drops::source::{Begin, How, Since, SourceSpec};
 use crate::app::peers::directory;
 use crate::domain::drops::accounting::{Accounting, Fate};
@@ -233,11 +233,11 @@ pub(super) fn run(arguments: &DropsArguments) -> anyhow::Result<Exit> {
 }
 
 fn advise(nflog: Option<u16>) -> anyhow::Result<Exit> {
-    let (reader, problems) = rules::read();
+    let (reader, problems) = log_rules::read();
     for problem in problems.iter().filter(|problem| problem.reason.is_decisive()) {
         log::warn!("not everything was read: {}: {}", problem.reason.as_str(), problem.detail.escape_debug());
     }
-    let text = render(&rules::survey(&reader), nflog.map_or(Via::Log, Via::Nflog));
+    let text = render(&log_rules::survey(&reader), nflog.map_or(Via::Log, Via::Nflog));
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Success),
         other => other.map(|()| Exit::Success).context("printing advice"),
@@ -267,8 +267,8 @@ fn knowledge(arguments: &DropsArguments) -> anyhow::Result<Knowledge> {
             })
         })?;
     }
-    let (reader, _) = rules::read();
-    let rules = Arc::new(RwLock::new(rules::index(&reader)));
+    let (reader, _) = log_rules::read();
+    let rules = Arc::new(RwLock::new(log_rules::index(&reader)));
     Ok(Knowledge { directory, is_watched: false, dns: None, rules, reads_rules: true })
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::app::checks::allowlists::{Ipv6Mode, Keeper, Sources};
-use crate::app::checks::scan::{Options, Reader};
+use super::allowlists::{Ipv6Mode, Keeper, Sources};
+use super::scan::{Options, Reader};
 use crate::domain::changes::Scope;
 use crate::domain::drops::advise::Survey;
 use crate::domain::drops::rules::RuleIndex;
