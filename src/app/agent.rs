@@ -164,7 +164,9 @@ pub async fn run(
         tokio::spawn(pod_names.clone().learn(api, settings.cluster.node.clone()));
     }
     let outcome = |checked: &Checked| {
-        let checked = &pod_names.named(checked);
+        let mut checked = checked.clone();
+        pod_names.name(&mut checked.report, &mut checked.changes);
+        let checked = &checked;
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
         checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));

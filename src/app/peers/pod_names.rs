@@ -9,10 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::api_health::{Health, failed, retry_at};
-use crate::app::checks::run::Checked;
 use crate::domain::changes::author::{Author, PodHint};
 use crate::domain::changes::{ChangeSet, RuleChange};
-use crate::domain::judging::report::Violation;
+use crate::domain::judging::report::{Report, Violation};
 use crate::k8s::client::ApiServer;
 use crate::k8s::failure::{Class, Failure};
 use crate::k8s::pods::{self, PodScope};
@@ -57,12 +56,10 @@ impl PodNames {
         }
     }
 
-    /// The same with the names of pods.
-    pub fn named(&self, checked: &Checked) -> Checked {
-        let mut checked = checked.clone();
-        checked.report.violations.iter_mut().for_each(|violation| self.name_violation(violation));
-        checked.changes = checked.changes.map(|set| self.name_changes(set));
-        checked
+    /// Names the pods of all authors in a report, and in what changed, as far as they are known.
+    pub fn name(&self, report: &mut Report, changes: &mut Option<Arc<ChangeSet>>) {
+        report.violations.iter_mut().for_each(|violation| self.name_violation(violation));
+        *changes = changes.take().map(|set| self.name_changes(set));
     }
 
     fn name_violation(&self, violation: &mut Violation) {
