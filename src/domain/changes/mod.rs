@@ -10,7 +10,6 @@ pub mod debounce;
 mod diff;
 pub mod history;
 pub mod pending;
-pub mod provenance;
 pub mod wording;
 
 pub use diff::{Edit, Told, edits};

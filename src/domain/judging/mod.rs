@@ -7,6 +7,7 @@ pub mod blocked;
 pub mod go_regex;
 pub mod netns;
 pub mod profiles;
+pub mod provenance;
 pub mod report;
 pub mod typed_rule;
 pub mod why;

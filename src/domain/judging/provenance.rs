@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use super::{Provenance, RuleChange, What};
-use crate::domain::judging::report::Violation;
+use super::report::Violation;
+use crate::domain::changes::{Provenance, RuleChange, What};
 use crate::domain::rules::{Backend, Family};
 
 /// A line by its place: two equal lines of one chain came together, as far as anybody can tell.
