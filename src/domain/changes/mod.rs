@@ -7,12 +7,10 @@ use std::time::SystemTime;
 
 pub mod author;
 pub mod debounce;
-mod diff;
+pub mod diff;
 pub mod history;
 pub mod pending;
 pub mod wording;
-
-pub use diff::{Edit, Told, edits};
 
 use super::rules::{Backend, Family, Kind};
 use super::verdict::Verdict;

@@ -10,8 +10,9 @@ use rustix::time::{ClockId, clock_gettime};
 use super::side::Side;
 use super::unit::{Attempt, Found, Key, Unit};
 use super::{Context, Options, Scan, legacy, nft};
+use crate::domain::changes::diff::Told;
 use crate::domain::changes::history::{Place, Present};
-use crate::domain::changes::{Part, Scope, Told};
+use crate::domain::changes::{Part, Scope};
 use crate::domain::judging::audit::{Audit, Judgement, Line, Reading, Rulebook, Text, TextBudget, conclude};
 use crate::domain::rules::{Family, Problem, Reason};
 

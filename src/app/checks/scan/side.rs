@@ -8,7 +8,8 @@ use std::time::Instant;
 use super::Context;
 use super::unit::{Attempt, Found, Key, Units, Wanted};
 use crate::domain::changes::author::Author;
-use crate::domain::changes::{Part, Scope, Told};
+use crate::domain::changes::diff::Told;
+use crate::domain::changes::{Part, Scope};
 use crate::domain::judging::audit::{Authors, Reading, Rulebook, TextBudget, compare};
 
 /// A torn read is repeated this often, and while the dump time-out allows.

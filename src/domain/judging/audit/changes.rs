@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::reading::{Reading, Table, TableKey};
 use super::record::{Judgement, Line, Record, Slot, Text};
 use crate::domain::changes::author::Author;
-use crate::domain::changes::{Edit, Part, RuleChange, Told, edits};
+use crate::domain::changes::diff::{Edit, Told, edits};
+use crate::domain::changes::{Part, RuleChange};
 use crate::domain::rules::{Backend, Family};
 
 /// Who is said to have changed which part; names as reports show them.
