@@ -72,11 +72,11 @@ pub(in crate::app) fn random() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::k8s::client::Operation;
+    use crate::k8s::client::{Operation, Resource, Verb};
 
     #[test]
     fn only_changes_are_logged() {
-        let failure = |class| Failure::new(Operation::GetNode, class, "");
+        let failure = |class| Failure::new(Operation::new(Verb::Get, Resource::Node), class, "");
         let mut health = Health::new("x");
         assert!(!health.worked());
         assert!(health.failed(&failure(Class::Timeout)));

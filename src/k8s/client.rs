@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use super::failure::{Class, Failure};
 use super::label::LabelObject;
-pub use super::operation::Operation;
+pub use super::operation::{Operation, Resource, Verb};
 
 /// No call takes longer.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -114,7 +114,7 @@ impl ApiServer {
         let exchange = tokio::time::timeout(self.deadline, self.exchange(operation, path, body));
         let result = exchange.await.unwrap_or_else(|_| Err(Failure::new(operation, Class::Timeout, "")));
         match &result {
-            Ok(_) if operation.is_write() => self.tell(Notice::Write(operation)),
+            Ok(_) if operation.verb.is_write() => self.tell(Notice::Write(operation)),
             Ok(_) => {}
             Err(failure) => self.count(failure),
         }
@@ -152,7 +152,7 @@ impl ApiServer {
     pub(super) fn count(&self, failure: &Failure) {
         self.tell(Notice::Failure(failure.operation, failure.class));
         // to ask what is granted is not what is needed
-        if failure.class == Class::Forbidden && failure.operation != Operation::ReviewAccess {
+        if failure.class == Class::Forbidden && failure.operation.verb != Verb::Review {
             self.refused.notify_one();
         }
     }
@@ -196,7 +196,7 @@ async fn collect(operation: Operation, body: Body) -> Result<Vec<u8>, Failure> {
 }
 
 fn request(operation: Operation, path: &str, body: Option<&Value>) -> http::Result<Request<Body>> {
-    let method = operation.method();
+    let method = operation.verb.method();
     let content = match method {
         http::Method::PATCH => "application/merge-patch+json",
         _ => "application/json",

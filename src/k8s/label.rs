@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::client::{ApiServer, Operation, segment};
+use super::client::{ApiServer, Operation, Resource, Verb, segment};
 use super::failure::{Class, Failure};
 use crate::domain::cluster::freshness::{CHECKED_AT_KEY, Check, RULESET_KEY};
 use crate::domain::cluster::keeper::{Held, Patch};
@@ -43,13 +43,11 @@ impl LabelObject {
         }
     }
 
-    /// The calls that read, write and watch it.
-    pub const fn operations(self) -> [Operation; 3] {
+    /// What it is to the API server.
+    pub const fn resource(self) -> Resource {
         match self {
-            Self::CiliumNode => {
-                [Operation::GetCiliumNode, Operation::PatchCiliumNode, Operation::WatchCiliumNode]
-            }
-            Self::Node => [Operation::GetNode, Operation::PatchNode, Operation::WatchNode],
+            Self::CiliumNode => Resource::CiliumNode,
+            Self::Node => Resource::Node,
         }
     }
 
@@ -99,7 +97,7 @@ impl LabelWriter {
         if self.read_refused_at.is_some_and(|at| now.saturating_duration_since(at) < ASK_AGAIN) {
             return Ok(None);
         }
-        let [get, ..] = self.object.operations();
+        let get = Operation::new(Verb::Get, self.object.resource());
         match api.call::<Partial>(get, &self.path(), None).await {
             Ok(object) => {
                 self.read_refused_at = None;
@@ -118,7 +116,7 @@ impl LabelWriter {
     /// # Errors
     /// See [`Class`].
     pub async fn write(&self, api: &ApiServer, patch: &Patch) -> Result<Held, Failure> {
-        let [_, operation, _] = self.object.operations();
+        let operation = Operation::new(Verb::Patch, self.object.resource());
         let answer: Partial = api.call(operation, &self.path(), Some(&body(patch))).await?;
         let held = answer.held(&self.keys);
         if !label::differing(&held.labels, &patch.labels, patch.value).is_empty() {

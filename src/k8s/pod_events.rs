@@ -13,11 +13,13 @@ use k8s_openapi::jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::client::{ApiServer, segment};
+use super::client::{ApiServer, Operation, Resource, Verb, segment};
 use super::failure::{Class, Failure};
-use super::operation::Operation;
 use crate::domain::peers::pods::Pod;
 use crate::domain::words::cut;
+
+const CREATE: Operation = Operation::new(Verb::Create, Resource::PodEvent);
+const PATCH: Operation = Operation::new(Verb::Patch, Resource::PodEvent);
 
 /// Events whose counts can still be raised.
 const SERIES: usize = 4096;
@@ -82,7 +84,7 @@ impl PodEventWriter {
             let count = series.count.saturating_add(event.count);
             let path = format!("{}/{}", events(event.pod), segment(&series.name));
             let patch = json!({"count": number(count), "lastTimestamp": Time(timestamp(event.last))});
-            match api.call::<IgnoredAny>(Operation::PatchPodEvent, &path, Some(&patch)).await {
+            match api.call::<IgnoredAny>(PATCH, &path, Some(&patch)).await {
                 Ok(_) => {
                     series.count = count;
                     return Ok(());
@@ -94,7 +96,7 @@ impl PodEventWriter {
         }
         let name = unique_name(event);
         let body = json!(self.event(event, &name));
-        match api.call::<IgnoredAny>(Operation::CreatePodEvent, &events(event.pod), Some(&body)).await {
+        match api.call::<IgnoredAny>(CREATE, &events(event.pod), Some(&body)).await {
             Ok(_) => {}
             // an earlier try, whose answer was lost
             Err(failure) if failure.class == Class::AlreadyExists => {}

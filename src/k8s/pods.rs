@@ -13,9 +13,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{ApiServer, segment};
+use super::client::{ApiServer, Operation, Resource, Verb, segment};
 use super::failure::{Class, Failure};
-use super::operation::Operation;
 use super::watch_stream::{Event, WatchStream};
 use crate::domain::peers::pods::Pod;
 
@@ -50,11 +49,17 @@ pub async fn list(
     label: Option<&str>,
     mut sink: impl FnMut(Pod),
 ) -> Result<String, Failure> {
-    each_page(api, Operation::ListPods, "/api/v1/pods", &scope.selector(), |pod: PodObject| {
-        if let Some(pod) = pod.into_pod(label) {
-            sink(pod);
-        }
-    })
+    each_page(
+        api,
+        Operation::new(Verb::List, Resource::Pods),
+        "/api/v1/pods",
+        &scope.selector(),
+        |pod: PodObject| {
+            if let Some(pod) = pod.into_pod(label) {
+                sink(pod);
+            }
+        },
+    )
     .await
 }
 
@@ -64,14 +69,20 @@ pub async fn list(
 /// See [`Class`].
 pub async fn services(api: &ApiServer) -> Result<Vec<(IpAddr, Arc<str>, Arc<str>)>, Failure> {
     let mut found = Vec::new();
-    each_page(api, Operation::ListServices, "/api/v1/services", "", |service: ServiceObject| {
-        let (namespace, name): (Arc<str>, Arc<str>) =
-            (service.metadata.namespace.into(), service.metadata.name.into());
-        let status = service.status.load_balancer.ingress.into_iter().map(|ingress| ingress.ip);
-        let ips = service.spec.cluster_ips.into_iter().chain(service.spec.external_ips).chain(status);
-        let ips = ips.filter_map(|ip| ip.parse::<IpAddr>().ok());
-        found.extend(ips.map(|ip| (ip, Arc::clone(&namespace), Arc::clone(&name))));
-    })
+    each_page(
+        api,
+        Operation::new(Verb::List, Resource::Services),
+        "/api/v1/services",
+        "",
+        |service: ServiceObject| {
+            let (namespace, name): (Arc<str>, Arc<str>) =
+                (service.metadata.namespace.into(), service.metadata.name.into());
+            let status = service.status.load_balancer.ingress.into_iter().map(|ingress| ingress.ip);
+            let ips = service.spec.cluster_ips.into_iter().chain(service.spec.external_ips).chain(status);
+            let ips = ips.filter_map(|ip| ip.parse::<IpAddr>().ok());
+            found.extend(ips.map(|ip| (ip, Arc::clone(&namespace), Arc::clone(&name))));
+        },
+    )
     .await?;
     Ok(found)
 }
@@ -82,7 +93,7 @@ pub async fn services(api: &ApiServer) -> Result<Vec<(IpAddr, Arc<str>, Arc<str>
 /// See [`Class`].
 pub async fn nodes(api: &ApiServer) -> Result<Vec<(IpAddr, Arc<str>)>, Failure> {
     let mut found = Vec::new();
-    each_page(api, Operation::ListNodes, "/api/v1/nodes", "", |node: NodeObject| {
+    each_page(api, Operation::new(Verb::List, Resource::Nodes), "/api/v1/nodes", "", |node: NodeObject| {
         let name: Arc<str> = node.metadata.name.into();
         let ips = node.status.addresses.iter().filter_map(|address| address.address.parse::<IpAddr>().ok());
         found.extend(ips.map(|ip| (ip, Arc::clone(&name))));
@@ -155,7 +166,8 @@ impl PodWatch {
             segment(version),
             scope.selector()
         );
-        let stream = WatchStream::open(api, Operation::WatchPods, &path, lifetime).await?;
+        let stream =
+            WatchStream::open(api, Operation::new(Verb::Watch, Resource::Pods), &path, lifetime).await?;
         Ok(Self { label: label.map(str::to_owned), stream, version: version.to_owned() })
     }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::client::{ApiServer, segment};
+use super::client::{ApiServer, Operation, Verb, segment};
 use super::failure::Failure;
 use super::label::{LabelObject, LabelWriter, Partial};
 use super::watch_stream::{Event, WatchStream};
@@ -35,7 +35,7 @@ impl ObjectWatch {
     /// See [`Class`](super::failure::Class).
     pub async fn open(api: &ApiServer, writer: &LabelWriter, lifetime: Duration) -> Result<Self, Failure> {
         let LabelWriter { object, name, keys, .. } = writer;
-        let [_, _, operation] = object.operations();
+        let operation = Operation::new(Verb::Watch, object.resource());
         let stream = WatchStream::open(api, operation, &path(*object, name, lifetime), lifetime).await?;
         Ok(Self { name: name.clone(), keys: keys.clone(), stream })
     }

@@ -170,11 +170,11 @@ impl Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::k8s::client::Operation;
+    use crate::k8s::client::{Operation, Resource, Verb};
 
     #[test]
     fn the_namespaces_told_apart_are_bounded() {
-        let forbidden = Failure::new(Operation::CreatePodEvent, Class::Forbidden, "");
+        let forbidden = Failure::new(Operation::new(Verb::Create, Resource::PodEvent), Class::Forbidden, "");
         let mut calls = Calls::new();
         for number in 0..NAMESPACES + 2 {
             calls.failed(&number.to_string(), &forbidden);
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_down_is_one_failure() {
-        let timeout = Failure::new(Operation::CreatePodEvent, Class::Timeout, "");
+        let timeout = Failure::new(Operation::new(Verb::Create, Resource::PodEvent), Class::Timeout, "");
         let mut calls = Calls::new();
         calls.failed("a", &timeout);
         calls.failed("b", &timeout);
