@@ -90,7 +90,7 @@ impl PodEventWriter {
                     return Ok(());
                 }
                 // it has expired, or only creating is granted: a new Event says the same
-                Err(failure) if is_final(failure.class) => drop(self.series.remove(&key)),
+                Err(failure) if is_final(failure.class) => self.forget(&key),
                 Err(failure) => return Err(failure),
             }
         }
@@ -104,6 +104,11 @@ impl PodEventWriter {
         }
         self.remember(key, Series { name, count: event.count });
         Ok(())
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.series.remove(key);
+        self.order.retain(|known| known != key);
     }
 
     fn remember(&mut self, key: Key, series: Series) {
@@ -179,4 +184,63 @@ fn unique_name(event: PodEvent<'_>) -> String {
 
 fn timestamp(wall: SystemTime) -> Timestamp {
     Timestamp::try_from(wall).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use kube::client::Body;
+
+    use super::*;
+
+    fn pod() -> Pod {
+        Pod {
+            namespace: "shop".into(),
+            name: "web".into(),
+            uid: "u".into(),
+            node: "n".into(),
+            label: None,
+            ips: Box::new([]),
+            is_host_network: false,
+            start: None,
+            end: None,
+        }
+    }
+
+    /// An API server that has forgotten every Event it is asked to change, and takes new ones.
+    fn forgetful(methods: &Arc<Mutex<Vec<http::Method>>>) -> ApiServer {
+        let methods = Arc::clone(methods);
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            methods.lock().unwrap().push(request.method().clone());
+            let status = if request.method() == http::Method::PATCH { 404 } else { 201 };
+            let answer = http::Response::builder().status(status).body(Body::from(b"{}".to_vec()));
+            async { Ok::<_, kube::Error>(answer.unwrap()) }
+        });
+        let client = kube::Client::new(service, "default");
+        ApiServer::new(client, Duration::from_secs(10), Arc::new(|_| {}))
+    }
+
+    #[tokio::test]
+    async fn a_series_that_goes_on_in_another_event_is_kept_as_long_as_any() {
+        let methods = Arc::default();
+        let (api, pod) = (forgetful(&methods), pod());
+        let mut writer = PodEventWriter::new("PacketDrop", "monitor", "n");
+        let mut write = async |message: &Arc<str>| {
+            let event = PodEvent { pod: &pod, message, count: 1, last: SystemTime::UNIX_EPOCH, random: 7 };
+            writer.write(&api, event).await.unwrap();
+        };
+        let first: Arc<str> = "first".into();
+        write(&first).await;
+        write(&first).await;
+        // there is room for all of them
+        for number in 1..SERIES {
+            write(&number.to_string().into()).await;
+        }
+        methods.lock().unwrap().clear();
+        write(&first).await;
+        assert_eq!(methods.lock().unwrap().first(), Some(&http::Method::PATCH), "its series was forgotten");
+        assert_eq!((writer.series.len(), writer.order.len()), (SERIES, SERIES));
+    }
 }
