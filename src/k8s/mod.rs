@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod client;
+mod credentials;
 pub mod events;
 pub mod failure;
 pub mod label;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use crate::domain::cluster::note::Detail;
-use crate::k8s::client::{ApiServer, ConnectError, Observer, Operation, Resource, Verb};
+use crate::k8s::client::{Operation, Resource, Verb};
 use crate::k8s::label::LabelObject;
 
 /// Where the outcome goes besides the terminal.
@@ -157,50 +157,6 @@ impl Settings {
             NetnsCheck::Off => false,
         }
     }
-}
-
-/// What is connected.
-pub struct Connection {
-    /// The API server, if it is needed for anything.
-    pub api: Option<ApiServer>,
-    /// Whether the outcome goes there; otherwise it is asked for evidence at most.
-    pub is_sink: bool,
-}
-
-/// Finds the API server if it is needed, and says where the outcome goes. An API server that is down is no error.
-///
-/// # Errors
-/// If the API server was asked for by name and no configuration leads to one.
-pub async fn connect(
-    settings: &Settings,
-    surroundings: Surroundings,
-    observer: Observer,
-) -> Result<Connection, ConnectError> {
-    let is_sink = settings.is_sink(surroundings);
-    if !is_sink && !settings.needs_netns_evidence(surroundings) {
-        log::info!("reporting to the terminal only");
-        return Ok(Connection { api: None, is_sink });
-    }
-    match ApiServer::infer(observer, settings.api_server.as_deref()).await {
-        Ok(api) => {
-            log::info!("reporting to the {}", if is_sink { "API server" } else { "terminal only" });
-            Ok(Connection { api: Some(api), is_sink })
-        }
-        Err(error) if settings.sink == Sink::Kube => Err(error),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            log::warn!(cause; "reporting to the terminal only: {error} failed");
-            Ok(Connection { api: None, is_sink: false })
-        }
-    }
-}
-
-/// The API server of a pod or of KUBECONFIG, for a program that only asks it; nothing is counted.
-///
-/// # Errors
-/// If no configuration leads to one.
-pub async fn api_server() -> Result<ApiServer, ConnectError> {
-    ApiServer::infer(std::sync::Arc::new(|_| {}), None).await
 }
 
 #[cfg(test)]

@@ -3,4 +3,6 @@
 
 pub mod author;
 pub mod command;
+pub mod guard;
+mod kin;
 pub mod procfs;
