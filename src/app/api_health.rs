@@ -1,11 +1,10 @@
 //! How one kind of call is doing: when to try again, and one log line for each change.
 //! Makes no call.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 use tokio::time::Instant;
 
 use crate::domain::words::backoff::delay;
+use crate::k8s::client::random;
 use crate::k8s::failure::{Class, Failure};
 
 /// How one kind of call is doing.
@@ -62,11 +61,6 @@ pub(in crate::app) fn retry_at(failure: &Failure, failures: u32) -> Instant {
 pub(in crate::app) fn failed(health: &mut Health, failure: &Failure) -> Instant {
     health.failed(failure);
     retry_at(failure, health.failures())
-}
-
-/// A number that differs each time and on each node; nothing secret depends on it.
-pub(in crate::app) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

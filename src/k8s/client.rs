@@ -2,6 +2,7 @@
 //! Never retries, and trusts no answer further than its status and the fields asked for.
 
 use std::error::Error as _;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -250,6 +251,11 @@ fn chain(error: &kube::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+/// A number that differs each time and on each node; nothing secret depends on it.
+pub fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// One segment of a path, with everything escaped that means something in an address.

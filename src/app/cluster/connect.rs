@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::health::random;
 use super::plugin;
 use super::settings::{Settings, Sink, Surroundings};
 use crate::domain::words::backoff::{Pace, delay};
-use crate::k8s::client::{ApiServer, ConnectError, Observer};
+use crate::k8s::client::{ApiServer, ConnectError, Observer, random};
 
 /// The first check waits this long for credentials, so that a configuration of no use is told at the start.
 const PATIENCE: Duration = Duration::from_secs(2);

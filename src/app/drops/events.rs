@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::queue::{Queue, Telling};
 use super::settings::EventSettings;
-use crate::app::api_health::{Health, random, retry_at};
+use crate::app::api_health::{Health, retry_at};
 use crate::domain::words::backoff::Pace;
 use crate::domain::words::escape;
-use crate::k8s::client::ApiServer;
+use crate::k8s::client::{ApiServer, random};
 use crate::k8s::failure::{Class, Failure};
 use crate::k8s::pod_events::{PodEvent, PodEventWriter};
 use crate::telemetry::drops::DropMetrics;
