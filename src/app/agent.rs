@@ -280,7 +280,7 @@ fn observer(metrics: Metrics) -> Observer {
         Notice::ShedEvent => metrics.shed("event"),
         Notice::Restored(object) => metrics.label_restored(object.as_str()),
         Notice::Permission(operation, is_granted) => {
-            metrics.permission(operation.verb(), operation.resource(), is_granted);
+            metrics.permission(operation.verb.rbac(), operation.resource.as_str(), is_granted);
         }
     })
 }

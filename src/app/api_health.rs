@@ -1,11 +1,10 @@
 //! How one kind of call is doing: when to try again, and one log line for each change.
 //! Makes no call.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-
 use tokio::time::Instant;
 
 use crate::domain::words::backoff::delay;
+use crate::k8s::client::random;
 use crate::k8s::failure::{Class, Failure};
 
 /// How one kind of call is doing.
@@ -64,19 +63,14 @@ pub(in crate::app) fn failed(health: &mut Health, failure: &Failure) -> Instant 
     retry_at(failure, health.failures())
 }
 
-/// A number that differs each time and on each node; nothing secret depends on it.
-pub(in crate::app) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::k8s::client::Operation;
+    use crate::k8s::client::{Operation, Resource, Verb};
 
     #[test]
     fn only_changes_are_logged() {
-        let failure = |class| Failure::new(Operation::GetNode, class, "");
+        let failure = |class| Failure::new(Operation::new(Verb::Get, Resource::Node), class, "");
         let mut health = Health::new("x");
         assert!(!health.worked());
         assert!(health.failed(&failure(Class::Timeout)));

@@ -4,6 +4,7 @@
 mod agent;
 mod check;
 pub mod compat;
+mod credential_plugin;
 mod drops;
 mod history;
 mod manifests;
@@ -24,6 +25,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::app::checks::allowlists::{Ipv6Mode, Sources};
 use crate::app::checks::scan::entries;
 use crate::app::checks::watch::fingerprint;
+use crate::app::cluster::plugin;
 use crate::domain::judging::profiles;
 use crate::domain::rules::Family;
 
@@ -86,6 +88,9 @@ enum Command {
         /// Tables that the kernel lists.
         tables: Vec<String>,
     },
+    /// Run the credential plugin of a kubeconfig; the agent runs it for itself.
+    #[command(name = plugin::SUBCOMMAND, hide = true)]
+    CredentialPlugin(credential_plugin::PluginArguments),
     /// Print the packets that the firewall logged: who, to whom, and by which rule.
     Drops(drops::DropsArguments),
     /// Print what changed on this node, when, and by whom.
@@ -191,6 +196,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
             fingerprint::run(family, &tables, std::io::stdout()).context("reading the legacy entries")?;
             Ok(Exit::Success)
         }
+        Some(Command::CredentialPlugin(arguments)) => credential_plugin::run(arguments),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "monitor", &mut script);

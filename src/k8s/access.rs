@@ -5,19 +5,20 @@
 
 use serde_json::json;
 
-use super::client::{ApiServer, Operation};
+use super::client::{ApiServer, Operation, Resource, Verb};
 use super::failure::Failure;
-use super::operation::Permission;
 
 /// Whether this is granted, for the object of this name where it is about a node.
 ///
 /// # Errors
 /// See [`super::failure::Class`].
 pub async fn may(api: &ApiServer, operation: Operation, node: &str) -> Result<bool, Failure> {
-    let Permission { verb, group, plural, namespace } = operation.permission();
+    let Operation { resource, verb } = operation;
+    let (plural, group) = resource.plural_and_group();
+    let namespace = resource.namespace();
     let name = if namespace.is_none() { node } else { "" };
     let attributes = json!({
-        "verb": verb, "group": group, "resource": plural, "namespace": namespace.unwrap_or_default(), "name": name,
+        "verb": verb.rbac(), "group": group, "resource": plural, "namespace": namespace.unwrap_or_default(), "name": name,
     });
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1",
@@ -25,7 +26,8 @@ pub async fn may(api: &ApiServer, operation: Operation, node: &str) -> Result<bo
         "spec": {"resourceAttributes": attributes},
     });
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    let answer: Review = api.call(Operation::ReviewAccess, path, Some(&review)).await?;
+    let asked = Operation::new(Verb::Review, Resource::Access);
+    let answer: Review = api.call(asked, path, Some(&review)).await?;
     Ok(answer.status.allowed)
 }
 

@@ -2,6 +2,7 @@
 //! Never retries, and trusts no answer further than its status and the fields asked for.
 
 use std::error::Error as _;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::client::Body;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, SetOnce};
 
+use super::credentials::under_guard;
 use super::failure::{Class, Failure};
 use super::label::LabelObject;
-pub use super::operation::Operation;
+pub use super::operation::{Operation, Resource, Verb};
 
 /// No call takes longer.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -61,7 +64,8 @@ pub enum ConnectError {
 /// The API server, as whoever the configuration says we are.
 #[derive(Clone)]
 pub struct ApiServer {
-    client: kube::Client,
+    /// None until it is known where the API server is and who we are there.
+    client: Arc<SetOnce<kube::Client>>,
     deadline: Duration,
     observer: Observer,
     /// Told of each refusal.
@@ -71,34 +75,44 @@ pub struct ApiServer {
 impl ApiServer {
     /// Uses this client; it must not retry by itself.
     pub fn new(client: kube::Client, deadline: Duration, observer: Observer) -> Self {
+        let client = Arc::new(SetOnce::new_with(Some(client)));
         Self { client, deadline, observer, refused: Arc::default() }
     }
 
+    /// An API server that is to be found: until [`Self::find`] has succeeded, every call ends with the deadline.
+    pub fn unknown(observer: Observer) -> Self {
+        Self { client: Arc::default(), deadline: DEADLINE, observer, refused: Arc::default() }
+    }
+
     /// Finds the API server in KUBECONFIG, `~/.kube/config` or a pod's ServiceAccount; `address` replaces the one that is
-    /// named there. Does not call it.
+    /// named there. Does not call it. A program that has the credentials is started by `guard`, a program and its first
+    /// arguments, which has to end it: what is begun here goes on to its end even if nobody waits for it.
     ///
     /// # Errors
     /// If none of them can be used.
-    pub async fn infer(observer: Observer, address: Option<&str>) -> Result<Self, ConnectError> {
-        let mut config = kube::Config::infer().await.map_err(|error| ConnectError::Infer(Box::new(error)))?;
-        if let Some(address) = address {
-            config.cluster_url = address.parse().map_err(ConnectError::Address)?;
-        }
-        Self::with_config(config, observer)
+    pub async fn find(&self, address: Option<String>, guard: Vec<String>) -> Result<(), ConnectError> {
+        // files are read, and programs waited for
+        let finding = tokio::task::spawn_blocking(move || {
+            let config = Handle::current().block_on(kube::Config::infer());
+            let mut config = config.map_err(|error| ConnectError::Infer(Box::new(error)))?;
+            if let Some(address) = address {
+                config.cluster_url = address.parse().map_err(ConnectError::Address)?;
+            }
+            under_guard(&mut config.auth_info, &guard);
+            client(config)
+        });
+        let found = finding.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        // whoever was sooner has found the same
+        let _ = self.client.set(found);
+        Ok(())
     }
 
     /// Uses the API server that a configuration names. Does not call it.
     ///
     /// # Errors
     /// If the configuration cannot be used.
-    pub fn with_config(mut config: kube::Config, observer: Observer) -> Result<Self, ConnectError> {
-        // with two providers in the program rustls would panic; a second installation changes nothing
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        config.default_retry = false;
-        config.connect_timeout = Some(DEADLINE);
-        let client =
-            kube::Client::try_from(config).map_err(|error| ConnectError::Prepare(Box::new(error)))?;
-        Ok(Self::new(client, DEADLINE, observer))
+    pub fn with_config(config: kube::Config, observer: Observer) -> Result<Self, ConnectError> {
+        Ok(Self::new(client(config)?, DEADLINE, observer))
     }
 
     /// Makes one call and reads its answer as `T`.
@@ -112,9 +126,9 @@ impl ApiServer {
         body: Option<&Value>,
     ) -> Result<T, Failure> {
         let exchange = tokio::time::timeout(self.deadline, self.exchange(operation, path, body));
-        let result = exchange.await.unwrap_or_else(|_| Err(Failure::new(operation, Class::Timeout, "")));
+        let result = exchange.await.unwrap_or_else(|_| Err(self.late(operation)));
         match &result {
-            Ok(_) if operation.is_write() => self.tell(Notice::Write(operation)),
+            Ok(_) if operation.verb.is_write() => self.tell(Notice::Write(operation)),
             Ok(_) => {}
             Err(failure) => self.count(failure),
         }
@@ -135,7 +149,7 @@ impl ApiServer {
             Err(Failure::answered(operation, head.status, &head.headers, &body))
         };
         let result = tokio::time::timeout(self.deadline, opening).await;
-        let result = result.unwrap_or_else(|_| Err(Failure::new(operation, Class::Timeout, "")));
+        let result = result.unwrap_or_else(|_| Err(self.late(operation)));
         result.inspect_err(|failure| self.count(failure))
     }
 
@@ -152,9 +166,14 @@ impl ApiServer {
     pub(super) fn count(&self, failure: &Failure) {
         self.tell(Notice::Failure(failure.operation, failure.class));
         // to ask what is granted is not what is needed
-        if failure.class == Class::Forbidden && failure.operation != Operation::ReviewAccess {
+        if failure.class == Class::Forbidden && failure.operation.verb != Verb::Review {
             self.refused.notify_one();
         }
+    }
+
+    fn late(&self, operation: Operation) -> Failure {
+        let detail = if self.client.initialized() { "" } else { "there are no credentials yet" };
+        Failure::new(operation, Class::Timeout, detail)
     }
 
     async fn send(
@@ -165,7 +184,8 @@ impl ApiServer {
     ) -> Result<(Parts, Body), Failure> {
         let request = request(operation, path, body)
             .map_err(|error| Failure::new(operation, Class::Invalid, &error.to_string()))?;
-        let sent = self.client.send(request).await;
+        let client = self.client.wait().await;
+        let sent = client.send(request).await;
         let answer = sent.map_err(|error| Failure::new(operation, Class::Unreachable, &chain(&error)))?;
         Ok(answer.into_parts())
     }
@@ -186,6 +206,14 @@ impl ApiServer {
     }
 }
 
+fn client(mut config: kube::Config) -> Result<kube::Client, ConnectError> {
+    // with two providers in the program rustls would panic; a second installation changes nothing
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    config.default_retry = false;
+    config.connect_timeout = Some(DEADLINE);
+    kube::Client::try_from(config).map_err(|error| ConnectError::Prepare(Box::new(error)))
+}
+
 async fn collect(operation: Operation, body: Body) -> Result<Vec<u8>, Failure> {
     let body = Limited::new(body, ANSWER_BYTES).collect().await;
     let body = body.map_err(|error| match error.is::<LengthLimitError>() {
@@ -196,7 +224,7 @@ async fn collect(operation: Operation, body: Body) -> Result<Vec<u8>, Failure> {
 }
 
 fn request(operation: Operation, path: &str, body: Option<&Value>) -> http::Result<Request<Body>> {
-    let method = operation.method();
+    let method = operation.verb.method();
     let content = match method {
         http::Method::PATCH => "application/merge-patch+json",
         _ => "application/json",
@@ -223,6 +251,11 @@ fn chain(error: &kube::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+/// A number that differs each time and on each node; nothing secret depends on it.
+pub fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// One segment of a path, with everything escaped that means something in an address.

@@ -13,11 +13,15 @@ use k8s_openapi::jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::client::{ApiServer, Operation, segment};
+use super::client::{ApiServer, Operation, Resource, Verb, segment};
 use super::failure::{Class, Failure};
 use super::node;
 use super::operation::{CORE_NAMESPACE, NAMESPACE};
 use crate::domain::cluster::{Action, EventReason, NodeEvent, Written};
+
+const CREATE: Operation = Operation::new(Verb::Create, Resource::Event);
+const CREATE_OLDER: Operation = Operation::new(Verb::Create, Resource::CoreEvent);
+const PATCH: Operation = Operation::new(Verb::Patch, Resource::Event);
 
 /// Who reports, as `kubectl describe` shows it.
 const CONTROLLER: &str = "iptables-monitor";
@@ -87,7 +91,7 @@ impl EventWriter {
         let Some(name) = self.series.get(&reason) else { return Ok(false) };
         let path = format!("{}/{}", events_path(), segment(name));
         let series = EventSeries { count: seen, last_observed_time: MicroTime(timestamp(at.wall)) };
-        match api.call::<IgnoredAny>(Operation::PatchEvent, &path, Some(&json!({"series": series}))).await {
+        match api.call::<IgnoredAny>(PATCH, &path, Some(&json!({"series": series}))).await {
             Ok(_) => Ok(true),
             // it has expired, or only creating is granted: a new Event says the same
             Err(failure)
@@ -135,7 +139,7 @@ impl EventWriter {
     ) -> Result<(), Failure> {
         if self.refused_at.is_none_or(|refused| at.now.saturating_duration_since(refused) >= ASK_AGAIN) {
             let body = json!(self.event(event, name, uid, at));
-            match api.call::<IgnoredAny>(Operation::CreateEvent, &events_path(), Some(&body)).await {
+            match api.call::<IgnoredAny>(CREATE, &events_path(), Some(&body)).await {
                 Err(failure) if matches!(failure.class, Class::Forbidden | Class::UnknownResource) => {
                     self.refused_at = Some(at.now);
                 }
@@ -150,7 +154,7 @@ impl EventWriter {
         self.series.remove(&event.reason);
         let body = json!(self.core_event(event, name, uid, at));
         let path = format!("/api/v1/namespaces/{CORE_NAMESPACE}/events");
-        api.call::<IgnoredAny>(Operation::CreateCoreEvent, &path, Some(&body)).await.map(drop)
+        api.call::<IgnoredAny>(CREATE_OLDER, &path, Some(&body)).await.map(drop)
     }
 
     /// The Node's UID; its name where that cannot be had, as the kubelet does.

@@ -98,8 +98,10 @@ impl Class {
         match status.as_u16() {
             401 => Self::Unauthorized,
             403 => Self::Forbidden,
-            404 if operation.names_an_object() && answer.details.name.is_empty() => Self::UnknownResource,
-            404 if !operation.names_an_object() => Self::UnknownResource,
+            404 if operation.verb.names_an_object() && answer.details.name.is_empty() => {
+                Self::UnknownResource
+            }
+            404 if !operation.verb.names_an_object() => Self::UnknownResource,
             404 => Self::NotFound,
             409 if answer.reason == "AlreadyExists" => Self::AlreadyExists,
             409 => Self::Conflict,
@@ -170,13 +172,15 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { operation, class, detail, .. } = self;
-        let (verb, resource) = (operation.verb(), operation.resource());
+        let (verb, resource) = (operation.verb.rbac(), operation.resource.as_str());
         write!(f, "cannot {verb} {resource}: ")?;
         match class {
             Class::Unauthorized => write!(f, "the API server does not accept this ServiceAccount's token"),
             Class::Forbidden => write!(f, "RBAC must grant the verb `{verb}` on the resource `{resource}`"),
             Class::NotFound => write!(f, "it does not exist (yet)"),
-            Class::UnknownResource => write!(f, "the API server knows no {resource}{}", operation.advice()),
+            Class::UnknownResource => {
+                write!(f, "the API server knows no {resource}{}", operation.resource.advice())
+            }
             Class::Conflict => write!(f, "it was changed meanwhile"),
             Class::AlreadyExists => write!(f, "there is one of that name"),
             Class::Gone => write!(f, "it is gone"),
@@ -214,7 +218,11 @@ struct StatusDetails {
 
 #[cfg(test)]
 mod tests {
+    use super::super::client::{Resource, Verb};
     use super::*;
+
+    const PATCH: Operation = Operation::new(Verb::Patch, Resource::CiliumNode);
+    const CREATE: Operation = Operation::new(Verb::Create, Resource::Event);
 
     fn class(status: u16, operation: Operation, body: &str) -> Class {
         let status = StatusCode::from_u16(status).unwrap();
@@ -239,9 +247,9 @@ mod tests {
             (504, "", Class::ServerError),
             (302, "", Class::Unexpected),
         ] {
-            assert_eq!(class(status, Operation::PatchCiliumNode, body), expected, "{status} {body}");
+            assert_eq!(class(status, PATCH, body), expected, "{status} {body}");
         }
-        assert_eq!(class(404, Operation::CreateEvent, named), Class::UnknownResource);
+        assert_eq!(class(404, CREATE, named), Class::UnknownResource);
         let names: std::collections::BTreeSet<_> = Class::ALL.map(Class::as_str).into();
         assert_eq!(names.len(), Class::ALL.len());
     }
@@ -251,7 +259,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let wish = |headers: &HeaderMap, body: &str| {
             let status = StatusCode::TOO_MANY_REQUESTS;
-            Failure::answered(Operation::CreateEvent, status, headers, body.as_bytes()).retry_after
+            Failure::answered(CREATE, status, headers, body.as_bytes()).retry_after
         };
         assert_eq!(wish(&headers, r#"{"details":{"retryAfterSeconds":7}}"#), Some(Duration::from_secs(7)));
         headers.insert("retry-after", "5".parse().unwrap());
@@ -262,14 +270,12 @@ mod tests {
 
     #[test]
     fn a_refusal_names_what_rbac_must_grant() {
-        let failure = Failure::new(Operation::PatchCiliumNode, Class::Forbidden, "no\n\x1b[2J");
+        let failure = Failure::new(PATCH, Class::Forbidden, "no\n\x1b[2J");
         assert_eq!(
             failure.to_string(),
             "cannot patch ciliumnodes.cilium.io: RBAC must grant the verb `patch` on the resource \
              `ciliumnodes.cilium.io` (no\\n\\x{1b}[2J)"
         );
-        assert!(
-            Failure::new(Operation::GetNode, Class::Gone, &"x".repeat(9999)).detail.len() <= DETAIL_BYTES
-        );
+        assert!(Failure::new(PATCH, Class::Gone, &"x".repeat(9999)).detail.len() <= DETAIL_BYTES);
     }
 }

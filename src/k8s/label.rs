@@ -1,5 +1,5 @@
-//! Labels and annotations of ours on the node's CiliumNode or Node: reads them, and writes them with a merge patch.
-//! Touches nothing of others, decides nothing, and does not try again.
+//! Labels and annotations of ours on the node's CiliumNode or Node: reads and watches them, and writes them with a merge
+//! patch. Touches nothing of others, decides nothing, and does not try again what it reads or writes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,14 +8,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::client::{ApiServer, Operation, segment};
+use super::client::{ApiServer, Operation, Resource, Verb, segment};
 use super::failure::{Class, Failure};
+use super::list_watch::{self, Collection, Habits, News, State};
 use crate::domain::cluster::freshness::{CHECKED_AT_KEY, Check, RULESET_KEY};
 use crate::domain::cluster::keeper::{Held, Patch};
 use crate::domain::cluster::label;
 
 /// Whether reading is still refused is found out again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
+/// Pauses grow to about ten seconds, so that after an outage the label is soon looked after again. No permission to list is
+/// asked for.
+const HABITS: Habits = Habits { has_list: false, most_failures: 6, refused: Some(ASK_AGAIN) };
 
 /// Which object is labelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,18 +47,16 @@ impl LabelObject {
         }
     }
 
-    /// The calls that read, write and watch it.
-    pub const fn operations(self) -> [Operation; 3] {
+    /// What it is to the API server.
+    pub const fn resource(self) -> Resource {
         match self {
-            Self::CiliumNode => {
-                [Operation::GetCiliumNode, Operation::PatchCiliumNode, Operation::WatchCiliumNode]
-            }
-            Self::Node => [Operation::GetNode, Operation::PatchNode, Operation::WatchNode],
+            Self::CiliumNode => Resource::CiliumNode,
+            Self::Node => Resource::Node,
         }
     }
 
     /// The path of all of its kind.
-    pub(super) const fn collection(self) -> &'static str {
+    const fn collection(self) -> &'static str {
         match self {
             Self::CiliumNode => "/apis/cilium.io/v2/ciliumnodes",
             Self::Node => "/api/v1/nodes",
@@ -65,9 +67,9 @@ impl LabelObject {
 /// One object, and which of its labels are ours.
 #[derive(Debug)]
 pub struct LabelWriter {
-    pub(super) object: LabelObject,
-    pub(super) name: String,
-    pub(super) keys: Vec<String>,
+    object: LabelObject,
+    name: String,
+    keys: Vec<String>,
     read_refused_at: Option<Instant>,
 }
 
@@ -99,7 +101,7 @@ impl LabelWriter {
         if self.read_refused_at.is_some_and(|at| now.saturating_duration_since(at) < ASK_AGAIN) {
             return Ok(None);
         }
-        let [get, ..] = self.object.operations();
+        let get = Operation::new(Verb::Get, self.object.resource());
         match api.call::<Partial>(get, &self.path(), None).await {
             Ok(object) => {
                 self.read_refused_at = None;
@@ -113,12 +115,25 @@ impl LabelWriter {
         }
     }
 
+    /// Shows what the object holds of ours whenever that may have changed, for ever; none when it was deleted.
+    pub async fn watch(&self, api: &ApiServer, tell: impl FnMut(News<Option<Held>>)) {
+        let (resource, path) = (self.object.resource(), self.object.collection());
+        let what = Collection { resource, path, field: Some(("metadata.name", self.name.clone())) };
+        list_watch::keep(api, &what, HABITS, |object, state| self.sight(object, state), tell).await;
+    }
+
+    /// None for another object: a server that does not know the selector shows every one.
+    fn sight(&self, object: Partial, state: State) -> Option<Option<Held>> {
+        let is_ours = object.metadata.name == self.name;
+        is_ours.then(|| (state == State::Present).then(|| object.held(&self.keys)))
+    }
+
     /// Writes, and returns what the object holds since.
     ///
     /// # Errors
     /// See [`Class`].
     pub async fn write(&self, api: &ApiServer, patch: &Patch) -> Result<Held, Failure> {
-        let [_, operation, _] = self.object.operations();
+        let operation = Operation::new(Verb::Patch, self.object.resource());
         let answer: Partial = api.call(operation, &self.path(), Some(&body(patch))).await?;
         let held = answer.held(&self.keys);
         if !label::differing(&held.labels, &patch.labels, patch.value).is_empty() {
@@ -152,7 +167,7 @@ fn body(patch: &Patch) -> Value {
 /// *Source*: Kubernetes API reference, ObjectMeta v1.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
-pub(super) struct Partial {
+struct Partial {
     metadata: Metadata,
 }
 
@@ -166,12 +181,8 @@ struct Metadata {
 }
 
 impl Partial {
-    pub(super) fn is_named(&self, name: &str) -> bool {
-        self.metadata.name == name
-    }
-
     /// Only what is ours is kept: others may write much.
-    pub(super) fn held(self, keys: &[String]) -> Held {
+    fn held(self, keys: &[String]) -> Held {
         let Metadata { labels, annotations, resource_version, .. } = self.metadata;
         let mut labels = labels.unwrap_or_default();
         labels.retain(|key, _| keys.contains(key));
@@ -220,6 +231,19 @@ mod tests {
         ] {
             assert_eq!(body(&Patch { labels, value: "true", check }), json!({"metadata": expected}));
         }
+    }
+
+    #[test]
+    fn a_watch_shows_the_object_of_that_name() {
+        let writer = LabelWriter::new(LabelObject::Node, "n", &["k".to_owned()]);
+        let sight = |name: &str, state| {
+            let metadata = json!({"name": name, "resourceVersion": "7", "labels": {"k": "a", "x": "y"}});
+            writer.sight(serde_json::from_value(json!({"metadata": metadata})).unwrap(), state)
+        };
+        let labels = BTreeMap::from([("k".to_owned(), "a".to_owned())]);
+        assert_eq!(sight("n", State::Present), Some(Some(Held { version: Some(7), labels, check: None })));
+        assert_eq!(sight("n", State::Deleted), Some(None));
+        assert_eq!(sight("other", State::Present), None);
     }
 
     #[test]

@@ -3,12 +3,13 @@
 
 pub mod access;
 pub mod client;
+mod credentials;
 pub mod events;
 pub mod failure;
 pub mod label;
+pub mod list_watch;
 pub mod node;
 mod operation;
 pub mod pod_events;
 pub mod pods;
-pub mod watch;
 mod watch_stream;

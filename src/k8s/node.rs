@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::client::{ApiServer, Operation, segment};
+use super::client::{ApiServer, Operation, Resource, Verb, segment};
 use super::failure::Failure;
 
 /// What is known of a Node.
@@ -21,7 +21,7 @@ pub struct NodeFacts {
 /// See [`super::failure::Class`].
 pub async fn read(api: &ApiServer, name: &str) -> Result<NodeFacts, Failure> {
     let path = format!("/api/v1/nodes/{}", segment(name));
-    let node: Node = api.call(Operation::GetNode, &path, None).await?;
+    let node: Node = api.call(Operation::new(Verb::Get, Resource::Node), &path, None).await?;
     let internal = node.status.addresses.iter().filter(|address| address.kind == "InternalIP");
     Ok(NodeFacts {
         uid: Some(node.metadata.uid).filter(|uid| !uid.is_empty()),

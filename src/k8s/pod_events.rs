@@ -13,11 +13,13 @@ use k8s_openapi::jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
-use super::client::{ApiServer, segment};
+use super::client::{ApiServer, Operation, Resource, Verb, segment};
 use super::failure::{Class, Failure};
-use super::operation::Operation;
 use crate::domain::peers::pods::Pod;
 use crate::domain::words::cut;
+
+const CREATE: Operation = Operation::new(Verb::Create, Resource::PodEvent);
+const PATCH: Operation = Operation::new(Verb::Patch, Resource::PodEvent);
 
 /// Events whose counts can still be raised.
 const SERIES: usize = 4096;
@@ -82,19 +84,19 @@ impl PodEventWriter {
             let count = series.count.saturating_add(event.count);
             let path = format!("{}/{}", events(event.pod), segment(&series.name));
             let patch = json!({"count": number(count), "lastTimestamp": Time(timestamp(event.last))});
-            match api.call::<IgnoredAny>(Operation::PatchPodEvent, &path, Some(&patch)).await {
+            match api.call::<IgnoredAny>(PATCH, &path, Some(&patch)).await {
                 Ok(_) => {
                     series.count = count;
                     return Ok(());
                 }
                 // it has expired, or only creating is granted: a new Event says the same
-                Err(failure) if is_final(failure.class) => drop(self.series.remove(&key)),
+                Err(failure) if is_final(failure.class) => self.forget(&key),
                 Err(failure) => return Err(failure),
             }
         }
         let name = unique_name(event);
         let body = json!(self.event(event, &name));
-        match api.call::<IgnoredAny>(Operation::CreatePodEvent, &events(event.pod), Some(&body)).await {
+        match api.call::<IgnoredAny>(CREATE, &events(event.pod), Some(&body)).await {
             Ok(_) => {}
             // an earlier try, whose answer was lost
             Err(failure) if failure.class == Class::AlreadyExists => {}
@@ -102,6 +104,11 @@ impl PodEventWriter {
         }
         self.remember(key, Series { name, count: event.count });
         Ok(())
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.series.remove(key);
+        self.order.retain(|known| known != key);
     }
 
     fn remember(&mut self, key: Key, series: Series) {
@@ -177,4 +184,63 @@ fn unique_name(event: PodEvent<'_>) -> String {
 
 fn timestamp(wall: SystemTime) -> Timestamp {
     Timestamp::try_from(wall).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use kube::client::Body;
+
+    use super::*;
+
+    fn pod() -> Pod {
+        Pod {
+            namespace: "shop".into(),
+            name: "web".into(),
+            uid: "u".into(),
+            node: "n".into(),
+            label: None,
+            ips: Box::new([]),
+            is_host_network: false,
+            start: None,
+            end: None,
+        }
+    }
+
+    /// An API server that has forgotten every Event it is asked to change, and takes new ones.
+    fn forgetful(methods: &Arc<Mutex<Vec<http::Method>>>) -> ApiServer {
+        let methods = Arc::clone(methods);
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            methods.lock().unwrap().push(request.method().clone());
+            let status = if request.method() == http::Method::PATCH { 404 } else { 201 };
+            let answer = http::Response::builder().status(status).body(Body::from(b"{}".to_vec()));
+            async { Ok::<_, kube::Error>(answer.unwrap()) }
+        });
+        let client = kube::Client::new(service, "default");
+        ApiServer::new(client, Duration::from_secs(10), Arc::new(|_| {}))
+    }
+
+    #[tokio::test]
+    async fn a_series_that_goes_on_in_another_event_is_kept_as_long_as_any() {
+        let methods = Arc::default();
+        let (api, pod) = (forgetful(&methods), pod());
+        let mut writer = PodEventWriter::new("PacketDrop", "monitor", "n");
+        let mut write = async |message: &Arc<str>| {
+            let event = PodEvent { pod: &pod, message, count: 1, last: SystemTime::UNIX_EPOCH, random: 7 };
+            writer.write(&api, event).await.unwrap();
+        };
+        let first: Arc<str> = "first".into();
+        write(&first).await;
+        write(&first).await;
+        // there is room for all of them
+        for number in 1..SERIES {
+            write(&number.to_string().into()).await;
+        }
+        methods.lock().unwrap().clear();
+        write(&first).await;
+        assert_eq!(methods.lock().unwrap().first(), Some(&http::Method::PATCH), "its series was forgotten");
+        assert_eq!((writer.series.len(), writer.order.len()), (SERIES, SERIES));
+    }
 }

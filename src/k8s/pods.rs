@@ -1,26 +1,25 @@
-//! Pods, Services and Nodes as far as they give addresses names: listed page by page, pods also watched.
-//! Of each object only a few fields are kept; does not begin again by itself.
+//! Pods, Services and Nodes as far as they give addresses names. Of each object only a few fields are kept.
 //!
-//! *Source*: Kubernetes API reference, Pod v1, Service v1, Node v1 core; API concepts, "Retrieving large results sets in
-//! chunks" and "Watch bookmarks".
+//! *Source*: Kubernetes API reference, Pod v1, Service v1, Node v1 core.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use super::client::{ApiServer, segment};
-use super::failure::{Class, Failure};
-use super::operation::Operation;
-use super::watch_stream::{Event, WatchStream};
+use super::client::{ApiServer, Resource};
+use super::failure::Failure;
+use super::list_watch::{self, Collection, Habits, News, State, null_is_empty};
 use crate::domain::peers::pods::Pod;
 
-/// Objects of one page, and of one that turned out too large: a tenant may fill its pods with text.
-const PAGE: [u32; 2] = [100, 2];
+const SERVICES: Collection =
+    Collection { resource: Resource::Services, path: "/api/v1/services", field: None };
+const NODES: Collection = Collection { resource: Resource::Nodes, path: "/api/v1/nodes", field: None };
+/// To a minute, so that many nodes do not list all pods again and again while the API server is busy.
+const HABITS: Habits = Habits { has_list: true, most_failures: 8, refused: None };
 
 /// Which pods are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,39 +31,59 @@ pub enum PodScope {
 }
 
 impl PodScope {
-    fn selector(&self) -> String {
-        match self {
-            Self::Node(name) => format!("&fieldSelector=spec.nodeName%3D{}", segment(name)),
-            Self::Cluster => String::new(),
-        }
+    fn collection(&self) -> Collection {
+        let field = match self {
+            Self::Node(name) => Some(("spec.nodeName", name.clone())),
+            Self::Cluster => None,
+        };
+        Collection { resource: Resource::Pods, path: "/api/v1/pods", field }
     }
 }
 
-/// Hands every pod to `sink`, page by page, and returns the version from which to watch.
+/// Hands every pod to `sink`.
 ///
 /// # Errors
-/// See [`Class`]; with [`Class::Gone`] the list took too long and must begin again.
+/// See [`Class`](super::failure::Class); with `Gone` the list took too long and must begin again.
 pub async fn list(
     api: &ApiServer,
     scope: &PodScope,
     label: Option<&str>,
     mut sink: impl FnMut(Pod),
-) -> Result<String, Failure> {
-    each_page(api, Operation::ListPods, "/api/v1/pods", &scope.selector(), |pod: PodObject| {
+) -> Result<(), Failure> {
+    let pods = scope.collection();
+    let listed = list_watch::list(api, &pods, |pod: PodObject| {
         if let Some(pod) = pod.into_pod(label) {
             sink(pod);
         }
-    })
-    .await
+    });
+    listed.await.map(drop)
+}
+
+/// What is told of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodChange {
+    /// The pod is like this now.
+    Applied(Pod),
+    /// The pod with this UID is gone.
+    Deleted(String),
+}
+
+/// Shows every pod and then each change, for ever.
+pub async fn keep(api: &ApiServer, scope: &PodScope, label: Option<&str>, tell: impl FnMut(News<PodChange>)) {
+    let read = |pod: PodObject, state| match state {
+        State::Present => pod.into_pod(label).map(PodChange::Applied),
+        State::Deleted => Some(PodChange::Deleted(pod.metadata.uid)),
+    };
+    list_watch::keep(api, &scope.collection(), HABITS, read, tell).await;
 }
 
 /// The addresses of all Services, with namespace and name.
 ///
 /// # Errors
-/// See [`Class`].
+/// See [`Class`](super::failure::Class).
 pub async fn services(api: &ApiServer) -> Result<Vec<(IpAddr, Arc<str>, Arc<str>)>, Failure> {
     let mut found = Vec::new();
-    each_page(api, Operation::ListServices, "/api/v1/services", "", |service: ServiceObject| {
+    list_watch::list(api, &SERVICES, |service: ServiceObject| {
         let (namespace, name): (Arc<str>, Arc<str>) =
             (service.metadata.namespace.into(), service.metadata.name.into());
         let status = service.status.load_balancer.ingress.into_iter().map(|ingress| ingress.ip);
@@ -79,127 +98,16 @@ pub async fn services(api: &ApiServer) -> Result<Vec<(IpAddr, Arc<str>, Arc<str>
 /// The addresses of all Nodes, with their names.
 ///
 /// # Errors
-/// See [`Class`].
+/// See [`Class`](super::failure::Class).
 pub async fn nodes(api: &ApiServer) -> Result<Vec<(IpAddr, Arc<str>)>, Failure> {
     let mut found = Vec::new();
-    each_page(api, Operation::ListNodes, "/api/v1/nodes", "", |node: NodeObject| {
+    list_watch::list(api, &NODES, |node: NodeObject| {
         let name: Arc<str> = node.metadata.name.into();
         let ips = node.status.addresses.iter().filter_map(|address| address.address.parse::<IpAddr>().ok());
         found.extend(ips.map(|ip| (ip, Arc::clone(&name))));
     })
     .await?;
     Ok(found)
-}
-
-async fn each_page<T: DeserializeOwned>(
-    api: &ApiServer,
-    operation: Operation,
-    path: &str,
-    selector: &str,
-    mut sink: impl FnMut(T),
-) -> Result<String, Failure> {
-    let mut go_on = String::new();
-    let [usual, small] = PAGE;
-    let mut limit = usual;
-    loop {
-        let place = if go_on.is_empty() { String::new() } else { format!("&continue={}", segment(&go_on)) };
-        let page =
-            api.call::<Page<T>>(operation, &format!("{path}?limit={limit}{selector}{place}"), None).await;
-        let page = match page {
-            Err(failure) if failure.class == Class::Unexpected && limit != small => {
-                limit = small;
-                continue;
-            }
-            page => page?,
-        };
-        limit = usual;
-        page.items.into_iter().for_each(&mut sink);
-        go_on = page.metadata.go_on;
-        if go_on.is_empty() {
-            return Ok(page.metadata.resource_version);
-        }
-    }
-}
-
-/// What a watch of pods shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PodChange {
-    /// The pod is like this now.
-    Applied(Pod),
-    /// The pod with this UID is gone.
-    Deleted(String),
-}
-
-/// An open watch of pods.
-pub struct PodWatch {
-    label: Option<String>,
-    stream: WatchStream,
-    version: String,
-}
-
-impl PodWatch {
-    /// Begins to watch from a version on, for at most so long; whole seconds count.
-    ///
-    /// # Errors
-    /// See [`Class`]; with [`Class::Gone`] the version is too old: list again.
-    pub async fn open(
-        api: &ApiServer,
-        scope: &PodScope,
-        label: Option<&str>,
-        version: &str,
-        lifetime: Duration,
-    ) -> Result<Self, Failure> {
-        let path = format!(
-            "/api/v1/pods?watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}{}",
-            lifetime.as_secs(),
-            segment(version),
-            scope.selector()
-        );
-        let stream = WatchStream::open(api, Operation::WatchPods, &path, lifetime).await?;
-        Ok(Self { label: label.map(str::to_owned), stream, version: version.to_owned() })
-    }
-
-    /// The version from which to go on.
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// The next change; none when the API server ended the watch as agreed.
-    ///
-    /// # Errors
-    /// See [`Class`]; each is counted. The watch is over then.
-    pub async fn next(&mut self, api: &ApiServer) -> Result<Option<PodChange>, Failure> {
-        let Self { label, stream, version } = self;
-        stream.next(api, |event| change(event, label.as_deref(), version)).await
-    }
-}
-
-/// Notes the version; none for what is no change.
-fn change(event: Event, label: Option<&str>, version: &mut String) -> serde_json::Result<Option<PodChange>> {
-    let pod: PodObject = serde_json::from_value(event.object)?;
-    version.clone_from(&pod.metadata.resource_version);
-    Ok(match event.kind.as_str() {
-        "ADDED" | "MODIFIED" => pod.into_pod(label).map(PodChange::Applied),
-        "DELETED" => Some(PodChange::Deleted(pod.metadata.uid)),
-        _ => None,
-    })
-}
-
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "T: Deserialize<'de>"))]
-struct Page<T> {
-    #[serde(default)]
-    metadata: ListMetadata,
-    #[serde(default = "Vec::new", deserialize_with = "null_is_empty")]
-    items: Vec<T>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct ListMetadata {
-    resource_version: String,
-    #[serde(rename = "continue")]
-    go_on: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -216,7 +124,6 @@ struct Metadata {
     name: String,
     namespace: String,
     uid: String,
-    resource_version: String,
     #[serde(deserialize_with = "null_is_empty")]
     labels: BTreeMap<String, String>,
 }
@@ -324,15 +231,6 @@ struct NodeStatus {
 #[serde(default)]
 struct NodeAddress {
     address: String,
-}
-
-/// Go writes an empty list as `null` at times.
-fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl PodObject {

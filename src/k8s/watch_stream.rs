@@ -8,9 +8,8 @@ use kube::client::Body;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::{ANSWER_BYTES, ApiServer};
+use super::client::{ANSWER_BYTES, ApiServer, Operation};
 use super::failure::{Class, Failure};
-use super::operation::Operation;
 
 /// An API server that did not end the watch this long after it should have is no longer there.
 pub(super) const GRACE: Duration = Duration::from_secs(10);

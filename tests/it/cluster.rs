@@ -6,6 +6,7 @@ mod day;
 mod dropin;
 mod faults;
 mod kept;
+mod plugin;
 mod real;
 
 use std::collections::BTreeMap;

@@ -302,7 +302,7 @@ fn the_names_and_labels_of_all_metrics() {
     http::count(&metrics);
     for operation in Operation::ALL {
         metrics.api_write(operation.as_str());
-        metrics.permission(operation.verb(), operation.resource(), true);
+        metrics.permission(operation.verb.rbac(), operation.resource.as_str(), true);
         Class::ALL.iter().for_each(|class| metrics.api_failure(operation.as_str(), class.as_str()));
     }
     compare("metrics", &Pages::from([("all.txt".into(), series(&metrics.render()))]));

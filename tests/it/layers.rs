@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str], &[&str]); 6] = [
     ("cli", &["cli", "app", "domain", "telemetry"], &["anyhow", "clap_complete", "jiff", "humantime"]),
 ];
 /// Where a crate of another layer is named all the same, and why.
-const EXCEPTIONS: [(&str, &str); 12] = [
+const EXCEPTIONS: [(&str, &str); 14] = [
     ("cli/watch/mod.rs", "tokio"),     // the runtime is made where the process starts
     ("cli/drops/mod.rs", "tokio"),     // the runtime is made where the process starts
     ("k8s/pod_events.rs", "jiff"),     // k8s_openapi's own times are made of it
@@ -25,7 +25,9 @@ const EXCEPTIONS: [(&str, &str); 12] = [
     ("k8s/pods.rs", "jiff"),           // a pod's times, as its API writes them
     ("cli/agent.rs", "tokio"),         // the runtime is made where the process starts
     ("k8s/client.rs", "tokio"),        // the deadline of a call
+    ("cli/credential_plugin.rs", "tokio"), // the runtime is made where the process starts
     ("k8s/label.rs", "jiff"),          // the same, for an annotation
+    ("k8s/list_watch.rs", "tokio"),    // pauses between calls
     ("k8s/watch_stream.rs", "tokio"),  // the longest a watch may be silent
     ("k8s/events.rs", "jiff"),         // k8s_openapi's own times are made of it
     ("telemetry/http.rs", "tokio"),    // a server waits for its clients

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Wake, Wakes};
-use crate::app::api_health::{Health, failed, random};
+use crate::app::api_health::{Health, failed};
 use crate::domain::cluster::note::Detail;
 use crate::domain::cluster::{Announcements, NodeEvent};
-use crate::k8s::client::{ApiServer, Notice};
+use crate::k8s::client::{ApiServer, Notice, random};
 use crate::k8s::events::{EventWriter, Moment};
 
 /// Writes the Events that the reports call for, as they become due.

@@ -11,7 +11,7 @@ use crate::app::ending::Ending;
 use crate::domain::cluster::keeper::{Held, Keeper, Patch, Step, Wrote};
 use crate::domain::cluster::{NodeEvent, note};
 use crate::domain::words::backoff::Pace;
-use crate::k8s::client::{ApiServer, Notice};
+use crate::k8s::client::{ApiServer, Notice, Verb};
 use crate::k8s::failure::Failure;
 use crate::k8s::label::LabelWriter;
 
@@ -30,7 +30,9 @@ pub(super) struct LabelLoop<'a> {
     writer: LabelWriter,
     settings: &'a Settings,
     keeper: Keeper,
-    health: Health,
+    /// That the object can be read does not say that it can be written.
+    reading: Health,
+    writing: Health,
     is_unseen: bool,
     contested: mpsc::Sender<NodeEvent>,
 }
@@ -43,9 +45,10 @@ impl<'a> LabelLoop<'a> {
         settings: &'a Settings,
         contested: mpsc::Sender<NodeEvent>,
     ) -> Self {
-        let health = Health::new(format!("labelling {} {}", writer.object().kind(), settings.node));
+        let health = || Health::new(format!("labelling {} {}", writer.object().kind(), settings.node));
+        let (reading, writing) = (health(), health());
         let keeper = Keeper::new(&settings.labels);
-        Self { api, writer, settings, keeper, health, is_unseen: false, contested }
+        Self { api, writer, settings, keeper, reading, writing, is_unseen: false, contested }
     }
 
     /// Keeps it until the end.
@@ -74,6 +77,9 @@ impl<'a> LabelLoop<'a> {
                     let is_new = held.is_some() && !is_watched;
                     retry = retry.filter(|retry| held.is_none() || (retry.pace == Pace::Slow && !is_new));
                     is_watched = held.is_some();
+                    if is_watched {
+                        self.reading.worked();
+                    }
                     self.keeper.watched(held);
                 }
             }
@@ -82,7 +88,7 @@ impl<'a> LabelLoop<'a> {
                     Ok(next) => until = next,
                     Err(failure) => {
                         let pace = failure.class.pace();
-                        retry = Some(Retry { at: failed(&mut self.health, &failure), pace });
+                        retry = Some(Retry { at: self.failed(&failure), pace });
                     }
                 }
             }
@@ -90,6 +96,12 @@ impl<'a> LabelLoop<'a> {
                 return;
             }
         }
+    }
+
+    fn failed(&mut self, failure: &Failure) -> Instant {
+        let health =
+            if failure.operation.verb == Verb::Patch { &mut self.writing } else { &mut self.reading };
+        failed(health, failure)
     }
 
     fn take_leave(&mut self, ending: Ending) {
@@ -108,7 +120,7 @@ impl<'a> LabelLoop<'a> {
             };
             match step {
                 Step::Write(patch) => self.write(&patch).await?,
-                Step::Calm => log::info!("{}: nobody overwrites the label any more", self.health.what()),
+                Step::Calm => log::info!("{}: nobody overwrites the label any more", self.writing.what()),
                 Step::Rest(until) => return Ok(until.map(Instant::from_std)),
                 // it was done just now
                 Step::Look => return Ok(None),
@@ -122,7 +134,7 @@ impl<'a> LabelLoop<'a> {
         self.tell_whether_unseen(held.is_none());
         match held {
             Some(held) => {
-                self.health.worked();
+                self.reading.worked();
                 Ok(self.keeper.found(&held, now))
             }
             None => Ok(self.keeper.unseen()),
@@ -131,7 +143,7 @@ impl<'a> LabelLoop<'a> {
 
     async fn write(&mut self, patch: &Patch) -> Result<(), Failure> {
         let held = self.writer.write(self.api, patch).await?;
-        self.health.worked();
+        self.writing.worked();
         let wrote = self.keeper.wrote(patch, held, Instant::now().into_std());
         self.tell(patch, wrote);
         Ok(())
@@ -141,14 +153,14 @@ impl<'a> LabelLoop<'a> {
         if is_unseen && !self.is_unseen {
             log::info!(
                 "{}: `get` is not granted, so the label is patched with each report",
-                self.health.what()
+                self.reading.what()
             );
         }
         self.is_unseen = is_unseen;
     }
 
     fn tell(&self, patch: &Patch, wrote: Wrote) {
-        let what = self.health.what();
+        let what = self.writing.what();
         let value = patch.value;
         match (patch.labels.is_empty(), wrote.is_restore) {
             (true, _) => log::debug!("{what}: the time of the last complete check is written"),

@@ -1,10 +1,12 @@
 //! Tells the cluster what each check found: labels and Events, each kept by a loop of its own.
 //! Never delays a check: the loops take the latest report when they can, and what fails is tried again later.
 
+mod connect;
 mod events;
 mod label;
 mod netns;
 mod permissions;
+pub mod plugin;
 mod settings;
 mod watch;
 
@@ -20,13 +22,12 @@ use crate::domain::judging::report::Report;
 use crate::k8s::client::ApiServer;
 use crate::k8s::events::EventWriter;
 use crate::k8s::label::{LabelObject, LabelWriter};
+pub use connect::{Connection, api_server, connect};
 use events::announce;
 use label::LabelLoop;
 pub use netns::{local_addresses, prove_netns};
 use permissions::review;
-pub use settings::{
-    Connection, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings, api_server, connect,
-};
+pub use settings::{EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings};
 use watch::watch;
 
 /// The latest report, none before the first.

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::api_health::{Health, random, retry_at};
+use crate::app::api_health::{Health, retry_at};
 use crate::domain::judging::netns::{NetnsEvidence, judge};
 use crate::domain::words::backoff::{Pace, delay};
 use crate::host::net::addresses;
-use crate::k8s::client::ApiServer;
+use crate::k8s::client::{ApiServer, random};
 use crate::k8s::node;
 
 /// Asks until there is evidence, and tells each answer; what is proven stays proven. Returns then, or when nobody

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::k8s::access::may;
-use crate::k8s::client::{ApiServer, Notice, Operation};
+use crate::k8s::client::{ApiServer, Notice, Operation, Resource, Verb};
 
 /// What is missing is asked for again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
@@ -66,26 +66,30 @@ fn tell(missing: &BTreeSet<Operation>) {
 
 /// The older kind of Event is needed only where the newer is not granted, and does for it.
 fn wanting(missing: &BTreeSet<Operation>) -> Vec<&Operation> {
-    let has_newer = !missing.contains(&Operation::CreateEvent);
-    let has_older = !missing.contains(&Operation::CreateCoreEvent);
-    let is_needless = |operation: &Operation| match operation {
-        Operation::CreateCoreEvent => has_newer,
-        Operation::CreateEvent | Operation::PatchEvent => has_older && !has_newer,
+    let has_newer = !missing.contains(&Operation::new(Verb::Create, Resource::Event));
+    let has_older = !missing.contains(&Operation::new(Verb::Create, Resource::CoreEvent));
+    let is_needless = |operation: &Operation| match operation.resource {
+        Resource::CoreEvent => has_newer,
+        Resource::Event => has_older && !has_newer,
         _ => false,
     };
     missing.iter().filter(|operation| !is_needless(operation)).collect()
 }
 
 fn described(operation: Operation) -> String {
-    let permission = operation.permission();
-    let within = permission.namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-    format!("`{}` on {}{within}", permission.verb, operation.resource())
+    let Operation { resource, verb } = operation;
+    let within = resource.namespace().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+    format!("`{}` on {}{within}", verb.rbac(), resource.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Operation::*;
+
+    const CREATE: Operation = Operation::new(Verb::Create, Resource::Event);
+    const PATCH: Operation = Operation::new(Verb::Patch, Resource::Event);
+    const CREATE_OLDER: Operation = Operation::new(Verb::Create, Resource::CoreEvent);
+    const WATCH: Operation = Operation::new(Verb::Watch, Resource::CiliumNode);
 
     #[test]
     fn one_kind_of_event_is_enough() {
@@ -93,15 +97,15 @@ mod tests {
             let missing = BTreeSet::from_iter(missing.iter().copied());
             wanting(&missing).into_iter().copied().collect()
         };
-        assert_eq!(wanting(&[CreateEvent, PatchEvent, WatchNode]), [WatchNode]);
-        assert!(wanting(&[CreateCoreEvent]).is_empty());
-        assert_eq!(wanting(&[PatchEvent]), [PatchEvent]);
-        assert_eq!(wanting(&[CreateEvent, CreateCoreEvent]), [CreateEvent, CreateCoreEvent]);
+        assert_eq!(wanting(&[CREATE, PATCH, WATCH]), [WATCH]);
+        assert!(wanting(&[CREATE_OLDER]).is_empty());
+        assert_eq!(wanting(&[PATCH]), [PATCH]);
+        assert_eq!(wanting(&[CREATE, CREATE_OLDER]), [CREATE, CREATE_OLDER]);
     }
 
     #[test]
     fn what_is_missing_is_named_as_rbac_names_it() {
-        assert_eq!(described(WatchCiliumNode), "`watch` on ciliumnodes.cilium.io");
-        assert_eq!(described(PatchEvent), "`patch` on events.events.k8s.io in kube-system");
+        assert_eq!(described(WATCH), "`watch` on ciliumnodes.cilium.io");
+        assert_eq!(described(PATCH), "`patch` on events.events.k8s.io in kube-system");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use crate::domain::cluster::note::Detail;
-use crate::k8s::client::{ApiServer, ConnectError, Observer, Operation};
+use crate::k8s::client::{Operation, Resource, Verb};
 use crate::k8s::label::LabelObject;
 
 /// Where the outcome goes besides the terminal.
@@ -130,18 +130,21 @@ impl Settings {
 
     /// Everything that is asked of the API server, each once.
     pub fn operations(&self, surroundings: Surroundings) -> BTreeSet<Operation> {
-        let mut operations: BTreeSet<_> =
-            self.objects().into_iter().flat_map(LabelObject::operations).collect();
+        let label = |object: LabelObject| {
+            [Verb::Get, Verb::Patch, Verb::Watch].map(|verb| Operation::new(verb, object.resource()))
+        };
+        let mut operations: BTreeSet<_> = self.objects().into_iter().flat_map(label).collect();
+        let read_node = Operation::new(Verb::Get, Resource::Node);
         if self.events {
             operations.extend([
-                Operation::GetNode,
-                Operation::CreateEvent,
-                Operation::PatchEvent,
-                Operation::CreateCoreEvent,
+                read_node,
+                Operation::new(Verb::Create, Resource::Event),
+                Operation::new(Verb::Patch, Resource::Event),
+                Operation::new(Verb::Create, Resource::CoreEvent),
             ]);
         }
         if self.needs_netns_evidence(surroundings) {
-            operations.insert(Operation::GetNode);
+            operations.insert(read_node);
         }
         operations
     }
@@ -154,50 +157,6 @@ impl Settings {
             NetnsCheck::Off => false,
         }
     }
-}
-
-/// What is connected.
-pub struct Connection {
-    /// The API server, if it is needed for anything.
-    pub api: Option<ApiServer>,
-    /// Whether the outcome goes there; otherwise it is asked for evidence at most.
-    pub is_sink: bool,
-}
-
-/// Finds the API server if it is needed, and says where the outcome goes. An API server that is down is no error.
-///
-/// # Errors
-/// If the API server was asked for by name and no configuration leads to one.
-pub async fn connect(
-    settings: &Settings,
-    surroundings: Surroundings,
-    observer: Observer,
-) -> Result<Connection, ConnectError> {
-    let is_sink = settings.is_sink(surroundings);
-    if !is_sink && !settings.needs_netns_evidence(surroundings) {
-        log::info!("reporting to the terminal only");
-        return Ok(Connection { api: None, is_sink });
-    }
-    match ApiServer::infer(observer, settings.api_server.as_deref()).await {
-        Ok(api) => {
-            log::info!("reporting to the {}", if is_sink { "API server" } else { "terminal only" });
-            Ok(Connection { api: Some(api), is_sink })
-        }
-        Err(error) if settings.sink == Sink::Kube => Err(error),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            log::warn!(cause; "reporting to the terminal only: {error} failed");
-            Ok(Connection { api: None, is_sink: false })
-        }
-    }
-}
-
-/// The API server of a pod or of KUBECONFIG, for a program that only asks it; nothing is counted.
-///
-/// # Errors
-/// If no configuration leads to one.
-pub async fn api_server() -> Result<ApiServer, ConnectError> {
-    ApiServer::infer(std::sync::Arc::new(|_| {}), None).await
 }
 
 #[cfg(test)]
@@ -243,21 +202,22 @@ mod tests {
 
     #[test]
     fn only_what_will_be_asked_is_needed() {
-        use Operation::*;
-        let all = |settings: &Settings, names: &[&str]| Vec::from_iter(settings.operations(within(names)));
+        let all = |settings: &Settings, names: &[&str]| -> Vec<_> {
+            settings.operations(within(names)).into_iter().map(Operation::as_str).collect()
+        };
         let mut given = settings(Sink::Kube, NetnsCheck::Auto);
-        assert_eq!(all(&given, &["KUBERNETES_SERVICE_HOST"]), [GetNode], "there is no label");
+        assert_eq!(all(&given, &["KUBERNETES_SERVICE_HOST"]), ["get_node"], "there is no label");
         given.labels = vec!["k".into()];
-        let node = [GetNode, PatchNode, WatchNode];
-        let cilium = [GetCiliumNode, PatchCiliumNode, WatchCiliumNode];
+        let node = ["get_node", "patch_node", "watch_node"];
+        let cilium = ["get_ciliumnode", "patch_ciliumnode", "watch_ciliumnode"];
         assert_eq!(all(&given, &[]), [node, cilium].concat());
         given.label_target = LabelTarget::CiliumNode;
         assert_eq!(all(&given, &[]), cilium);
         given.events = true;
-        let events = [CreateEvent, PatchEvent, CreateCoreEvent];
-        assert_eq!(all(&given, &[]), [&[GetNode][..], &cilium, &events].concat());
+        let events = ["create_event", "patch_event", "create_core_event"];
+        assert_eq!(all(&given, &[]), [&["get_node"][..], &cilium, &events].concat());
         given.report_only = true;
-        assert_eq!(all(&given, &[]), [&[GetNode][..], &events].concat());
+        assert_eq!(all(&given, &[]), [&["get_node"][..], &events].concat());
     }
 
     #[test]

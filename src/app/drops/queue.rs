@@ -74,14 +74,21 @@ impl Queue {
         shed
     }
 
-    /// The first message; waits for one.
-    pub async fn next(&self) -> Telling {
+    /// The first message whose namespace is none that `rests`; waits for one.
+    pub async fn next(&self, rests: impl Fn(&str) -> bool) -> Telling {
         loop {
-            if let Some(telling) = self.lock().pop_front() {
+            if let Some(telling) = self.take(&rests) {
                 return telling;
             }
             self.shared.1.notified().await;
         }
+    }
+
+    /// The same without waiting.
+    pub fn take(&self, rests: impl Fn(&str) -> bool) -> Option<Telling> {
+        let mut queue = self.lock();
+        let place = queue.iter().position(|telling| !rests(&telling.pod.namespace))?;
+        queue.remove(place)
     }
 
     /// How many messages wait.
@@ -144,9 +151,27 @@ mod tests {
         }
         let mut left = Vec::new();
         while !queue.is_empty() {
-            left.push(queue.next().await.pod.name.to_string());
+            left.push(queue.next(|_| false).await.pod.name.to_string());
         }
         assert_eq!(left, ["b", "d", "e"]);
+    }
+
+    #[tokio::test]
+    async fn a_namespace_that_rests_is_passed_over() {
+        let queue = Queue::new(NonZeroUsize::new(3).unwrap());
+        let of = |namespace: &str, pod| {
+            let telling = telling(pod, "x", false);
+            Telling {
+                pod: Arc::new(Pod { namespace: namespace.into(), ..Pod::clone(&telling.pod) }),
+                ..telling
+            }
+        };
+        for telling in [of("tenant", "a"), of("shop", "b"), of("tenant", "c")] {
+            assert_eq!(queue.push(telling), 0);
+        }
+        assert_eq!(&*queue.next(|namespace| namespace == "tenant").await.pod.name, "b");
+        assert!(queue.take(|namespace| namespace == "tenant").is_none());
+        assert_eq!(&*queue.next(|_| false).await.pod.name, "a", "the order stays");
     }
 
     #[tokio::test]
@@ -164,9 +189,9 @@ mod tests {
         .map(|telling| queue.push(telling))
         .collect();
         assert_eq!(shed, [0, 0, 0, 1, 1, 1]);
-        let first = queue.next().await;
+        let first = queue.next(|_| false).await;
         assert_eq!((&*first.pod.name, first.count), ("a", 2));
-        assert_eq!(&*queue.next().await.pod.name, "d");
+        assert_eq!(&*queue.next(|_| false).await.pod.name, "d");
         assert!(queue.is_empty());
     }
 }

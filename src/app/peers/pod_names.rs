@@ -138,11 +138,11 @@ fn unnamed(author: &Author) -> Option<&PodHint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::k8s::client::Operation;
+    use crate::k8s::client::{Operation, Resource, Verb};
 
     #[test]
     fn names_that_nobody_granted_are_no_failure() {
-        let failure = |class| Failure::new(Operation::ListPods, class, "");
+        let failure = |class| Failure::new(Operation::new(Verb::List, Resource::Pods), class, "");
         let mut calls = Calls::new();
         calls.failed(&failure(Class::Forbidden));
         calls.failed(&failure(Class::Forbidden));

@@ -70,7 +70,7 @@ fn read_parents(nearest: u32) -> Vec<Ancestor> {
     parents
 }
 
-fn read_stat(pid: u32) -> Option<Stat> {
+pub(super) fn read_stat(pid: u32) -> Option<Stat> {
     parse_stat(&read_start(&format!("/proc/{pid}/stat"), STAT_BYTES)?)
 }
 
@@ -87,7 +87,7 @@ fn read_command_line(pid: u32) -> Option<String> {
 }
 
 /// The beginning of a file.
-fn read_start(path: &str, limit: usize) -> Option<Vec<u8>> {
+pub(super) fn read_start(path: &str, limit: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(limit as u64).read_to_end(&mut bytes).ok()?;
     Some(bytes)

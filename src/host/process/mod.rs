@@ -3,5 +3,7 @@
 
 pub mod author;
 pub mod command;
+pub mod guard;
+mod kin;
 pub mod processor_time;
 pub mod procfs;

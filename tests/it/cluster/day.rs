@@ -19,6 +19,8 @@ struct State {
     labels: serde_json::Map<String, Value>,
     annotations: serde_json::Map<String, Value>,
     requests: BTreeMap<String, u32>,
+    /// Whoever may read may not write.
+    refuses_writes: bool,
 }
 
 impl InProcess {
@@ -46,6 +48,9 @@ impl InProcess {
         let kind = if head.uri.path().contains("/events") { "event" } else { "object" };
         let mut state = self.0.lock().unwrap();
         *state.requests.entry(format!("{} {kind}", head.method)).or_default() += 1;
+        if state.refuses_writes && head.method == http::Method::PATCH {
+            return Response::builder().status(403).body(Body::empty()).unwrap();
+        }
         if let Some(labels) = body["metadata"]["labels"].as_object() {
             state.labels.extend(labels.clone());
         }
@@ -113,4 +118,18 @@ async fn a_day_of_changes_is_bounded() {
     let written = server.count("POST event");
     assert!((140..=5 + 144 + CHECKS / 3).contains(&written), "{written}");
     assert!(server.1.of("shed event") > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_may_be_read_and_not_written_is_tried_more_and_more_rarely() {
+    const HOURS: u64 = 10;
+    let server = InProcess::default();
+    server.0.lock().unwrap().refuses_writes = true;
+    let agent = Agent::start(settings("n"), server.connect());
+    agent.tell(&report(&["x"], &[]));
+    tokio::time::sleep(Duration::from_secs(HOURS * 3600)).await;
+    agent.stop().await;
+    // the longest pause is five minutes, half of it left to chance
+    let tries = server.1.of("failure patch_ciliumnode forbidden");
+    assert!((120..=HOURS as usize * 24 + 5).contains(&tries), "{tries} tries");
 }

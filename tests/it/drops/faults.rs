@@ -1,6 +1,7 @@
 //! Events about drops while the API server fails: with a fake, as no real one fails on demand.
 //! That the Events are right is tested with a real one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -116,6 +117,30 @@ fn made_up_addresses_hide_no_drop_between_pods() {
     });
     assert!(world.shed() > 1900, "and most of the others are not");
     assert_eq!(program.stop(), Some(0), "{}", program.output());
+}
+
+/// Neither does an API server that takes its time before it refuses.
+#[test]
+fn one_namespace_that_refuses_events_holds_up_no_other() {
+    const TENANTS: &str = "/namespaces/tenant/events";
+    for fault in [status(429, "retry-after: 1"), status(500, ""), Fault::Silence(LIMIT)] {
+        let world = World::new(&[]);
+        drop(world.fake.clone().always(TENANTS, fault.clone()));
+        let mut program = world.start(100);
+        let tried = || world.events("POST").into_iter().filter(|seen| seen.path.contains(TENANTS));
+        // the tenant's Events come first, and are tried first
+        world.log_to_pod(0, [(TENANT.to_owned(), 1001), (TENANT.to_owned(), 1002)].into_iter());
+        wait_until("the tenant is to be told", LIMIT, || tried().count() > 0);
+        world.log(3..13);
+        let others = || world.events("POST").iter().filter(|seen| seen.is_well).count();
+        wait_until(&format!("the others are told during {fault:?}"), LIMIT, || others() == 12);
+        world.fake.forget(TENANTS);
+        wait_until("the tenant is told", LIMIT * 2, || tried().filter(|seen| seen.is_well).count() == 2);
+        let names: BTreeSet<_> = tried().map(|seen| seen.body["metadata"]["name"].to_string()).collect();
+        assert_eq!(names.len(), 2, "each try has the name of the one before: {names:?}");
+        assert_eq!(program.stop(), Some(0), "{}", program.output());
+        assert_eq!(world.shed(), 0);
+    }
 }
 
 #[test]

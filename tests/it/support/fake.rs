@@ -117,6 +117,11 @@ impl Fake {
         self
     }
 
+    /// Answers as before `always` was said of this path.
+    pub fn forget(&self, path: &str) {
+        self.state.lock().unwrap().always.retain(|(part, _)| *part != path);
+    }
+
     /// The Node is this.
     pub fn node(self, node: Value) -> Self {
         self.state.lock().unwrap().node = node;
