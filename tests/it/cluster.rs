@@ -138,9 +138,17 @@ impl Agent {
     }
 }
 
+/// Lets the loops of the agent take what they were told, as far as they can without an answer of others: all share one
+/// thread, and each turn of this one comes after theirs.
+async fn let_run() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Waits until `found` finds something.
 async fn wait_for<T>(what: &str, mut found: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = tokio::time::Instant::now() + Duration::from_secs(30);
+    let end = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = found().await {
             return found;

@@ -1,5 +1,5 @@
 //! The whole agent while rules change: from what a real program does to the verdict, with a real kernel.
-//! Times have generous limits here; what they are is measured by `make bench`.
+//! The interval is an hour, so that only what was heard of is looked at; how long that takes is measured by `make bench`.
 
 mod allowlists;
 mod bursts;
@@ -14,10 +14,8 @@ use std::time::Duration;
 use super::support::live::Agent;
 use super::support::{AllowlistDir, Netns, lossy, rules};
 
-/// Far more than anything here takes on a busy machine.
+/// Far more than anything here takes on a busy machine, and far less than the interval.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What a single change may take, verdict included.
-const SOON: Duration = Duration::from_secs(10);
 /// Allows what kube-proxy writes, and rules with the comment `ours`.
 const PATTERNS: &str =
     "^-P \n^-N KUBE-\n^-A KUBE-\n^-A (PREROUTING|OUTPUT|POSTROUTING) .*-j KUBE-\n^-A .* --comment ours \n";
@@ -57,12 +55,11 @@ fn a_change_of_every_kind_is_in_the_verdict_soon() {
         ),
     ] {
         netns.sh(bring);
-        let took = agent.wait_for("violations", SOON);
-        assert!(took < SOON, "{bring}");
+        agent.wait(bring, LIMIT, |status| status["verdict"] == "violations");
         netns.sh(take);
-        agent.wait_for("compliant", SOON);
+        agent.wait(take, LIMIT, |status| status["verdict"] == "compliant");
     }
-    agent.wait_for_the_truth(&arguments(&allowlist), SOON);
+    agent.wait_for_the_truth(&arguments(&allowlist), LIMIT);
 }
 
 #[test]
@@ -72,7 +69,7 @@ fn who_brought_a_rule_stands_beside_it() {
     let agent = Agent::start(&netns, &arguments(&allowlist));
     agent.wait_for("compliant", LIMIT);
     netns.sh("iptables-nft -A INPUT -s 192.0.2.9 -j DROP");
-    agent.wait("somebody is named", SOON, |status| {
+    agent.wait("somebody is named", LIMIT, |status| {
         status["violations"][0]["reported_process"]["name"] == "iptables-nft"
     });
 }
@@ -85,12 +82,12 @@ fn a_rule_that_came_and_went_leaves_the_node_compliant() {
     agent.wait_for("compliant", LIMIT);
     let before = agent.status().unwrap();
     netns.sh("iptables-nft -A INPUT -s 192.0.2.9 -j DROP; iptables-nft -D INPUT -s 192.0.2.9 -j DROP");
-    agent.wait("it was looked at", SOON, |status| {
+    agent.wait("it was looked at", LIMIT, |status| {
         // the table is there now, with its chains and policies
         status["checked_at"] != before["checked_at"] && status["ruleset_hash"] != before["ruleset_hash"]
     });
-    agent.wait_for("compliant", SOON);
-    agent.wait_for_the_truth(&arguments(&allowlist), SOON);
+    agent.wait_for("compliant", LIMIT);
+    agent.wait_for_the_truth(&arguments(&allowlist), LIMIT);
 }
 
 /// The kernel tells nobody that a table has gone with the process that owned it.
@@ -103,10 +100,10 @@ fn a_table_that_ends_with_its_owner_is_missed_soon() {
     let mut owner = netns.command("nft").arg("-i").stdin(Stdio::piped()).spawn().unwrap();
     let script = b"add table inet owned { flags owner; }\n";
     owner.stdin.as_mut().unwrap().write_all(script).unwrap();
-    agent.wait_for("unknown", SOON);
+    agent.wait_for("unknown", LIMIT);
     owner.kill().unwrap();
     owner.wait().unwrap();
-    agent.wait_for("compliant", SOON);
+    agent.wait_for("compliant", LIMIT);
 }
 
 #[test]

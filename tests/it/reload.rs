@@ -14,10 +14,8 @@ use tokio::time::{Instant, timeout};
 
 use super::support::{AllowlistDir, MONITOR, Netns, wait_until};
 
-/// A change is to be in force after this at the latest.
-const LIMIT: Duration = Duration::from_secs(2);
-/// Nothing is heard of in so long: longer than a change waits for others.
-const SILENCE: Duration = Duration::from_millis(400);
+/// Far more than anything here takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How changes are learnt of.
 #[derive(Clone, Copy, Debug)]
@@ -271,7 +269,8 @@ async fn what_says_the_same_is_no_news() {
     assert!(tree.keeper.reload_if_changed().is_none());
 }
 
-#[tokio::test]
+/// The clock stands still until there is nothing to be heard: what the kernel tells comes first.
+#[tokio::test(start_paused = true)]
 async fn neighbours_wake_nobody() {
     let mut tree = Tree::new(By::Kernel, |root| drop(config(root, "^same$")));
     let root = tree.root.path().to_owned();
@@ -280,7 +279,10 @@ async fn neighbours_wake_nobody() {
         fs::remove_file(root.join(name)).unwrap();
     }
     fs::read(root.join("config/filter")).unwrap();
-    assert!(timeout(SILENCE, tree.reload.changed()).await.is_err());
+    assert!(timeout(LIMIT, tree.reload.changed()).await.is_err());
+    // and what does matter is heard of
+    write(root.join("config/filter"), "^new$");
+    assert!(timeout(LIMIT, tree.reload.changed()).await.is_ok());
 }
 
 #[tokio::test]
@@ -370,10 +372,10 @@ impl Agent {
     }
 
     #[track_caller]
-    fn wait_for(&self, text: &str, limit: Duration) {
+    fn wait_for(&self, text: &str) {
         let printed = || fs::read_to_string(self.printed.path()).unwrap();
         let what = format!("the agent prints {text:?} after\n{}", printed());
-        wait_until(&what, limit, || printed().contains(text));
+        wait_until(&what, LIMIT, || printed().contains(text));
     }
 }
 
@@ -392,9 +394,9 @@ fn the_agent_judges_again_at_once() {
     let mut command = netns.command(MONITOR);
     command.args(["--input", input.path(), "--listen", "off", "--interval", "1h"]);
     let agent = Agent::start(command);
-    agent.wait_for("VIOLATIONS", Duration::from_secs(20));
+    agent.wait_for("VIOLATIONS");
     write(format!("{}/filter", input.path()), "^-P \n^-A INPUT -s 10\n");
-    agent.wait_for("COMPLIANT", Duration::from_secs(10));
+    agent.wait_for("COMPLIANT");
 }
 
 /// In a user namespace that may have no inotify.
@@ -411,8 +413,8 @@ fn without_inotify_the_agent_looks_itself_and_says_so() {
     );
     command.args(["--user", "--map-root-user", "--net", "sh", "-ec", &script]);
     let agent = Agent::start(command);
-    agent.wait_for("looked for every second: starting inotify", Duration::from_secs(20));
-    agent.wait_for("VIOLATIONS", Duration::from_secs(20));
+    agent.wait_for("looked for every second: starting inotify");
+    agent.wait_for("VIOLATIONS");
     write(format!("{}/filter", input.path()), "^-P \n^-A INPUT -s 10\n");
-    agent.wait_for("COMPLIANT", Duration::from_secs(10));
+    agent.wait_for("COMPLIANT");
 }

@@ -1,12 +1,12 @@
 //! `monitor check` of saved dumps: recognition, exit codes, files nobody wrote for us.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::support::{AllowlistDir, Checked, MONITOR, lossy};
 
 fn run(args: &[&str], input: &[u8]) -> Output {
-    use std::io::Write;
     let mut child = Command::new(MONITOR)
         .arg("check")
         .args(args)
@@ -46,6 +46,40 @@ fn exit_codes_tell_the_verdict() {
     check(&["--profile", "base", "--input", ssh.path()], &cut).expect("unknown", 3);
     check(&["--profile", "base", "--input", ssh.path(), "--fail-on", "violations"], &cut)
         .expect("unknown", 0);
+}
+
+/// What stands behind the limit would be a violation.
+#[test]
+fn a_file_over_the_limit_is_refused_and_one_within_it_is_read_to_its_end() {
+    const LIMIT: usize = 1 << 30;
+    let last = DUMP.replace("--dport 22 -j ACCEPT", "--dport 23 -j DROP");
+    let remark = format!("#{}\n", "-".repeat(64 * 1024));
+    for (size, code) in [(LIMIT, 1), (LIMIT + 1, 2), (LIMIT + last.len(), 2)] {
+        let mut child = Command::new(MONITOR)
+            .args(["check", "--format", "json", "--profile", "base", "--rules", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let (last, remark) = (last.clone(), remark.clone());
+        let writer = std::thread::spawn(move || {
+            let room = size - last.len();
+            for _ in 0..room / remark.len() {
+                stdin.write_all(remark.as_bytes())?;
+            }
+            stdin.write_all(format!("#{}\n", "-".repeat(room % remark.len() - 2)).as_bytes())?;
+            stdin.write_all(last.as_bytes())
+        });
+        let output = child.wait_with_output().unwrap();
+        // a refusal may come before all is written
+        let written = writer.join().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{size}: {written:?} {}", lossy(&output));
+        let is_said = String::from_utf8_lossy(&output.stderr).contains("standard input is larger than 1 GiB");
+        assert_eq!(is_said, code == 2, "{size}: {}", lossy(&output));
+        assert!(code == 2 || Checked::of(&output).lines()[0].contains("--dport 23"), "{}", lossy(&output));
+    }
 }
 
 #[test]

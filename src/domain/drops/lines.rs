@@ -147,6 +147,14 @@ mod tests {
         assert_eq!(cut(&[b"a\0\0b"], 8, true), (vec!["a\0".into(), "\0b".into()], 0));
     }
 
+    /// Found by the property below.
+    #[test]
+    fn a_hole_right_behind_a_cut_line_makes_no_difference_either() {
+        let (before, cut_line) = ([b'\n'; 23], [b'a'; 6]);
+        let whole = [&before[..], &cut_line, b"\0"].concat();
+        assert_eq!(cut(&[&whole[..29], &whole[29..]], 5, true), cut(&[&whole], 5, true));
+    }
+
     #[test]
     fn a_beginning_is_a_line_when_its_end_will_never_come() {
         assert_eq!(cut(&[b"one\ntw"], 8, true), (vec!["one".into(), "tw".into()], 0));
@@ -171,6 +179,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn how_the_stream_is_cut_into_pieces_makes_no_difference(
             bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(0), Just(b'a'), Just(b'b')], 0..80),

@@ -313,6 +313,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_over_the_limit_is_set_aside_and_one_within_it_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("positions");
+        let text = r#"{"version":1,"positions":{"a":7}}"#;
+        let padded = |size: u64| format!("{text}{}", " ".repeat(size as usize - text.len()));
+        fs::write(&path, padded(MAX_BYTES)).unwrap();
+        assert_eq!(open(&path, SLOWLY).load::<u64>("a").unwrap(), Some(7));
+        fs::write(&path, padded(MAX_BYTES + 1)).unwrap();
+        let (checkpoints, told) = Checkpoints::open(&path, SLOWLY).unwrap();
+        assert!(matches!(told, Some(CheckpointError::Unreadable { .. })), "{told:?}");
+        assert_eq!(checkpoints.load::<u64>("a").unwrap(), None);
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("positions");

@@ -1,19 +1,21 @@
-//! Runs the dump programs: a fixed locale, a deadline, an output limit, no process left behind.
-//! The only place that starts a process. It does not look at what they print.
+//! Runs the dump programs: a fixed locale, a deadline, an output limit, no process of their group left behind.
+//! The only place that starts a process. It does not look at what they print, and it does not find processes that left
+//! the group (setsid(2)): those may keep the pipes open, and delay nothing.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+};
 
 /// How much of a program's standard error is kept.
 const STDERR_LIMIT_BYTES: usize = 4096;
@@ -21,6 +23,8 @@ const STDERR_LIMIT_BYTES: usize = 4096;
 const SLICE: Duration = Duration::from_millis(100);
 /// Fewer and larger reads: a dump of 99,000 rules is 15 MB.
 const PIPE_BYTES: usize = 1 << 20;
+/// How long a killed program may take to end before somebody else waits for it.
+const DYING: Duration = Duration::from_secs(1);
 
 /// When to stop waiting: at a moment, or when told to.
 #[derive(Clone, Debug)]
@@ -56,6 +60,11 @@ impl Deadline {
     /// # Errors
     /// `TimedOut` at the deadline, `Interrupted` when cancelled, and what poll(2) says.
     pub fn wait_readable(&self, fd: &impl AsFd) -> io::Result<()> {
+        self.wait(&mut [PollFd::new(fd, PollFlags::IN)])
+    }
+
+    /// Waits until one of them is readable or hung up, and marks which.
+    fn wait(&self, fds: &mut [PollFd<'_>]) -> io::Result<()> {
         loop {
             let Some(slice) = self.slice() else {
                 return Err(if self.is_cancelled() {
@@ -65,8 +74,7 @@ impl Deadline {
                 });
             };
             let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(slice.subsec_nanos()) };
-            let mut fds = [PollFd::new(fd, PollFlags::IN)];
-            match poll(&mut fds, Some(&timeout)) {
+            match poll(fds, Some(&timeout)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -137,12 +145,21 @@ pub fn find(program: &str) -> Result<PathBuf, CommandError> {
 pub struct Running {
     program: String,
     child: Child,
+    pidfd: OwnedFd,
+    is_reaped: bool,
     stdout: ChildStdout,
-    stderr: Option<JoinHandle<Vec<u8>>>,
+    stderr: Complaints,
     deadline: Deadline,
     left: u64,
     limit: u64,
-    ended: bool,
+}
+
+/// The beginning of a standard error, taken as it comes, so that the program never waits for a reader.
+#[derive(Debug, Default)]
+struct Complaints {
+    /// None once nobody can write to it any more. It never blocks.
+    stream: Option<ChildStderr>,
+    kept: Vec<u8>,
 }
 
 /// How a program ended.
@@ -175,15 +192,26 @@ pub fn start<S: AsRef<OsStr>>(
         return Err(spawn_error(io::ErrorKind::BrokenPipe.into()));
     };
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
+    let opened = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
+        .and_then(|pidfd| rustix::io::ioctl_fionbio(&stderr, true).map(|()| pidfd));
+    let pidfd = match opened {
+        Ok(pidfd) => pidfd,
+        Err(error) => {
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+            let _ = child.wait();
+            return Err(spawn_error(error.into()));
+        }
+    };
     Ok(Running {
         program: program.to_owned(),
         child,
+        pidfd,
+        is_reaped: false,
         stdout,
-        stderr: Some(std::thread::spawn(move || keep_some(stderr))),
+        stderr: Complaints { stream: Some(stderr), kept: Vec::new() },
         deadline: deadline.clone(),
         left: limit,
         limit,
-        ended: false,
     })
 }
 
@@ -203,21 +231,53 @@ fn command<S: AsRef<OsStr>>(path: &Path, args: &[S], input: &[u8]) -> Command {
     command
 }
 
-/// Reads to the end, so that the program never blocks, and keeps the beginning.
-fn keep_some(mut stream: impl Read) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(count @ 1..) = stream.read(&mut buffer) {
-        let room = STDERR_LIMIT_BYTES - kept.len();
-        kept.extend_from_slice(buffer.get(..count.min(room)).unwrap_or_default());
+impl Complaints {
+    /// Waits until `fd` is readable or hung up, and takes meanwhile what is complained of.
+    fn take_until(&mut self, deadline: &Deadline, fd: &impl AsFd) -> io::Result<()> {
+        while let Some(stream) = &self.stream {
+            let mut fds = [PollFd::new(fd, PollFlags::IN), PollFd::new(stream, PollFlags::IN)];
+            deadline.wait(&mut fds)?;
+            let [is_there, is_said] = fds.map(|fd| !fd.revents().is_empty());
+            if is_said {
+                self.take_some();
+            }
+            if is_there {
+                return Ok(());
+            }
+        }
+        deadline.wait_readable(fd)
     }
-    kept
+
+    /// What has been said by now. More than is kept is not asked for: a process that goes on must not be listened to.
+    fn take_rest(mut self) -> Vec<u8> {
+        while self.kept.len() < STDERR_LIMIT_BYTES && self.take_some() {}
+        self.kept
+    }
+
+    /// Reads once; false if there is nothing now.
+    fn take_some(&mut self) -> bool {
+        let mut buffer = [0; STDERR_LIMIT_BYTES];
+        let Some(stream) = &mut self.stream else { return false };
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => {
+                let room = STDERR_LIMIT_BYTES - self.kept.len();
+                self.kept.extend_from_slice(buffer.get(..count.min(room)).unwrap_or_default());
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Ok(_) | Err(_) => {
+                self.stream = None;
+                false
+            }
+        }
+    }
 }
 
 impl Read for Running {
     /// Fails with `TimedOut` at the deadline and with `FileTooLarge` at the output limit.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.deadline.wait_readable(&self.stdout)?;
+        self.stderr.take_until(&self.deadline, &self.stdout)?;
         let count = self.stdout.read(buffer)?;
         self.left = self.left.checked_sub(count as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         Ok(count)
@@ -230,20 +290,23 @@ impl Running {
         self.deadline = deadline;
     }
 
-    /// Waits until the program has ended.
+    /// Whether the program has ended, though its output may still be open: a process that it left behind can hold it.
+    pub fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+    }
+
+    /// Waits until the program has ended. What it left behind in its process group is killed; nobody waits for the rest.
     ///
     /// # Errors
     /// [`CommandError::Timeout`] at the deadline.
     pub fn finish(mut self) -> Result<Ended, CommandError> {
-        let waited = Pid::from_child(&self.child);
-        let pidfd = pidfd_open(waited, PidfdFlags::empty()).map_err(|error| self.error(error.into()))?;
-        self.deadline.wait_readable(&pidfd).map_err(|error| self.error(error))?;
+        self.stderr.take_until(&self.deadline, &self.pidfd).map_err(|error| self.error(error))?;
+        // before it is reaped: afterwards its number may be that of another group
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let status = self.child.wait().map_err(|error| self.error(error))?;
-        self.ended = true;
-        // a stray child may still hold stderr: kill the group before joining the thread that reads it
-        let _ = kill_process_group(waited, Signal::KILL);
-        let stderr = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        Ok(Ended { status, stderr })
+        self.is_reaped = true;
+        Ok(Ended { status, stderr: std::mem::take(&mut self.stderr).take_rest() })
     }
 
     /// The error that a failed read stands for.
@@ -259,78 +322,24 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.is_reaped {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-            let _ = self.child.wait();
+            reap(&self.pidfd, DYING);
         }
+    }
+}
+
+/// Waits so long for a child that was killed, and then leaves it to a thread: a process that hangs inside the kernel
+/// ends when the kernel lets it go, and holds up nobody until then.
+fn reap(pidfd: &OwnedFd, patience: Duration) {
+    let wait = |pidfd: BorrowedFd<'_>| waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
+    if Deadline::after(patience, Arc::default()).wait_readable(pidfd).is_ok() {
+        let _ = wait(pidfd.as_fd());
+    } else if let Ok(pidfd) = pidfd.try_clone() {
+        // if no thread can be had it stays a zombie until this process ends
+        let _ = std::thread::Builder::new().name("reaper".to_owned()).spawn(move || wait(pidfd.as_fd()));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(script: &str, limit: Duration, bytes: u64) -> Result<(Vec<u8>, Ended), CommandError> {
-        let deadline = Deadline::after(limit, Arc::default());
-        let mut running = start("sh", &["-c", script], b"", &deadline, bytes)?;
-        let mut output = Vec::new();
-        if let Err(error) = running.read_to_end(&mut output) {
-            return Err(running.error(error));
-        }
-        Ok((output, running.finish()?))
-    }
-
-    #[test]
-    fn output_status_and_stderr_are_returned() {
-        let (output, ended) = run("echo out; echo err >&2; exit 3", Duration::from_secs(10), 100).unwrap();
-        assert_eq!((output.as_slice(), ended.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
-        assert_eq!(ended.status.code(), Some(3));
-    }
-
-    #[test]
-    fn a_program_that_hangs_is_killed_with_its_children() {
-        // a duration of this process's own: other test runs search the same /proc
-        let nap = format!("{}.25", 1_000_000 + std::process::id());
-        let error = run(&format!("sleep {nap} & sleep {nap}"), Duration::from_millis(200), 100).unwrap_err();
-        assert!(matches!(error, CommandError::Timeout { .. }), "{error}");
-        let line_of_nap = format!("sleep\0{nap}\0");
-        let is_nap = |process: std::fs::DirEntry| {
-            std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line == line_of_nap.as_bytes())
-        };
-        // the kernel ends a killed process when it comes to run
-        let end = Instant::now() + Duration::from_secs(20);
-        while std::fs::read_dir("/proc").unwrap().flatten().any(is_nap) {
-            assert!(Instant::now() < end, "a child outlived the deadline");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    #[test]
-    fn a_program_that_closes_its_output_and_hangs_is_killed() {
-        let error = run("exec >&- 2>&-; sleep 1000", Duration::from_millis(200), 100).unwrap_err();
-        assert!(matches!(error, CommandError::Timeout { .. }), "{error}");
-    }
-
-    #[test]
-    fn output_is_limited() {
-        let error = run("yes", Duration::from_secs(10), 10_000).unwrap_err();
-        assert!(matches!(error, CommandError::TooLarge { limit: 10_000, .. }), "{error}");
-    }
-
-    #[test]
-    fn stderr_is_limited_and_never_blocks() {
-        let (_, ended) = run("yes | head -c 300000 >&2", Duration::from_secs(10), 100).unwrap();
-        assert_eq!(ended.stderr.len(), STDERR_LIMIT_BYTES);
-    }
-
-    #[test]
-    fn a_missing_program_is_named() {
-        let error = run_missing().unwrap_err();
-        assert!(error.to_string().contains("no-such-program-here"), "{error}");
-    }
-
-    fn run_missing() -> Result<Running, CommandError> {
-        let deadline = Deadline::after(Duration::from_secs(1), Arc::default());
-        start::<&str>("no-such-program-here", &[], b"", &deadline, 1)
-    }
-}
+mod tests;

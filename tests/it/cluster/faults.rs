@@ -1,19 +1,31 @@
 //! Every way a call can fail: what the agent does about it, and that it recovers.
-//! With a fake, as no real API server fails on demand.
+//! With a fake, as no real API server fails on demand. Where a test says how soon, the clock stands still unless everybody
+//! waits.
 
 use std::net::TcpListener;
 
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::*;
 use crate::support::fake::{Fake, Fault, Seen};
 
-const DEADLINE: Duration = Duration::from_millis(300);
+/// Far more than an answer takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
 
-fn connect(address: &str, counted: &Counted) -> ApiServer {
+fn connect(fake: &Fake, counted: &Counted) -> ApiServer {
+    connect_to(&fake.address, DEADLINE, counted)
+}
+
+fn connect_to(address: &str, deadline: Duration, counted: &Counted) -> ApiServer {
     let mut config = kube::Config::new(address.parse().unwrap());
     config.default_retry = false;
-    ApiServer::new(kube::Client::try_from(config).unwrap(), DEADLINE, counted.observer())
+    ApiServer::new(kube::Client::try_from(config).unwrap(), deadline, counted.observer())
+}
+
+/// Without sockets: for tests whose clock stands still unless everybody waits.
+fn connect_in_process(fake: &Fake, counted: &Counted) -> ApiServer {
+    ApiServer::new(fake.client(), Duration::from_secs(10), counted.observer())
 }
 
 fn status(code: u16) -> Fault {
@@ -29,7 +41,7 @@ fn absent() -> Fault {
 async fn recovers(faults: Vec<Fault>, expected: &[(&str, usize)]) -> Fake {
     let counted = Counted::default();
     let fake = Fake::new(&faults);
-    let agent = Agent::start(settings("n"), connect(&fake.address, &counted));
+    let agent = Agent::start(settings("n"), connect(&fake, &counted));
     agent.tell(&report(&["x"], &[]));
     wait_for(&format!("the label after {faults:?}"), async || fake.label()).await;
     agent.stop().await;
@@ -52,10 +64,23 @@ async fn what_may_pass_is_tried_again_soon() {
         recovers(vec![status(401)], &[("failure get_ciliumnode unauthorized", 1)]),
         recovers(vec![absent(), absent()], &[("failure get_ciliumnode not_found", 2)]),
         recovers(vec![Fault::Hangup], &[("failure get_ciliumnode unreachable", 1)]),
-        recovers(vec![Fault::Silence(DEADLINE * 3)], &[("failure get_ciliumnode timeout", 1)]),
         recovers(vec![Fault::Text("<html>".into())], &[("failure get_ciliumnode unexpected", 1)]),
         recovers(vec![Fault::Text("x".repeat(5 << 20))], &[("failure get_ciliumnode unexpected", 1)]),
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_not_waited_for() {
+    const SHORT: Duration = Duration::from_millis(300);
+    let counted = Counted::default();
+    let fake = Fake::new(&[Fault::Silence(Duration::from_secs(3600))]);
+    let agent = Agent::start(settings("n"), connect_to(&fake.address, SHORT, &counted));
+    agent.tell(&report(&["x"], &[]));
+    wait_for("the label", async || fake.label()).await;
+    agent.stop().await;
+    assert_eq!(fake.label(), Some(json!("true")));
+    // a busy machine may let others come too late as well
+    assert!(counted.of("failure get_ciliumnode timeout") >= 1, "{:?}", counted.all());
 }
 
 #[tokio::test]
@@ -73,7 +98,7 @@ async fn an_api_server_that_is_down_at_the_start_is_waited_for() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let counted = Counted::default();
-    let agent = Agent::start(settings("n"), connect(&format!("http://{address}"), &counted));
+    let agent = Agent::start(settings("n"), connect_to(&format!("http://{address}"), DEADLINE, &counted));
     agent.tell(&report(&[], &[]));
     wait_for("failures", async || (counted.of("failure get_ciliumnode unreachable") >= 2).then_some(()))
         .await;
@@ -88,17 +113,20 @@ async fn an_api_server_that_is_down_at_the_start_is_waited_for() {
 async fn is_patient(faults: Vec<Fault>, requests: usize, failure: &str) {
     let counted = Counted::default();
     let fake = Fake::new(&faults);
-    let agent = Agent::start(settings("n"), connect(&fake.address, &counted));
-    for _ in 0..15 {
+    let agent = Agent::start(settings("n"), connect_in_process(&fake, &counted));
+    for _ in 0..14 {
         agent.tell(&report(&["x"], &[]));
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(fake.seen().len(), requests, "{:#?}", fake.seen());
     assert_eq!(counted.of(failure), 1, "{:?}", counted.all());
+    // half a minute after the failure at the latest
+    sleep(Duration::from_secs(30)).await;
+    assert!(fake.seen().len() > requests, "{:#?}", fake.seen());
     agent.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_needs_a_person_is_tried_again_slowly() {
     let no_such_resource = Fault::Status(404, "", "404 page not found\n".into());
     let forgotten = || Fault::Text(json!({"metadata": {"labels": {KEY: "other"}}}).to_string());
@@ -110,27 +138,28 @@ async fn what_needs_a_person_is_tried_again_slowly() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn many_reports_do_not_shorten_the_pause() {
     let counted = Counted::default();
     let fake = Fake::new(&[]).always("ciliumnodes", status(500));
-    let agent = Agent::start(settings("n"), connect(&fake.address, &counted));
+    let agent = Agent::start(settings("n"), connect_in_process(&fake, &counted));
     for _ in 0..200 {
         agent.tell(&report(&["x"], &[]));
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        sleep(Duration::from_millis(10)).await;
     }
+    // at once, after half a second at most, after one more, and after two more
     let seen = fake.seen().len();
-    assert!((2..=5).contains(&seen), "{seen} requests in two seconds");
+    assert!((3..=4).contains(&seen), "{seen} requests in two seconds");
     agent.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fight_without_a_watch_costs_no_more_than_a_look_for_each_report() {
     const REPORTS: usize = 30;
     let counted = Counted::default();
     let fake = Fake::new(&[]);
     let events = Settings { events: true, ..settings("n") };
-    let agent = Agent::start(events, connect(&fake.address, &counted));
+    let agent = Agent::start(events, connect_in_process(&fake, &counted));
     for _ in 0..12 {
         fake.overwrite();
         agent.tell(&report(&[], &[]));
@@ -139,7 +168,7 @@ async fn a_fight_without_a_watch_costs_no_more_than_a_look_for_each_report() {
     fake.overwrite();
     for _ in 12..REPORTS {
         agent.tell(&report(&[], &[]));
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(fake.label(), None);
     // the next restore is due a while after the fight began
@@ -158,7 +187,7 @@ async fn a_fight_without_a_watch_costs_no_more_than_a_look_for_each_report() {
 async fn an_api_server_that_does_not_say_what_it_grants_is_missing_nothing() {
     let counted = Counted::default();
     let fake = Fake::new(&[]).mute();
-    let agent = Agent::start(settings("n"), connect(&fake.address, &counted));
+    let agent = Agent::start(settings("n"), connect(&fake, &counted));
     agent.tell(&report(&[], &[]));
     wait_for("the label", async || fake.label()).await;
     let refused = "failure review_access forbidden";
@@ -174,7 +203,7 @@ fn creations(fake: &Fake) -> Vec<Seen> {
 #[tokio::test]
 async fn a_label_that_fails_does_not_hold_up_events() {
     let fake = Fake::new(&[]).always("ciliumnodes", Fault::Silence(Duration::from_secs(60)));
-    let api = connect(&fake.address, &Counted::default());
+    let api = connect(&fake, &Counted::default());
     let agent = Agent::start(Settings { events: true, ..settings("n") }, api);
     agent.tell(&report(&["x"], &[]));
     wait_for("an Event", async || (creations(&fake).len() == 1).then_some(())).await;
@@ -189,7 +218,7 @@ async fn a_node_without_uid_is_named() {
         Fake::new(&[]).always("/nodes/", status(403)),
     ];
     for fake in fakes {
-        let api = connect(&fake.address, &Counted::default());
+        let api = connect(&fake, &Counted::default());
         let agent = Agent::start(Settings { events: true, report_only: true, ..settings("n") }, api);
         agent.tell(&report(&["x"], &[]));
         let created = wait_for("an Event", async || creations(&fake).first().cloned()).await;
@@ -198,17 +227,17 @@ async fn a_node_without_uid_is_named() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_event_whose_answer_is_lost_is_not_written_twice() {
     let exists = Fault::Status(409, "", json!({"reason": "AlreadyExists"}).to_string());
     let counted = Counted::default();
     let node = || Fault::Text(json!({"metadata": {"uid": "u"}}).to_string());
     let fake = Fake::new(&[node(), Fault::Silence(DEADLINE * 2), node(), exists]);
     let settings = Settings { events: true, report_only: true, ..settings("n") };
-    let agent = Agent::start(settings, connect(&fake.address, &counted));
+    let agent = Agent::start(settings, connect_in_process(&fake, &counted));
     agent.tell(&report(&["x"], &[]));
     wait_for("both", async || (counted.of("failure create_event already_exists") == 1).then_some(())).await;
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    sleep(Duration::from_secs(3600)).await;
     agent.stop().await;
     let names: Vec<_> = creations(&fake).iter().map(|seen| seen.body["metadata"]["name"].clone()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
@@ -218,20 +247,16 @@ async fn an_event_whose_answer_is_lost_is_not_written_twice() {
 #[tokio::test]
 async fn the_last_report_is_written_before_the_end() {
     let fake = Fake::new(&[]);
-    let agent = Agent::start(settings("n"), connect(&fake.address, &Counted::default()));
+    let agent = Agent::start(settings("n"), connect(&fake, &Counted::default()));
     agent.tell(&report(&[], &[]));
     agent.stop().await;
     assert_eq!(fake.label(), Some(json!("false")));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_api_server_that_hangs_does_not_hold_up_the_end() {
-    let fake = Fake::new(&[]).always("/", Fault::Silence(Duration::from_secs(60)));
-    let api = ApiServer::new(
-        kube::Client::try_from(kube::Config::new(fake.address.parse().unwrap())).unwrap(),
-        Duration::from_secs(10),
-        Counted::default().observer(),
-    );
+    let fake = Fake::new(&[]).always("/", Fault::Silence(Duration::from_secs(3600)));
+    let api = connect_in_process(&fake, &Counted::default());
     let agent = Agent::start(Settings { events: true, ..settings("n") }, api);
     agent.tell(&report(&["x"], &[]));
     wait_for("a request", async || (!fake.seen().is_empty()).then_some(())).await;

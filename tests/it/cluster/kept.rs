@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use iptables_monitor::domain::cluster::contest::PATIENCE;
 use kube::client::ClientBuilder;
 use serde_json::{Value, json};
 use tower::util::MapRequestLayer;
@@ -13,18 +14,16 @@ use crate::support::apiserver::{Api, Server};
 
 const CHECKED_AT: &str = "iptables-monitor/last-check";
 const HASH: &str = "iptables-monitor/ruleset-hash";
-/// How soon the label has to be right again.
-const SOON: Duration = Duration::from_secs(5);
+/// Far more than anything here takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
 
 async fn label(admin: &Api, path: &str) -> Value {
     admin.get(path).await["metadata"]["labels"][KEY].clone()
 }
 
-/// Waits until the label is right, and says how long that took.
-async fn restored(admin: &Api, path: &str, value: &str) -> Duration {
-    let since = Instant::now();
+/// Waits until the label is right, without another report.
+async fn restored(admin: &Api, path: &str, value: &str) {
     wait_for(value, async || (label(admin, path).await == value).then_some(())).await;
-    since.elapsed()
 }
 
 /// What the cilium agent does on every update of its own: the whole object, with labels that it knows.
@@ -42,28 +41,40 @@ async fn overwrite(admin: &Api, path: &str, round: u32) {
     }
 }
 
+/// How pauses grow and how long the label may be wrong is told by the laws of `domain::cluster::contest`.
 #[tokio::test]
-async fn a_minute_of_overwriting_is_fought_with_restraint_and_won() {
+async fn overwriting_is_fought_with_restraint_and_won() {
+    /// The shortest pause in a fight.
+    const PAUSE: Duration = Duration::from_secs(4);
     let world = World::new("overwritten", SHIPPED).await;
     world.admin.cilium_node(world.name).await;
     let settings = Settings { events: true, ..settings(world.name) };
     let agent = Agent::start(settings, world.api.clone());
     agent.tell(&report(&[], &[]));
     world.wait_for_label(&world.path(), "false").await;
+    let restores = || world.counted.of("restored ciliumnode");
 
-    let mut right = Vec::new();
-    for round in 0..60 {
+    // on a busy machine these may take longer than the window in which restores are counted
+    let mut round = 0;
+    while world.events().await.is_empty() {
         overwrite(&world.admin, &world.path(), round).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        right.push(label(&world.admin, &world.path()).await == "false");
+        restored(&world.admin, &world.path(), "false").await;
+        round += 1;
+        assert!(round < 100, "a hundred restores are no fight: {:?}", world.counted.all());
     }
-    let took = restored(&world.admin, &world.path(), "false").await;
-    assert!(took < SOON, "{took:?}");
-    assert!(right[..10].iter().all(|is_right| *is_right), "before it is a fight: {right:?}");
-    assert!(right[10..].windows(6).all(|window| window.contains(&true)), "in the fight: {right:?}");
-    let restores = world.counted.of("restored ciliumnode");
-    assert!((11..30).contains(&restores), "{restores} restores");
-    assert_eq!(world.counted.of("write patch_ciliumnode"), 1 + restores, "{:?}", world.counted.all());
+    assert!(restores() > PATIENCE, "{} restores", restores());
+
+    let (begun, before) = (Instant::now(), restores());
+    while restores() < before + 3 {
+        overwrite(&world.admin, &world.path(), round).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        round += 1;
+        assert!(begun.elapsed() < LIMIT, "the label is given up: {:?}", world.counted.all());
+    }
+    // the first may have been due already
+    assert!(begun.elapsed() >= 2 * PAUSE, "no restraint: {:?}", begun.elapsed());
+    restored(&world.admin, &world.path(), "false").await;
+    assert_eq!(world.counted.of("write patch_ciliumnode"), 1 + restores(), "{:?}", world.counted.all());
     let events = world.wait_for_events(1).await;
     assert_eq!(events[0]["reason"], "LabelContested");
     assert_eq!(world.metadata(&world.path()).await["labels"]["theirs"], "stays");
@@ -80,8 +91,7 @@ async fn an_object_that_is_deleted_and_made_anew_gets_its_label_and_its_annotati
     for _ in 0..3 {
         world.admin.call("DELETE", &world.path(), &Value::Null).await;
         world.admin.cilium_node(world.name).await;
-        let took = restored(&world.admin, &world.path(), "true").await;
-        assert!(took < SOON, "{took:?}");
+        restored(&world.admin, &world.path(), "true").await;
         assert!(world.metadata(&world.path()).await["annotations"][CHECKED_AT].is_string());
     }
     assert_eq!(world.counted.of("restored ciliumnode"), 3, "{:?}", world.counted.all());
@@ -99,8 +109,7 @@ async fn the_label_of_the_node_is_restored_too() {
     world.wait_for_label(path, "false").await;
     for theirs in [Value::Null, json!("true")] {
         world.admin.call("PATCH", path, &json!({"metadata": {"labels": {KEY: theirs}}})).await;
-        let took = restored(&world.admin, path, "false").await;
-        assert!(took < SOON, "{took:?}");
+        restored(&world.admin, path, "false").await;
     }
     assert_eq!(world.counted.of("restored node"), 2);
     agent.stop().await;
@@ -133,12 +142,17 @@ async fn an_unchanged_node_is_neither_read_nor_written() {
     let before = requests.all();
     for _ in 0..100 {
         agent.tell(&report(&[], &[]));
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let_run().await;
     }
     assert_eq!(requests.all(), before);
     assert_eq!(world.metadata(&world.path()).await["resourceVersion"], version);
+    // what comes after them is told with one write, and before it there was none
+    agent.tell(&report(&["x"], &[]));
+    world.wait_for_label(&world.path(), "true").await;
     agent.stop().await;
-    assert_eq!(requests.of(&format!("PATCH {}", world.path())), 1, "{:?}", requests.all());
+    let patch = format!("PATCH {}", world.path());
+    let expected = before.into_iter().map(|(what, count)| (what.clone(), count + usize::from(what == patch)));
+    assert_eq!(requests.all(), expected.collect());
 }
 
 const COLLECTION: &str = "/apis/cilium.io/v2/ciliumnodes";
@@ -165,7 +179,7 @@ async fn the_last_complete_check_is_told_every_ten_minutes_also_by_the_next_agen
     assert_eq!(world.counted.of("write patch_ciliumnode"), 1, "label and annotations are one write");
     for seconds in [1, 300, 599] {
         agent.tell(&checked_at(seconds, "b", &[]));
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let_run().await;
     }
     agent.tell(&checked_at(601, "c", &[]));
     becomes(json!(["2027-01-15T08:10:01Z", "c"])).await;
@@ -236,22 +250,20 @@ async fn an_api_server_that_stops_for_a_while_finds_the_label_kept_again() {
 
     let (stopping, starting) = (server.clone(), server.clone());
     tokio::task::spawn_blocking(move || stopping.stop()).await.unwrap();
-    for _ in 0..60 {
-        agent.tell(&report(&["x"], &[]));
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    agent.tell(&report(&["x"], &[]));
+    for failure in ["failure watch_ciliumnode unreachable", "failure get_ciliumnode unreachable"] {
+        // so many that the pauses of the watch have grown to the longest
+        wait_for(failure, async || (world.counted.of(failure) >= 6).then_some(())).await;
     }
     tokio::task::spawn_blocking(move || starting.start_again()).await.unwrap();
     let world = World { admin: server.admin(), ..world };
-    let took = restored(&world.admin, &world.path(), "true").await;
-    assert!(took < Duration::from_secs(20), "the news of the outage: {took:?}");
+    restored(&world.admin, &world.path(), "true").await;
 
-    // the watch begins again within its longest pause, and from then on nothing takes long
-    overwrite(&world.admin, &world.path(), 1).await;
-    let took = restored(&world.admin, &world.path(), "true").await;
-    assert!(took < Duration::from_secs(20), "{took:?}");
-    overwrite(&world.admin, &world.path(), 2).await;
-    let took = restored(&world.admin, &world.path(), "true").await;
-    assert!(took < SOON, "{took:?}");
+    // the watch begins again too: nothing else tells of what others do
+    for round in 1..=2 {
+        overwrite(&world.admin, &world.path(), round).await;
+        restored(&world.admin, &world.path(), "true").await;
+    }
     agent.stop().await;
 }
 

@@ -16,8 +16,6 @@ use crate::drops_journal::saved;
 use crate::support::{MONITOR, lossy, wait_until};
 
 const KILLS: u64 = 14;
-/// A checkpoint is written every second: on a busy machine, what was told this long ago is in one.
-const LATEST: Duration = Duration::from_millis(2200);
 
 /// What the kernel says of a packet whose length is its number.
 fn numbered(number: u64) -> String {
@@ -83,22 +81,31 @@ fn told(directory: &Path) -> Vec<(u64, u64)> {
     told
 }
 
-/// How much was printed when a program was killed, and how much of that long enough before.
+/// How much was printed when a program was killed, and how much of that before its last checkpoint but one: what was
+/// printed while a checkpoint was made may be in the next only.
 struct Kill {
     safe: u64,
     all: u64,
 }
 
-/// Lets a program print something and live for a while, and kills it.
-fn kill_after(lifetime: Duration, source: &str, directory: &Path) -> Kill {
+/// Lets a program print something, write so many checkpoints and live a little longer, and kills it.
+fn kill_after(checkpoints: u64, more: Duration, source: &str, directory: &Path) -> Kill {
     let size = || std::fs::metadata(directory.join("out")).map_or(0, |facts| facts.len());
-    let before = size();
+    let checkpoint = || std::fs::read(directory.join("checkpoint")).unwrap_or_default();
+    let (before, mut last) = (size(), checkpoint());
     let mut child = follow(source, directory);
     wait_until("it prints something", LIMIT, || size() > before);
-    let early = lifetime.saturating_sub(LATEST);
-    std::thread::sleep(early);
-    let safe = if early.is_zero() { 0 } else { size() };
-    std::thread::sleep(lifetime - early);
+    let (mut safe, mut printed) = (0, 0);
+    for _ in 0..checkpoints {
+        let mut seen = 0;
+        wait_until("it writes a checkpoint", LIMIT, || {
+            seen = size();
+            checkpoint() != last
+        });
+        last = checkpoint();
+        safe = std::mem::replace(&mut printed, seen);
+    }
+    std::thread::sleep(more);
     child.kill().unwrap();
     child.wait().unwrap();
     Kill { safe, all: size() }
@@ -109,9 +116,10 @@ fn kill_often(source: &str, directory: &Path, write: impl FnOnce(&AtomicBool) ->
     let is_over = AtomicBool::new(false);
     let (written, kills) = std::thread::scope(|scope| {
         let writer = scope.spawn(|| write(&is_over));
-        // from at once to after the third checkpoint
-        let lifetimes = (0..KILLS).map(|kill| Duration::from_millis(kill * 7919 % 3700));
-        let kills: Vec<_> = lifetimes.map(|lifetime| kill_after(lifetime, source, directory)).collect();
+        // from at once to after the third checkpoint, at many moments between two
+        let kill =
+            |kill: u64| kill_after(kill % 4, Duration::from_millis(kill * 7919 % 1000), source, directory);
+        let kills: Vec<_> = (0..KILLS).map(kill).collect();
         is_over.store(true, Ordering::Relaxed);
         (writer.join().unwrap(), kills)
     });

@@ -51,10 +51,11 @@ fn a_hundred_swaps_during_changes_are_never_mixed() {
     agent.wait_for("compliant", LIMIT);
     for number in 1..=100 {
         mounted.swap(number, &versions[number % 2]);
+        let before = (number % 10 == 0).then(|| agent.status().unwrap()["checked_at"].clone());
         netns.sh(&format!("iptables-nft -A INPUT -s 10.3.0.{number} -m comment --comment ours -j ACCEPT"));
-        if number % 10 == 0 {
-            // so that some are looked at, and not only the last of many
-            std::thread::sleep(Duration::from_millis(400));
+        // so that some are looked at, and not only the last of many
+        if let Some(before) = before {
+            agent.wait("it was looked at", LIMIT, |status| status["checked_at"] != before);
         }
     }
     agent.wait_for_the_truth(&args, LIMIT);

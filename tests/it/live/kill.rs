@@ -51,6 +51,13 @@ fn two_hundred_kills_leave_a_journal_without_contradictions_and_a_right_verdict(
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let change = if kill % 2 == 0 { "-A" } else { "-D" };
         netns.sh(&format!("iptables-nft {change} INPUT -s 10.0.0.{} -j DROP", kill / 2));
+        if kill % 8 == 0 {
+            // on a busy machine no other may live for long enough
+            let rule = format!("-A INPUT -s 10.0.0.{}/32 -j DROP", kill / 2);
+            wait_until("the journal tells of the rule", LIMIT, || {
+                standing(&history(&directory)).contains(rule.as_str())
+            });
+        }
         std::thread::sleep(Duration::from_micros((random >> 33) % 350_000));
         drop(agent);
         if kill % 20 == 0 {

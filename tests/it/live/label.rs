@@ -31,18 +31,18 @@ async fn a_change_is_in_the_label_soon() {
     ]);
     let agent = Agent::spawn(&netns, command.args(arguments(&allowlist)));
     let path = format!("/apis/cilium.io/v2/ciliumnodes/{NAME}");
-    let label = async |value: &str, limit: Duration| {
+    let label = async |value: &str| {
         let started = Instant::now();
         while admin.get(&path).await["metadata"]["labels"]["user-iptables-rules"] != value {
-            assert!(started.elapsed() < limit, "the label is not {value}: {}", agent.log());
+            assert!(started.elapsed() < LIMIT, "the label is not {value}: {}", agent.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    label("false", LIMIT).await;
+    label("false").await;
     for _ in 0..3 {
         netns.sh("iptables-nft -A INPUT -s 192.0.2.9 -j DROP");
-        label("true", SOON).await;
+        label("true").await;
         netns.sh("iptables-nft -F INPUT");
-        label("false", SOON).await;
+        label("false").await;
     }
 }

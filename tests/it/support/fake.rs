@@ -8,13 +8,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::Netns;
 
 const KEY: &str = "user-iptables-rules";
 
-/// One wrong answer.
+/// One answer, as a rule a wrong one.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// A status with this extra header and body.
@@ -153,10 +154,52 @@ impl Fake {
         self.state.lock().unwrap().seen.clone()
     }
 
+    /// A client that asks it without sockets, so that a clock which stands still unless everybody waits is the only one.
+    pub fn client(&self) -> kube::Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let server = server.clone();
+            async move { server.serve_in_process(request).await }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    async fn serve_in_process(&self, request: http::Request<Body>) -> std::io::Result<http::Response<Body>> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let body = body.collect_bytes().await.unwrap();
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        match self.reply(head.method.as_str(), &path, &body) {
+            Fault::Status(status, header, text) => {
+                let mut answer = http::Response::builder().status(status);
+                if let Some((name, value)) = header.split_once(": ") {
+                    answer = answer.header(name, value);
+                }
+                Ok(answer.body(Body::from(text.into_bytes())).unwrap())
+            }
+            Fault::Text(text) => Ok(http::Response::new(Body::from(text.into_bytes()))),
+            Fault::Silence(time) => {
+                tokio::time::sleep(time).await;
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            }
+            Fault::Hangup => Err(std::io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+
     fn serve(&self, mut stream: TcpStream) {
         let Some((method, path, body)) = read_request(&stream) else { return };
-        if let Some((status, answer)) = self.answer_permission(&path) {
-            return send(&mut stream, status, "", &answer.to_string());
+        match self.reply(&method, &path, &body) {
+            Fault::Status(status, header, text) => send(&mut stream, status, header, &text),
+            Fault::Text(text) => send(&mut stream, 200, "", &text),
+            Fault::Silence(time) => std::thread::sleep(time),
+            Fault::Hangup => {}
+        }
+    }
+
+    /// What a request is answered with, rightly or not.
+    fn reply(&self, method: &str, path: &str, body: &Value) -> Fault {
+        if let Some((status, answer)) = self.answer_permission(path) {
+            return Fault::Status(status, "", answer.to_string());
         }
         let fault = {
             let mut state = self.state.lock().unwrap();
@@ -164,21 +207,15 @@ impl Fake {
                 state.always.iter().find(|(part, _)| path.contains(part)).map(|(_, fault)| fault.clone());
             let fault = always.or_else(|| state.faults.pop_front());
             state.seen.push(Seen {
-                at: Instant::now(),
-                method: method.clone(),
-                path: path.clone(),
+                at: tokio::time::Instant::now().into_std(),
+                method: method.to_owned(),
+                path: path.to_owned(),
                 body: body.clone(),
                 is_well: fault.is_none(),
             });
             fault
         };
-        match fault {
-            Some(Fault::Status(status, header, text)) => send(&mut stream, status, header, &text),
-            Some(Fault::Silence(time)) => std::thread::sleep(time),
-            Some(Fault::Hangup) => {}
-            Some(Fault::Text(text)) => send(&mut stream, 200, "", &text),
-            None => send(&mut stream, 200, "", &self.answer(&method, &path, &body).to_string()),
-        }
+        fault.unwrap_or_else(|| Fault::Text(self.answer(method, path, body).to_string()))
     }
 
     /// To watch is not granted as a rule, and whoever asks hears that all is, or nothing; neither counts as a request.

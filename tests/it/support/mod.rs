@@ -196,10 +196,46 @@ impl AllowlistDir {
     }
 }
 
+/// A process that the program under test may leave behind; a script of ours wrote its number down.
+pub struct LeftBehind(rustix::process::Pid);
+
+impl LeftBehind {
+    /// Waits until so many processes stand in this file.
+    pub fn wait_for(file: &std::path::Path, count: usize) -> Vec<Self> {
+        let written = || std::fs::read_to_string(file).unwrap_or_default();
+        let what = format!("{count} processes are named in {}", file.display());
+        let is_there = || written().ends_with('\n') && written().split_whitespace().count() >= count;
+        wait_until(&what, std::time::Duration::from_secs(60), is_there);
+        let number = |word: &str| rustix::process::Pid::from_raw(word.parse().ok()?);
+        written().split_whitespace().map(|word| Self(number(word).expect("a process's number"))).collect()
+    }
+
+    /// Whether it runs: a killed one may wait long for somebody who asks for its status.
+    pub fn is_alive(&self) -> bool {
+        std::fs::read(format!("/proc/{}/cmdline", self.0)).is_ok_and(|line| !line.is_empty())
+    }
+
+    /// Waits until it has ended: the kernel ends a killed process when it comes to run.
+    #[track_caller]
+    pub fn wait_end(&self, what: &str) {
+        let what = format!("process {} has ended ({what})", self.0);
+        wait_until(&what, std::time::Duration::from_secs(60), || !self.is_alive());
+    }
+}
+
+impl Drop for LeftBehind {
+    fn drop(&mut self) {
+        if self.is_alive() {
+            let _ = rustix::process::kill_process(self.0, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 /// Waits until `done` says so.
 ///
 /// # Panics
 /// After `limit`, with what was waited for.
+#[track_caller]
 pub fn wait_until(what: &str, limit: std::time::Duration, mut done: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + limit;
     while !done() {

@@ -196,21 +196,28 @@ fn a_damaged_file_is_set_aside_and_the_journal_goes_on() {
     assert_eq!(moments(directory.path()).len(), 1);
 }
 
-#[test]
-fn a_slow_disk_stops_nobody() {
+/// Whether two hundred sets were recorded before the writer gave up its first wait for a disk that is blocked all the
+/// time; each wait takes two seconds.
+fn is_recorded_meanwhile() -> bool {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     compare(&journal, 0, &[]);
     journal.record(&set(1, vec![change(1, false)]));
     wait_until("the disk is idle", || journal.counts().written == 1);
     let blocker = crate::host::store::history::block_writers(directory.path());
-    let started = Instant::now();
     (0..200).for_each(|second| journal.record(&set(second, vec![change(second, false)])));
-    assert!(started.elapsed() < Duration::from_secs(1));
-    assert!(journal.counts().shed >= 200 - 3 * QUEUE as u64, "{:?}", journal.counts());
+    let counts = journal.counts();
+    assert!(counts.shed >= 200 - 3 * QUEUE as u64, "{counts:?}");
     drop(blocker);
     wait_until("all that waited is written or lost", || {
         journal.counts().written + journal.counts().shed == 201
     });
     close(journal);
+    counts.failures == 0
+}
+
+#[test]
+fn a_slow_disk_stops_nobody() {
+    // a busy machine may stop everybody for two seconds, but not again and again
+    assert!((0..10).any(|_| is_recorded_meanwhile()));
 }

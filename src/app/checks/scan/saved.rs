@@ -27,6 +27,12 @@ pub enum SavedError {
         /// What read(2) said.
         source: io::Error,
     },
+    /// It is so large that it was not read to its end.
+    #[error("{name} is larger than {} GiB, and no node's rules are: save the rules, and nothing else", FILE_LIMIT_BYTES >> 30)]
+    TooLarge {
+        /// The file, or `standard input`.
+        name: String,
+    },
     /// It is the text of `nft list ruleset`.
     #[error(
         "{name} is the text of `nft list ruleset`, which a comment can forge; save the rules with \
@@ -76,8 +82,11 @@ pub fn files(book: &Rulebook, limit: usize, sources: Vec<Source<'_>>) -> Result<
     let mut audit = Audit::new(book, limit, &budget);
     let mut tools = BTreeMap::new();
     for Source { name, family, reader } in sources {
-        let reader = BufReader::with_capacity(PIECE_BYTES, reader.take(FILE_LIMIT_BYTES));
-        file(&mut audit, &mut tools, &name, family, reader)?;
+        let mut reader = BufReader::with_capacity(PIECE_BYTES, reader.take(FILE_LIMIT_BYTES + 1));
+        file(&mut audit, &mut tools, &name, family, &mut reader)?;
+        if reader.get_ref().limit() == 0 {
+            return Err(SavedError::TooLarge { name });
+        }
     }
     Ok(Scan { outcome: conclude(book, limit, [&audit.seal()]), tools, ..Scan::default() })
 }
@@ -87,7 +96,7 @@ fn file(
     tools: &mut BTreeMap<String, String>,
     name: &str,
     family: Family,
-    mut reader: BufReader<impl Read>,
+    reader: &mut BufReader<impl Read>,
 ) -> Result<(), SavedError> {
     let read_error = |source| SavedError::Read { name: name.to_owned(), source };
     let head = reader.fill_buf().map_err(read_error)?.trim_ascii_start();

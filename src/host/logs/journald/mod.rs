@@ -143,6 +143,8 @@ struct Process {
     begun: Instant,
     /// How long it was waited for since it said something.
     silent: Duration,
+    /// Whether it had ended when it was silent last.
+    has_ended: bool,
     lines: Lines,
     buffer: Box<[u8]>,
     /// How much of the buffer is the beginning of an entry.
@@ -218,6 +220,7 @@ impl Journal {
             running,
             begun: Instant::now(),
             silent: Duration::ZERO,
+            has_ended: false,
             lines: Lines::new(ENTRY_LIMIT, false),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             kept: 0,
@@ -245,7 +248,7 @@ impl Journal {
                 self.take(count, batch);
                 Ok(if count == capacity { Status::Behind } else { Status::CaughtUp })
             }
-            Err(error) if error.kind() == ErrorKind::TimedOut => self.silence(waited),
+            Err(error) if error.kind() == ErrorKind::TimedOut => self.silence(batch, waited),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Status::CaughtUp),
             Err(error) => {
                 let error = JournalError::Read(process.running.error(error));
@@ -257,8 +260,12 @@ impl Journal {
     }
 
     /// Nothing was to be read for so long: a journal that is not followed has no reason for a long pause.
-    fn silence(&mut self, waited: Duration) -> Result<Status, JournalError> {
+    fn silence(&mut self, batch: &mut Batch, waited: Duration) -> Result<Status, JournalError> {
         let Some(process) = &mut self.process else { return Ok(Status::CaughtUp) };
+        // a process that it left behind may hold its output: what it wrote itself is read when nothing has come since
+        if std::mem::replace(&mut process.has_ended, process.running.has_ended()) {
+            return self.end(batch);
+        }
         process.silent += waited;
         if self.options.is_following || process.silent < self.options.silence {
             return Ok(Status::CaughtUp);

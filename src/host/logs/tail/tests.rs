@@ -260,10 +260,10 @@ fn a_read_waits_for_a_line_and_no_longer() {
         std::thread::sleep(Duration::from_millis(50));
         fs::write(path, "line\n").unwrap();
     });
-    let (mut batch, begun) = (Batch::default(), Instant::now());
-    let status = tail.read(&mut batch, begun + Duration::from_secs(60)).unwrap();
+    let (mut batch, deadline) = (Batch::default(), Instant::now() + Duration::from_secs(120));
+    let status = tail.read(&mut batch, deadline).unwrap();
     assert_eq!((status, batch.len()), (Status::CaughtUp, 1));
-    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(Instant::now() < deadline, "it waited for more");
     writer.join().unwrap();
     assert_eq!(tail.read(&mut batch, Instant::now() + Duration::from_millis(50)).unwrap(), Status::CaughtUp);
     assert!(batch.is_empty());
