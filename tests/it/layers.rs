@@ -1,39 +1,14 @@
 //! The architecture as a test: who may name whom, how long a file may be, what ships in the binary.
+//! The rules stand in `layers/rules.rs`, and `layers/fixtures.rs` proves that each of them refuses something.
 
+mod fixtures;
+mod rules;
+mod source;
+mod tokens;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Each layer: which others it may name, and external crates that only it may name.
-const LAYERS: [(&str, &[&str], &[&str]); 6] = [
-    ("domain", &["domain"], &["regex", "regex_automata", "regex_syntax", "memchr"]),
-    (
-        "host",
-        &["host", "domain"],
-        &["aya", "netlink_sys", "netlink_packet_core", "dns_lookup", "libc", "rusqlite"],
-    ),
-    ("k8s", &["k8s", "domain"], &["kube", "k8s_openapi", "rustls"]),
-    ("telemetry", &["telemetry", "domain"], &["env_logger", "prometheus", "hyper", "hyper_util"]),
-    ("app", &["app", "domain", "host", "k8s", "telemetry"], &["tokio"]),
-    ("cli", &["cli", "app", "domain", "telemetry"], &["anyhow", "clap_complete", "jiff", "humantime"]),
-];
-/// Where a crate of another layer is named all the same, and why.
-const EXCEPTIONS: [(&str, &str); 14] = [
-    ("cli/watch/mod.rs", "tokio"),     // the runtime is made where the process starts
-    ("cli/drops/mod.rs", "tokio"),     // the runtime is made where the process starts
-    ("k8s/pod_events.rs", "jiff"),     // k8s_openapi's own times are made of it
-    ("domain/drops/civil.rs", "jiff"), // log lines have dates, pure arithmetic
-    ("k8s/pods.rs", "jiff"),           // a pod's times, as its API writes them
-    ("cli/agent.rs", "tokio"),         // the runtime is made where the process starts
-    ("k8s/client.rs", "tokio"),        // the deadline of a call
-    ("cli/credential_plugin.rs", "tokio"), // the runtime is made where the process starts
-    ("k8s/label.rs", "jiff"),          // the same, for an annotation
-    ("k8s/list_watch.rs", "tokio"),    // pauses between calls
-    ("k8s/watch_stream.rs", "tokio"),  // the longest a watch may be silent
-    ("k8s/events.rs", "jiff"),         // k8s_openapi's own times are made of it
-    ("telemetry/http.rs", "tokio"),    // a server waits for its clients
-    ("domain/words/moment.rs", "jiff"), // a moment in words; it asks for no clock
-];
-const MAX_LINES: usize = 500;
 
 fn rust_files(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -45,6 +20,7 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
             files.push(path);
         }
     }
+    files.sort();
     files
 }
 
@@ -52,53 +28,52 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Every file of `src`: its path there, and its text.
+fn sources() -> Vec<(String, String)> {
+    let src = root().join("src");
+    let name = |path: &PathBuf| path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+    rust_files(&src).iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The module a file is, from the root of the crate.
+fn module(file: &str) -> Vec<&str> {
+    let path = file.trim_end_matches(".rs");
+    path.split('/').filter(|part| !["lib", "main", "mod"].contains(part)).collect()
+}
+
+/// The modules that are for tests only, with `crate` before each.
+fn test_modules(sources: &[(String, String)]) -> BTreeSet<source::Path> {
+    sources.iter().flat_map(|(file, text)| source::read(text, &module(file)).test_modules).collect()
+}
+
 #[test]
-fn layers_name_only_what_they_may() {
-    let mut faults = Vec::new();
-    let names = regex::Regex::new(r"\bcrate::(\w+)").unwrap();
-    for (layer, may_name, _) in LAYERS {
-        for file in rust_files(&root().join("src").join(layer)) {
-            let shown = file.strip_prefix(root().join("src")).unwrap().display().to_string();
-            let text = fs::read_to_string(&file).unwrap();
-            let shipped = text.lines().take_while(|line| *line != "#[cfg(test)]");
-            for (number, line) in shipped.enumerate() {
-                if line.trim_start().starts_with("//") {
-                    continue;
-                }
-                for name in names.captures_iter(line).map(|found| found[1].to_owned()) {
-                    if !may_name.contains(&name.as_str()) {
-                        faults.push(format!("{shown}:{}: {layer} may not name {name}", number + 1));
-                    }
-                }
-                for (owner, _, crates) in LAYERS.iter().filter(|(owner, ..)| *owner != layer) {
-                    for name in crates.iter().filter(|name| line.contains(&format!("{name}::"))) {
-                        if !EXCEPTIONS.contains(&(shown.as_str(), name)) {
-                            faults.push(format!("{shown}:{}: only {owner} may name {name}", number + 1));
-                        }
-                    }
-                }
-            }
-        }
-    }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+fn every_file_names_only_what_it_may() {
+    let sources = sources();
+    let for_tests = test_modules(&sources);
+    let is_shipped = |file: &str| {
+        let own: source::Path = ["crate"].into_iter().chain(module(file)).map(str::to_owned).collect();
+        !for_tests.iter().any(|module| own.starts_with(module))
+    };
+    let shipped: Vec<_> = sources.iter().filter(|(file, _)| is_shipped(file)).collect();
+    assert!(shipped.len() > 200 && for_tests.len() > 20, "{} files, {for_tests:?}", shipped.len());
+    let mut faults: Vec<_> = shipped.iter().flat_map(|(file, text)| rules::faults(file, text)).collect();
+    let used: BTreeSet<_> = shipped.iter().flat_map(|(file, text)| rules::used(file, text)).collect();
+    faults.extend(rules::unused(&used));
+    assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn every_dependency_has_an_owner() {
+    assert_eq!(rules::ownerless(&fs::read_to_string(root().join("Cargo.toml")).unwrap()), [""; 0]);
 }
 
 #[test]
 fn no_file_is_too_long() {
     let files = ["src", "tests"].iter().flat_map(|directory| rust_files(&root().join(directory)));
-    let long: Vec<_> = files
-        .map(|file| (fs::read_to_string(&file).unwrap().lines().count(), file))
-        .filter(|(lines, _)| *lines > MAX_LINES)
-        .collect();
-    assert!(long.is_empty(), "{long:?}");
-}
-
-#[test]
-fn unsafe_code_stands_in_one_directory() {
-    let allowed = |path: &PathBuf| path.starts_with(root().join("src/host/raw"));
-    for file in rust_files(&root().join("src")).iter().filter(|path| !allowed(path)) {
-        assert!(!fs::read_to_string(file).unwrap().contains("unsafe {"), "{}", file.display());
-    }
+    let fault = |file: PathBuf| {
+        rules::too_long(&fs::read_to_string(&file).unwrap()).map(|rule| format!("{}: {rule}", file.display()))
+    };
+    assert_eq!(files.filter_map(fault).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
