@@ -30,7 +30,9 @@ pub fn scope(is_local: bool, node: &str) -> PodScope {
 /// # Errors
 /// What the API server answers.
 pub async fn fill(api: &ApiServer, scope: &PodScope, directory: &Shared) -> Result<(), Failure> {
-    pods::list(api, scope, None, |pod| write(directory).pods.apply(pod, SystemTime::now())).await
+    let apply = |pod| write(directory).pods.apply(pod, SystemTime::now());
+    // whoever waits for the answer wants it as it is
+    pods::list(api, scope, None, &mut true, apply).await
 }
 
 /// Keeps the pods, for ever.
@@ -66,15 +68,16 @@ pub async fn keep_pods(api: ApiServer, scope: PodScope, label: Option<String>, d
 /// Keeps nodes and Services, for ever.
 pub async fn keep_others(api: ApiServer, directory: Shared) {
     let (mut nodes, mut services) = (Health::new("listing nodes"), Health::new("listing Services"));
+    let (mut may_list_nodes, mut may_list_services) = (false, false);
     loop {
-        match pods::nodes(&api).await {
+        match pods::nodes(&api, &mut may_list_nodes).await {
             Ok(found) => {
                 nodes.worked();
                 write(&directory).set_nodes(found.into_iter());
             }
             Err(failure) => drop(nodes.failed(&failure)),
         }
-        match pods::services(&api).await {
+        match pods::services(&api, &mut may_list_services).await {
             Ok(found) => {
                 services.worked();
                 write(&directory).set_services(found.into_iter());

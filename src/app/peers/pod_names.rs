@@ -38,9 +38,10 @@ impl PodNames {
     pub async fn learn(self, api: ApiServer, node: String) {
         let scope = PodScope::Node(node);
         let mut calls = Calls::new();
+        let mut is_granted = false;
         loop {
             let mut found = Names::new();
-            let listed = pods::list(&api, &scope, None, |pod| {
+            let listed = pods::list(&api, &scope, None, &mut is_granted, |pod| {
                 found.insert(pod.uid.to_string(), (pod.namespace.to_string(), pod.name.to_string()));
             });
             let retry_at = match listed.await {

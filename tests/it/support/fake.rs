@@ -47,6 +47,8 @@ struct State {
     node: Value,
     /// Nobody may ask what is granted.
     is_mute: bool,
+    /// The resources of which nothing is granted, as whoever asks hears.
+    denied: Vec<&'static str>,
     /// Everybody may watch.
     is_watched: bool,
     /// Nobody listens, or will in a moment.
@@ -134,6 +136,12 @@ impl Fake {
         self
     }
 
+    /// Says of this resource that nothing is granted.
+    pub fn denying(self, resource: &'static str) -> Self {
+        self.state.lock().unwrap().denied.push(resource);
+        self
+    }
+
     /// Answers those who watch as it answers others.
     pub fn watched(self) -> Self {
         self.state.lock().unwrap().is_watched = true;
@@ -155,7 +163,7 @@ impl Fake {
 
     fn serve(&self, mut stream: TcpStream) {
         let Some((method, path, body)) = read_request(&stream) else { return };
-        if let Some((status, answer)) = self.answer_permission(&path) {
+        if let Some((status, answer)) = self.answer_permission(&path, &body) {
             return send(&mut stream, status, "", &answer.to_string());
         }
         let fault = {
@@ -181,17 +189,18 @@ impl Fake {
         }
     }
 
-    /// To watch is not granted as a rule, and whoever asks hears that all is, or nothing; neither counts as a request.
-    fn answer_permission(&self, path: &str) -> Option<(u16, Value)> {
+    /// To watch is not granted as a rule, and whoever asks hears that all is but what is denied, or nothing; neither counts as a request.
+    fn answer_permission(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         let no = (403, json!({"kind": "Status", "message": "no"}));
-        let (is_mute, is_watched) = {
+        let resource = &body["spec"]["resourceAttributes"]["resource"];
+        let (is_mute, is_watched, is_denied) = {
             let state = self.state.lock().unwrap();
-            (state.is_mute, state.is_watched)
+            (state.is_mute, state.is_watched, state.denied.iter().any(|denied| resource == denied))
         };
         if path.contains("watch=true") {
             return (!is_watched).then_some(no);
         }
-        let answer = if is_mute { no } else { (201, json!({"status": {"allowed": true}})) };
+        let answer = if is_mute { no } else { (201, json!({"status": {"allowed": !is_denied}})) };
         path.ends_with("/selfsubjectaccessreviews").then_some(answer)
     }
 
