@@ -19,7 +19,7 @@ use super::checks::watch::{Counters, Failures};
 use super::cluster::{self, Surroundings, connect, local_addresses, prove_netns};
 use super::drops::service::{self, Service};
 use super::ending::Ending;
-use super::peers::pod_names::PodNames;
+use super::peers::{Interest, Peers};
 use crate::domain::changes::ChangeSet;
 use crate::domain::judging::netns::NetnsEvidence;
 use crate::domain::judging::report::Report;
@@ -138,10 +138,13 @@ pub async fn run(
         true => Some(seek_evidence(&settings.cluster.node, connection.api.clone()).await),
         false => None,
     };
+    let sink = connection.api.clone().filter(|_| connection.is_sink);
+    let peers = know_peers(&settings, sink.clone());
     let drops = match settings.drops {
         Some(drops) => {
-            let api = connection.api.clone().filter(|_| connection.is_sink);
-            let service = Service::start(drops, api, &metrics.drops()).map_err(AgentError::Drops)?;
+            let directory = Arc::clone(&peers.directory);
+            let service = Service::start(drops, sink, directory, &metrics.drops());
+            let service = service.map_err(AgentError::Drops)?;
             shared.show_drops(Followed {
                 since: SystemTime::now(),
                 is_all: !settings.has_checks,
@@ -159,13 +162,9 @@ pub async fn run(
     let (directory, limit) = (settings.state_dir.filter(|_| settings.has_checks), settings.state_limit_bytes);
     let journal = tokio::task::spawn_blocking(move || Journal::open(directory, limit)).await;
     let journal = Arc::new(journal.map_err(|error| AgentError::Check(error.into()))?);
-    let pod_names = PodNames::default();
-    if let Some(api) = connection.api.clone().filter(|_| connection.is_sink && settings.has_checks) {
-        tokio::spawn(pod_names.clone().learn(api, settings.cluster.node.clone()));
-    }
     let outcome = |checked: &Checked| {
         let mut checked = checked.clone();
-        pod_names.name(&mut checked.report, &mut checked.changes);
+        peers.name(&mut checked.report, &mut checked.changes);
         let checked = &checked;
         metrics.check_done(&checked.report, checked.took);
         metrics.allowlist(checked.patterns, checked.broken);
@@ -202,6 +201,25 @@ pub async fn run(
     tokio::join!(stopping, telling);
     let _ = closing.await;
     ending.map_err(AgentError::Check)
+}
+
+/// The directory of peers, kept for as long as this runs by what the API server says, for whoever asks: drops for
+/// everybody with an address, checks for the pods that processes ran in.
+fn know_peers(settings: &Settings, api: Option<ApiServer>) -> Peers {
+    let node = &settings.cluster.node;
+    let interest = settings.drops.as_ref().map_or_else(
+        || Interest::Names { node: node.clone() },
+        |drops| Interest::Addresses {
+            pods: drops.pods.clone(),
+            label: drops.events.identifier_label.clone(),
+        },
+    );
+    let keep_ended = settings.drops.as_ref().map(|drops| drops.events.expiration);
+    let peers = Peers::new(node, keep_ended.unwrap_or_default());
+    if let Some(api) = api {
+        tokio::spawn(peers.clone().keep(api, interest));
+    }
+    peers
 }
 
 /// Waits for a signal, alive all the time.

@@ -22,7 +22,7 @@ use crate::app::drops::settings::{TailerSettings, TailerSource};
 use crate::app::drops::source::{Begin, How, SourceSpec};
 use crate::app::drops::{followers, service};
 use crate::app::ending::Ending;
-use crate::app::peers::directory;
+use crate::app::peers;
 use crate::domain::cluster::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
 use crate::domain::judging::report::Report;
@@ -140,7 +140,7 @@ impl DropsArguments {
                 utc_offset_seconds: utc_offset_seconds(),
             },
             events: older.events,
-            pods: directory::scope(self.pods == Pods::Local, node),
+            pods: peers::scope(self.pods == Pods::Local, node),
             has_dns: self.drops_dns,
             reads_rules: !self.drops_only,
             node: node.to_owned(),

@@ -3,32 +3,54 @@
 //!
 //! *Source*: Kubernetes API reference, SelfSubjectAccessReview v1 authorization.k8s.io; RBAC grants everybody to ask.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{ApiServer, Operation, Resource, Verb};
 use super::failure::Failure;
 
-/// Whether this is granted, for the object of this name where it is about a node.
+/// What it is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object<'a> {
+    /// The object of this name where it belongs to the cluster, in a namespace any.
+    Named(&'a str),
+    /// All whose field has this value: a node may see its own pods and no others. API servers before 1.31 do not look at
+    /// that.
+    Where(&'a str, &'a str),
+    /// All.
+    Every,
+}
+
+/// Whether this is granted.
 ///
 /// # Errors
 /// See [`super::failure::Class`].
-pub async fn may(api: &ApiServer, operation: Operation, node: &str) -> Result<bool, Failure> {
-    let Operation { resource, verb } = operation;
-    let (plural, group) = resource.plural_and_group();
-    let namespace = resource.namespace();
-    let name = if namespace.is_none() { node } else { "" };
-    let attributes = json!({
-        "verb": verb.rbac(), "group": group, "resource": plural, "namespace": namespace.unwrap_or_default(), "name": name,
-    });
+pub async fn may(api: &ApiServer, operation: Operation, object: Object<'_>) -> Result<bool, Failure> {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": attributes},
+        "spec": {"resourceAttributes": attributes(operation, object)},
     });
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let asked = Operation::new(Verb::Review, Resource::Access);
     let answer: Review = api.call(asked, path, Some(&review)).await?;
     Ok(answer.status.allowed)
+}
+
+fn attributes(operation: Operation, object: Object<'_>) -> Value {
+    let Operation { resource, verb } = operation;
+    let (plural, group) = resource.plural_and_group();
+    let namespace = resource.namespace().unwrap_or_default();
+    let mut attributes =
+        json!({"verb": verb.rbac(), "group": group, "resource": plural, "namespace": namespace, "name": ""});
+    match object {
+        Object::Named(name) if namespace.is_empty() => attributes["name"] = name.into(),
+        Object::Where(key, value) => {
+            let requirement = json!({"key": key, "operator": "In", "values": [value]});
+            attributes["fieldSelector"] = json!({"requirements": [requirement]});
+        }
+        Object::Named(_) | Object::Every => {}
+    }
+    attributes
 }
 
 #[derive(serde::Deserialize)]
@@ -39,4 +61,25 @@ struct Review {
 #[derive(serde::Deserialize)]
 struct ReviewStatus {
     allowed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_about_is_what_would_be_done() {
+        let pods = Operation::new(Verb::List, Resource::Pods);
+        let asked = |object| attributes(pods, object);
+        let pods = json!({"verb": "list", "group": "", "resource": "pods", "namespace": "", "name": ""});
+        assert_eq!(asked(Object::Every), pods);
+        let requirement = json!({"key": "spec.nodeName", "operator": "In", "values": ["n"]});
+        let mut of_node = pods;
+        of_node["fieldSelector"] = json!({"requirements": [requirement]});
+        assert_eq!(asked(Object::Where("spec.nodeName", "n")), of_node);
+        let node = attributes(Operation::new(Verb::Get, Resource::CiliumNode), Object::Named("n"));
+        assert_eq!((&node["name"], &node["group"]), (&json!("n"), &json!("cilium.io")));
+        let event = attributes(Operation::new(Verb::Create, Resource::Event), Object::Named("n"));
+        assert_eq!((&event["name"], &event["namespace"]), (&json!(""), &json!("kube-system")));
+    }
 }

@@ -1,5 +1,5 @@
 //! The one loop that shows what there is of a kind and then each change, for ever: a list page by page where that is asked
-//! for, and a watch after the other. Keeps nothing of what it shows, and logs nothing.
+//! for, and a watch after the other. What is not granted is not tried. Keeps nothing of what it shows, and logs nothing.
 //!
 //! *Source*: Kubernetes API concepts, "Efficient detection of changes", "Semantics for watch", "Retrieving large results
 //! sets in chunks" and "Watch bookmarks".
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use super::access::{Object, may};
 use super::client::{ApiServer, Operation, Resource, Verb, random, segment};
 use super::failure::{Class, Failure};
 use super::watch_stream::{Event, WatchStream};
@@ -45,13 +46,26 @@ impl Collection {
             }
         }
     }
+
+    /// Fails where the API server says that this is not granted. Where it does not say, the attempt will show.
+    async fn require(&self, api: &ApiServer, verb: Verb) -> Result<(), Failure> {
+        let operation = Operation::new(verb, self.resource);
+        let object = match &self.field {
+            Some((field, value)) => Object::Where(field, value),
+            None => Object::Every,
+        };
+        match may(api, operation, object).await {
+            Ok(false) => Err(Failure::new(operation, Class::Forbidden, "")),
+            Ok(true) | Err(_) => Ok(()),
+        }
+    }
 }
 
 /// How the loop begins and how it fails.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
-    /// Whether there is a list first, from which the watch goes on. Without, a watch begins with what there is, and no
-    /// 410 leads anywhere.
+    /// Whether there is a list first, from which the watch goes on; what is granted is found out before. Without, a watch
+    /// begins with what there is, and no 410 leads anywhere.
     pub has_list: bool,
     /// After so many failures pauses grow no further.
     pub most_failures: u32,
@@ -81,11 +95,26 @@ pub(super) enum State {
     Deleted,
 }
 
-/// Hands every object to `sink`, page by page, and returns the version from which to watch.
+/// Hands every object to `sink`, page by page, and returns the version from which to watch. Unless it `is_granted`, that is
+/// asked for first; how it went is noted there.
 ///
 /// # Errors
 /// See [`Class`]; with [`Class::Gone`] the list took too long and must begin again.
 pub(super) async fn list<R: DeserializeOwned>(
+    api: &ApiServer,
+    what: &Collection,
+    is_granted: &mut bool,
+    sink: impl FnMut(R),
+) -> Result<String, Failure> {
+    if !*is_granted {
+        what.require(api, Verb::List).await?;
+    }
+    let listed = each_page(api, what, sink).await;
+    *is_granted = !listed.as_ref().is_err_and(|failure| failure.class == Class::Forbidden);
+    listed
+}
+
+async fn each_page<R: DeserializeOwned>(
     api: &ApiServer,
     what: &Collection,
     mut sink: impl FnMut(R),
@@ -133,7 +162,7 @@ pub(super) async fn keep<R: DeserializeOwned, T>(
         let pause = match shown {
             Ok(()) => delay(Pace::Soon, failures, None, random()),
             Err(failure) => {
-                let pause = pause(&failure, failures, habits, place.was_granted);
+                let pause = pause(&failure, failures, habits, place.may_watch);
                 tell(News::Failed(failure));
                 pause
             }
@@ -157,7 +186,8 @@ fn pause(failure: &Failure, failures: u32, habits: Habits, was_granted: bool) ->
 struct Place {
     /// The version from which to watch; none if there must be a list first.
     version: Option<String>,
-    was_granted: bool,
+    may_list: bool,
+    may_watch: bool,
 }
 
 /// A list if there must be one, and one watch. Returns well when the API server has ended that as agreed.
@@ -171,7 +201,7 @@ async fn show<R: DeserializeOwned, T>(
 ) -> Result<(), Failure> {
     if habits.has_list && place.version.is_none() {
         tell(News::Listing);
-        let version = list(api, what, |object| {
+        let version = list(api, what, &mut place.may_list, |object| {
             if let Some(change) = read(object, State::Present) {
                 tell(News::Change(change));
             }
@@ -182,7 +212,7 @@ async fn show<R: DeserializeOwned, T>(
     let watched = watch(api, what, habits, place, read, tell).await;
     if let Err(failure) = &watched
         // without the right to watch, a list is all there is
-        && (failure.class == Class::Gone || (failure.class == Class::Forbidden && !place.was_granted))
+        && (failure.class == Class::Gone || (failure.class == Class::Forbidden && !place.may_watch))
     {
         place.version = None;
     }
@@ -197,6 +227,9 @@ async fn watch<R: DeserializeOwned, T>(
     read: &impl Fn(R, State) -> Option<T>,
     tell: &mut impl FnMut(News<T>),
 ) -> Result<(), Failure> {
+    if habits.has_list && !place.may_watch {
+        what.require(api, Verb::Watch).await?;
+    }
     let (shortest, longest) = LIFETIME_SECONDS;
     let lifetime = Duration::from_secs(shortest + random() % (longest - shortest));
     let from = match &place.version {
@@ -206,7 +239,7 @@ async fn watch<R: DeserializeOwned, T>(
     let uri = what.uri(&format!("watch=true&timeoutSeconds={}{from}", lifetime.as_secs()));
     let mut stream =
         WatchStream::open(api, Operation::new(Verb::Watch, what.resource), &uri, lifetime).await?;
-    place.was_granted = true;
+    place.may_watch = true;
     let mut works = false;
     while let Some(Seen { version, change }) = stream.next(api, |event| seen(event, read)).await? {
         // that a watch could be opened does not say that it shows anything

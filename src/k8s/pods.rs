@@ -40,7 +40,7 @@ impl PodScope {
     }
 }
 
-/// Hands every pod to `sink`.
+/// Hands every pod to `sink`. Unless it `is_granted`, that is asked for first; how it went is noted there.
 ///
 /// # Errors
 /// See [`Class`](super::failure::Class); with `Gone` the list took too long and must begin again.
@@ -48,10 +48,11 @@ pub async fn list(
     api: &ApiServer,
     scope: &PodScope,
     label: Option<&str>,
+    is_granted: &mut bool,
     mut sink: impl FnMut(Pod),
 ) -> Result<(), Failure> {
     let pods = scope.collection();
-    let listed = list_watch::list(api, &pods, |pod: PodObject| {
+    let listed = list_watch::list(api, &pods, is_granted, |pod: PodObject| {
         if let Some(pod) = pod.into_pod(label) {
             sink(pod);
         }
@@ -77,13 +78,16 @@ pub async fn keep(api: &ApiServer, scope: &PodScope, label: Option<&str>, tell: 
     list_watch::keep(api, &scope.collection(), HABITS, read, tell).await;
 }
 
-/// The addresses of all Services, with namespace and name.
+/// The addresses of all Services, with namespace and name; whether that is granted as in [`list`].
 ///
 /// # Errors
 /// See [`Class`](super::failure::Class).
-pub async fn services(api: &ApiServer) -> Result<Vec<(IpAddr, Arc<str>, Arc<str>)>, Failure> {
+pub async fn services(
+    api: &ApiServer,
+    is_granted: &mut bool,
+) -> Result<Vec<(IpAddr, Arc<str>, Arc<str>)>, Failure> {
     let mut found = Vec::new();
-    list_watch::list(api, &SERVICES, |service: ServiceObject| {
+    list_watch::list(api, &SERVICES, is_granted, |service: ServiceObject| {
         let (namespace, name): (Arc<str>, Arc<str>) =
             (service.metadata.namespace.into(), service.metadata.name.into());
         let status = service.status.load_balancer.ingress.into_iter().map(|ingress| ingress.ip);
@@ -95,13 +99,13 @@ pub async fn services(api: &ApiServer) -> Result<Vec<(IpAddr, Arc<str>, Arc<str>
     Ok(found)
 }
 
-/// The addresses of all Nodes, with their names.
+/// The addresses of all Nodes, with their names; whether that is granted as in [`list`].
 ///
 /// # Errors
 /// See [`Class`](super::failure::Class).
-pub async fn nodes(api: &ApiServer) -> Result<Vec<(IpAddr, Arc<str>)>, Failure> {
+pub async fn nodes(api: &ApiServer, is_granted: &mut bool) -> Result<Vec<(IpAddr, Arc<str>)>, Failure> {
     let mut found = Vec::new();
-    list_watch::list(api, &NODES, |node: NodeObject| {
+    list_watch::list(api, &NODES, is_granted, |node: NodeObject| {
         let name: Arc<str> = node.metadata.name.into();
         let ips = node.status.addresses.iter().filter_map(|address| address.address.parse::<IpAddr>().ok());
         found.extend(ips.map(|ip| (ip, Arc::clone(&name))));

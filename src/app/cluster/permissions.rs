@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::k8s::access::may;
+use crate::k8s::access::{Object, may};
 use crate::k8s::client::{ApiServer, Notice, Operation, Resource, Verb};
 
 /// What is missing is asked for again after this time.
@@ -37,7 +37,7 @@ pub(super) async fn review(api: &ApiServer, node: &str, needed: BTreeSet<Operati
 async fn missing(api: &ApiServer, node: &str, needed: &BTreeSet<Operation>) -> Option<BTreeSet<Operation>> {
     let mut missing = BTreeSet::new();
     for operation in needed {
-        match may(api, *operation, node).await {
+        match may(api, *operation, Object::Named(node)).await {
             Ok(is_granted) => {
                 api.tell(Notice::Permission(*operation, is_granted));
                 if !is_granted {

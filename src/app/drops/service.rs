@@ -1,5 +1,5 @@
-//! The agent's half that follows drops: sources, the desk, Events, and who keeps the directory.
-//! Never delays a check, and a check never delays it.
+//! The agent's half that follows drops: sources, the desk and Events.
+//! Never delays a check, and a check never delays it. Somebody else keeps the directory.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -14,12 +14,10 @@ use super::events;
 use super::followers::{self, Followers};
 use super::queue::Queue;
 use super::settings::EventSettings;
-use crate::app::peers::directory;
 use crate::domain::drops::accounting::Accounting;
 use crate::domain::drops::recent::Recent;
 use crate::domain::drops::rules::RuleIndex;
 use crate::domain::peers::Directory;
-use crate::domain::peers::pods::PodIndex;
 use crate::domain::words::error_chain::chain_of;
 use crate::host::net::reverse_dns::ReverseDns;
 use crate::k8s::client::ApiServer;
@@ -52,7 +50,6 @@ pub struct Service {
     followers: Followers,
     desk: std::thread::JoinHandle<()>,
     events: Option<(watch::Sender<bool>, JoinHandle<()>)>,
-    keepers: Vec<JoinHandle<()>>,
     /// What was seen lately.
     pub recent: Arc<Mutex<Recent>>,
     /// The rules that log; whoever reads the rules keeps them up to date.
@@ -60,22 +57,25 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts everything; without an API server, nobody is told and pods have no names.
+    /// Starts everything; without an API server, nobody is told.
     ///
     /// # Errors
     /// If no thread can be had, or the checkpoints cannot be read.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn start(settings: Settings, api: Option<ApiServer>, metrics: &DropMetrics) -> io::Result<Self> {
+    pub fn start(
+        settings: Settings,
+        api: Option<ApiServer>,
+        directory: Arc<RwLock<Directory>>,
+        metrics: &DropMetrics,
+    ) -> io::Result<Self> {
         let (followers, arrivals) = Followers::start(&settings.followers)?;
         for (name, accounting) in &followers.accounts {
             metrics.add_source(name, Arc::clone(accounting));
         }
-        let pods = PodIndex::new(settings.events.expiration);
-        let directory = Arc::new(RwLock::new(Directory::new(pods)));
         let knowledge = Knowledge {
-            directory: Arc::clone(&directory),
+            directory,
             is_watched: api.is_some(),
             dns: settings.has_dns.then(ReverseDns::start).transpose()?.map(Arc::new),
             rules: Arc::default(),
@@ -91,17 +91,13 @@ impl Service {
             metrics.clone(),
         );
         let desk = std::thread::Builder::new().name("desk".into()).spawn(move || work(desk, &arrivals))?;
-        let (mut keepers, mut events) = (Vec::new(), None);
+        let mut events = None;
         if let (Some(api), Some(queue)) = (api, queue) {
-            let label = settings.events.identifier_label.clone();
-            let pods = directory::keep_pods(api.clone(), settings.pods, label, Arc::clone(&directory));
-            keepers.push(tokio::spawn(pods));
-            keepers.push(tokio::spawn(directory::keep_others(api.clone(), directory)));
             let (stop, stopped) = watch::channel(false);
             let writing = events::run(api, queue, settings.events, settings.node, metrics.clone(), stopped);
             events = Some((stop, tokio::spawn(writing)));
         }
-        Ok(Self { followers, desk, events, keepers, recent, rules })
+        Ok(Self { followers, desk, events, recent, rules })
     }
 
     /// The counters of each source, by its name.
@@ -111,7 +107,7 @@ impl Service {
 
     /// Ends it: what was read is told, as far as that is done in time.
     pub async fn stop(self, within: Duration) {
-        let Self { followers, desk, events, keepers, .. } = self;
+        let Self { followers, desk, events, .. } = self;
         followers.stop();
         let ending = async {
             // the desk ends once no follower is left
@@ -129,7 +125,6 @@ impl Service {
                 "the last drops were not told in time; their log lines are read again after a restart"
             );
         }
-        keepers.iter().for_each(JoinHandle::abort);
     }
 }
 

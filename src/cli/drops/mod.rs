@@ -18,7 +18,7 @@ use crate::app::cluster::{Surroundings, api_server};
 use crate::app::drops::desk::{Arrival, Knowledge};
 use crate::app::drops::followers::{self, Followers};
 use crate::app::drops::source::{Begin, How, Since, SourceSpec};
-use crate::app::peers::directory;
+use crate::app::peers::{self, Interest, Peers};
 use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::advise::render;
 use crate::domain::drops::kernel_log::LogParser;
@@ -26,8 +26,6 @@ use crate::domain::drops::prefix::{Matcher, Position};
 use crate::domain::drops::record::Record;
 use crate::domain::drops::rules::Via;
 use crate::domain::drops::time_layout::TimeLayout;
-use crate::domain::peers::Directory;
-use crate::domain::peers::pods::PodIndex;
 use crate::telemetry::log::{self as logging, LogFormat};
 use table::Table;
 
@@ -246,30 +244,22 @@ fn advise(nflog: Option<u16>) -> anyhow::Result<Exit> {
 
 /// Who has which address, and which rules log, as far as that can be found out.
 fn knowledge(arguments: &DropsArguments) -> anyhow::Result<Knowledge> {
-    let pods = PodIndex::new(Duration::from_secs(24 * 3600));
-    let directory = Arc::new(RwLock::new(Directory::new(pods)));
+    let known = Peers::new("", Duration::from_secs(24 * 3600));
     if arguments.pods != Pods::Off || arguments.pod.is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let api = runtime.block_on(api_server()).with_context(|| arguments.asks_for_pods())?;
         let surroundings = Surroundings::of(|name| std::env::var_os(name));
         let node = std::env::var("NODE_NAME").ok().filter(|_| surroundings.is_pod);
         let node = node.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
-        let scope = directory::scope(arguments.pods == Pods::Local, &node);
-        runtime.block_on(directory::fill(&api, &scope, &directory)).context("listing pods")?;
+        let scope = peers::scope(arguments.pods == Pods::Local, &node);
+        runtime.block_on(known.fill(&api, &scope)).context("listing pods")?;
         // ends with the process
-        let keeping = Arc::clone(&directory);
-        std::thread::Builder::new().name("pods".into()).spawn(move || {
-            runtime.block_on(async {
-                tokio::join!(
-                    directory::keep_pods(api.clone(), scope, None, Arc::clone(&keeping)),
-                    directory::keep_others(api.clone(), Arc::clone(&keeping))
-                )
-            })
-        })?;
+        let keeping = known.clone().keep(api, Interest::Addresses { pods: scope, label: None });
+        std::thread::Builder::new().name("pods".into()).spawn(move || runtime.block_on(keeping))?;
     }
     let (reader, _) = log_rules::read();
     let rules = Arc::new(RwLock::new(log_rules::index(&reader)));
-    Ok(Knowledge { directory, is_watched: false, dns: None, rules, reads_rules: true })
+    Ok(Knowledge { directory: known.directory, is_watched: false, dns: None, rules, reads_rules: true })
 }
 
 /// What is printed, and when.

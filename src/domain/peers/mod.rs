@@ -1,6 +1,7 @@
 //! Who is behind an address: a pod, a node, a Service, a name of the DNS, or nobody known.
 //! Asks nobody: whoever does keeps the [`Directory`] up to date.
 
+pub mod names;
 pub mod pairs;
 pub mod pods;
 
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use names::PodNames;
 use pairs::Name;
 use pods::{Pod, PodIndex};
 
@@ -133,6 +135,7 @@ pub fn class(ip: IpAddr) -> &'static str {
 pub struct Directory {
     /// Pods, by address and time.
     pub pods: PodIndex,
+    names: PodNames,
     nodes: HashMap<IpAddr, Arc<str>>,
     services: HashMap<IpAddr, (Arc<str>, Arc<str>)>,
 }
@@ -140,7 +143,25 @@ pub struct Directory {
 impl Directory {
     /// Nobody but these pods.
     pub fn new(pods: PodIndex) -> Self {
-        Self { pods, nodes: HashMap::new(), services: HashMap::new() }
+        Self { pods, names: PodNames::default(), nodes: HashMap::new(), services: HashMap::new() }
+    }
+
+    /// The same, remembering for ever the names of the pods of one node.
+    pub fn naming_pods_of(self, node: &str) -> Self {
+        Self { names: PodNames::of(node), ..self }
+    }
+
+    /// Takes the pod's newest state.
+    pub fn apply(&mut self, pod: Pod, now: SystemTime) {
+        self.names.remember(&pod);
+        self.pods.apply(pod, now);
+    }
+
+    /// Namespace and name of the pod with this UID.
+    pub fn pod_name(&self, uid: &str) -> Option<(String, String)> {
+        let running = self.pods.get(uid).map(|pod| (&*pod.namespace, &*pod.name));
+        let (namespace, name) = running.or_else(|| self.names.find(uid))?;
+        Some((namespace.to_owned(), name.to_owned()))
     }
 
     /// Replaces the nodes.

@@ -142,6 +142,11 @@ impl PodIndex {
         })
     }
 
+    /// The pod with this UID, while it runs.
+    pub fn get(&self, uid: &str) -> Option<&Arc<Pod>> {
+        self.pods.get(uid)
+    }
+
     /// Pods that run.
     pub fn len(&self) -> usize {
         self.pods.len()

@@ -45,6 +45,9 @@ struct Server {
     answers: Arc<Mutex<VecDeque<(u16, String)>>>,
     /// A watch is left open.
     is_open: bool,
+    /// The verbs that are not granted, as whoever asks hears; counted by how often.
+    denied: Vec<&'static str>,
+    denials: Arc<Mutex<usize>>,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -57,18 +60,39 @@ impl Server {
     fn connect(&self) -> ApiServer {
         let server = self.clone();
         let service = tower::service_fn(move |request: http::Request<Body>| {
-            let uri = request.uri().to_string();
-            let is_watch = uri.contains("watch=true");
-            server.asked.lock().unwrap().push(uri);
-            let mut answers = server.answers.lock().unwrap();
-            let (status, text) = match answers.len() {
-                1 => answers[0].clone(),
-                _ => answers.pop_front().unwrap(),
-            };
-            let body = Spoken { text: Some(text.into()), is_open: is_watch && server.is_open };
-            async move { Ok::<_, kube::Error>(http::Response::builder().status(status).body(body).unwrap()) }
+            let server = server.clone();
+            async move { Ok::<_, kube::Error>(server.answer(request).await) }
         });
         ApiServer::new(kube::Client::new(service, "default"), DEADLINE, Arc::new(|_| {}))
+    }
+
+    async fn answer(&self, request: http::Request<Body>) -> http::Response<Spoken> {
+        let uri = request.uri().to_string();
+        let body = request.into_body().collect_bytes().await.unwrap();
+        let is_watch = uri.contains("watch=true");
+        let (status, text) = match uri.ends_with("/selfsubjectaccessreviews") {
+            true => (201, self.review(&body)),
+            false => self.next(uri),
+        };
+        let body = Spoken { text: Some(text.into()), is_open: is_watch && self.is_open };
+        http::Response::builder().status(status).body(body).unwrap()
+    }
+
+    fn review(&self, body: &[u8]) -> String {
+        let review: Value = serde_json::from_slice(body).unwrap();
+        let verb = review["spec"]["resourceAttributes"]["verb"].as_str().unwrap();
+        let is_granted = !self.denied.contains(&verb);
+        *self.denials.lock().unwrap() += usize::from(!is_granted);
+        json!({"status": {"allowed": is_granted}}).to_string()
+    }
+
+    fn next(&self, uri: String) -> (u16, String) {
+        self.asked.lock().unwrap().push(uri);
+        let mut answers = self.answers.lock().unwrap();
+        match answers.len() {
+            1 => answers[0].clone(),
+            _ => answers.pop_front().unwrap(),
+        }
     }
 
     /// What was asked for, without what chance decides.
@@ -223,6 +247,20 @@ async fn a_watch_that_nobody_ends_is_given_up() {
     assert!((shortest..=longest).contains(&lasted.as_secs()), "{lasted:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_not_granted_is_not_tried() {
+    let server = Server { denied: vec!["list"], ..Server::new(&[(200, "")]) };
+    let told = server.told(LISTED, Duration::from_secs(3600)).await;
+    assert!(server.asked().is_empty(), "{:?}", server.asked());
+    assert_eq!(told[..4], ["listing", "forbidden", "listing", "forbidden"]);
+    assert!((12..30).contains(&*server.denials.lock().unwrap()), "{}", server.denials.lock().unwrap());
+
+    let server = Server { denied: vec!["watch"], ..Server::new(&[(200, &page(&["a"], "7", ""))]) };
+    let told = server.told(LISTED, Duration::from_secs(3600)).await;
+    assert_eq!(told[..5], ["listing", "a", "listed", "forbidden", "listing"], "without a watch, lists do");
+    assert!(server.asked().iter().all(|uri| uri == "/all?limit=100"), "{:?}", server.asked());
+}
+
 /// A tenant may fill its objects with text.
 #[tokio::test(start_paused = true)]
 async fn a_page_that_is_too_large_is_asked_for_in_smaller_ones() {
@@ -230,7 +268,8 @@ async fn a_page_that_is_too_large_is_asked_for_in_smaller_ones() {
     let server = Server::new(&[(200, &large), (200, &page(&["a"], "7", "y")), (200, &page(&["b"], "7", ""))]);
     let mut names = Vec::new();
     let listed =
-        list(&server.connect(), &ALL, |object: Value| names.extend(name(object, State::Present))).await;
+        list(&server.connect(), &ALL, &mut false, |object: Value| names.extend(name(object, State::Present)))
+            .await;
     assert_eq!((listed.unwrap(), names), ("7".to_owned(), vec!["a".to_owned(), "b".to_owned()]));
     assert_eq!(server.asked(), ["/all?limit=100", "/all?limit=2", "/all?limit=100&continue=y"]);
 }

@@ -131,6 +131,9 @@ async fn the_older_systems_command_line_and_permissions_do_what_they_did() {
     let missing =
         "RBAC does not grant `get` on ciliumnodes.cilium.io, `watch` on ciliumnodes.cilium.io; everything";
     wait_for(missing, async || node.log().contains(missing).then_some(())).await;
+    let unnamed = "processes in pods show the pod's UID";
+    wait_for(unnamed, async || node.log().contains(unnamed).then_some(())).await;
+    assert!(!node.get("/metrics").contains("list_pods"), "what is not granted is not tried");
     let metrics = node.get("/metrics");
     for (resource, verb, value) in
         [("ciliumnodes.cilium.io", "patch", 1), ("ciliumnodes.cilium.io", "watch", 0), ("nodes", "get", 1)]

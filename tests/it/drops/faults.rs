@@ -172,6 +172,19 @@ fn one_namespace_without_a_grant_is_told_once() {
 fn pods_that_may_not_be_listed_are_no_warning_of_an_agent_that_checks() {
     let world = World::new(&[]);
     drop(world.fake.clone().rather("/api/v1/pods?", status(403, "")));
+    says_that_pods_have_no_names(&world);
+}
+
+#[test]
+fn pods_that_are_not_granted_are_not_asked_for() {
+    let world = World::new(&[]);
+    drop(world.fake.clone().denying("pods"));
+    says_that_pods_have_no_names(&world);
+    let asked: Vec<_> = world.fake.seen().into_iter().filter(|seen| seen.path.contains("pods")).collect();
+    assert!(asked.is_empty(), "{asked:#?}");
+}
+
+fn says_that_pods_have_no_names(world: &World) {
     let mut command = world.netns.command(MONITOR);
     command.args(["--profile", "base", "--ipv6", "false", "--sink", "kube", "--node-name", "n"]);
     command.env("KUBECONFIG", world.path("kubeconfig"));

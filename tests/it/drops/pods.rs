@@ -11,11 +11,10 @@ use iptables_monitor::app::drops::events;
 use iptables_monitor::app::drops::queue::Queue;
 use iptables_monitor::app::drops::settings::EventSettings;
 use iptables_monitor::app::drops::source::Logged;
-use iptables_monitor::app::peers::directory;
+use iptables_monitor::app::peers::{Interest, Peers};
 use iptables_monitor::domain::drops::accounting::Accounting;
 use iptables_monitor::domain::drops::recent::Recent;
 use iptables_monitor::domain::packets::packet::{Action, Header, Packet, Protocol};
-use iptables_monitor::domain::peers::pods::PodIndex;
 use iptables_monitor::domain::peers::{Directory, Peer};
 use iptables_monitor::k8s::client::ApiServer;
 use iptables_monitor::k8s::pods::PodScope;
@@ -42,13 +41,10 @@ impl World {
         let cluster = Cluster::new(namespace, &rules).await;
         let config = Server::shared().config(&cluster.token);
         let api = ApiServer::with_config(config, Arc::new(|_| {})).unwrap();
-        let directory = Arc::new(RwLock::new(Directory::new(PodIndex::new(Duration::from_secs(600)))));
-        tokio::spawn(directory::keep_pods(
-            api.clone(),
-            PodScope::Cluster,
-            Some("app".into()),
-            Arc::clone(&directory),
-        ));
+        let peers = Peers::new("node-of-pods", Duration::from_secs(600));
+        let everybody = Interest::Addresses { pods: PodScope::Cluster, label: Some("app".into()) };
+        tokio::spawn(peers.clone().keep(api.clone(), everybody));
+        let directory = peers.directory;
         Self { cluster, api, directory }
     }
 

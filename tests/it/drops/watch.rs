@@ -4,14 +4,16 @@
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use iptables_monitor::app::peers::directory;
+use iptables_monitor::app::peers::{Interest, Peers};
 use iptables_monitor::domain::peers::Directory;
-use iptables_monitor::domain::peers::pods::PodIndex;
 use iptables_monitor::k8s::client::ApiServer;
 use iptables_monitor::k8s::pods::PodScope;
 use serde_json::{Value, json};
 
+use super::program::{LIMIT, Program};
+use super::world::World;
 use crate::support::fake::{Fake, Fault};
+use crate::support::{MONITOR, wait_until};
 
 /// Pod `number` with the address 10.0.0.`number`.
 fn pod(number: u8, version: u32) -> Value {
@@ -73,11 +75,14 @@ async fn list_three_times(keep_ended: Duration) -> (Fake, Watched, SystemTime) {
         gone,
         list(30, &[3, 4, 5]),
     ])
-    .watched();
+    .watched()
+    .always("/api/v1/nodes?", Fault::Text("{}".into()))
+    .always("/api/v1/services?", Fault::Text("{}".into()));
     let config = kube::Config::new(fake.address.parse().unwrap());
     let api = ApiServer::with_config(config, Arc::new(|_| {})).unwrap();
-    let watched = Watched(Arc::new(RwLock::new(Directory::new(PodIndex::new(keep_ended)))));
-    tokio::spawn(directory::keep_pods(api, PodScope::Cluster, None, Arc::clone(&watched.0)));
+    let peers = Peers::new("n", keep_ended);
+    let watched = Watched(Arc::clone(&peers.directory));
+    tokio::spawn(peers.keep(api, Interest::Addresses { pods: PodScope::Cluster, label: None }));
     watched.wait_for("the first list and its watch", SystemTime::now, &[1, 2, 3]).await;
     let before = SystemTime::now();
     // what follows the last list is a watch that ends at once, again and again
@@ -92,7 +97,8 @@ async fn list_three_times(keep_ended: Duration) -> (Fake, Watched, SystemTime) {
 async fn pods_are_listed_anew_when_their_version_is_gone() {
     let (fake, watched, before) = list_three_times(Duration::from_secs(3600)).await;
     assert_eq!(watched.known(before), [1, 2, 3, 4, 5], "packets may come late");
-    let asked: Vec<_> = fake.seen().into_iter().map(|seen| seen.path).collect();
+    let asked: Vec<_> =
+        fake.seen().into_iter().map(|seen| seen.path).filter(|path| path.contains("/pods?")).collect();
     let expected =
         ["limit=", "resourceVersion=10", "limit=", "resourceVersion=20", "limit=", "resourceVersion=30"];
     assert!(asked.iter().zip(expected).all(|(path, part)| path.contains(part)), "{asked:#?}");
@@ -103,4 +109,23 @@ async fn pods_are_listed_anew_when_their_version_is_gone() {
 async fn pods_that_ended_are_forgotten_after_a_while() {
     let (_fake, watched, before) = list_three_times(Duration::from_secs(1)).await;
     watched.wait_for("those that went are forgotten", || before, &[3, 4, 5]).await;
+}
+
+/// The names of packets' pods and of processes' pods come from the same list and the same watch.
+#[test]
+fn an_agent_that_checks_and_follows_drops_asks_for_pods_once() {
+    let world = World::new(&[]);
+    let mut command = world.netns.command(MONITOR);
+    command.args(["--profile", "base", "--ipv6", "false", "--sink", "kube", "--drops-dns=false"]);
+    command.args(["--node-name", "n", "--drops-prefix", "d:", "--drops-source", &world.source()]);
+    command.env("KUBECONFIG", world.path("kubeconfig"));
+    let mut program = Program::start(&mut command, &world.path("state"));
+    let of_pods = |part: &str| {
+        let asked = world.fake.seen().into_iter().map(|seen| seen.path);
+        asked.filter(|path| path.contains("/pods?") && path.contains(part)).count()
+    };
+    wait_until("pods are watched", LIMIT, || of_pods("watch=true") > 1);
+    wait_until("there was a check", LIMIT, || program.output().contains("checked"));
+    assert_eq!(of_pods("limit="), 1, "{:#?}", world.fake.seen());
+    assert_eq!(program.stop(), Some(0), "{}", program.output());
 }

@@ -48,6 +48,8 @@ struct State {
     node: Value,
     /// Nobody may ask what is granted.
     is_mute: bool,
+    /// The resources of which nothing is granted, as whoever asks hears.
+    denied: Vec<&'static str>,
     /// Everybody may watch.
     is_watched: bool,
     /// Nobody listens, or will in a moment.
@@ -135,6 +137,12 @@ impl Fake {
         self
     }
 
+    /// Says of this resource that nothing is granted.
+    pub fn denying(self, resource: &'static str) -> Self {
+        self.state.lock().unwrap().denied.push(resource);
+        self
+    }
+
     /// Answers those who watch as it answers others.
     pub fn watched(self) -> Self {
         self.state.lock().unwrap().is_watched = true;
@@ -198,7 +206,7 @@ impl Fake {
 
     /// What a request is answered with, rightly or not.
     fn reply(&self, method: &str, path: &str, body: &Value) -> Fault {
-        if let Some((status, answer)) = self.answer_permission(path) {
+        if let Some((status, answer)) = self.answer_permission(path, body) {
             return Fault::Status(status, "", answer.to_string());
         }
         let fault = {
@@ -218,17 +226,18 @@ impl Fake {
         fault.unwrap_or_else(|| Fault::Text(self.answer(method, path, body).to_string()))
     }
 
-    /// To watch is not granted as a rule, and whoever asks hears that all is, or nothing; neither counts as a request.
-    fn answer_permission(&self, path: &str) -> Option<(u16, Value)> {
+    /// To watch is not granted as a rule, and whoever asks hears that all is but what is denied, or nothing; neither counts as a request.
+    fn answer_permission(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         let no = (403, json!({"kind": "Status", "message": "no"}));
-        let (is_mute, is_watched) = {
+        let resource = &body["spec"]["resourceAttributes"]["resource"];
+        let (is_mute, is_watched, is_denied) = {
             let state = self.state.lock().unwrap();
-            (state.is_mute, state.is_watched)
+            (state.is_mute, state.is_watched, state.denied.iter().any(|denied| resource == denied))
         };
         if path.contains("watch=true") {
             return (!is_watched).then_some(no);
         }
-        let answer = if is_mute { no } else { (201, json!({"status": {"allowed": true}})) };
+        let answer = if is_mute { no } else { (201, json!({"status": {"allowed": !is_denied}})) };
         path.ends_with("/selfsubjectaccessreviews").then_some(answer)
     }
 
