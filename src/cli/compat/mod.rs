@@ -1,0 +1,5 @@
+//! What the replaced systems were told, made ours.
+
+mod azure;
+
+pub use azure::translate;
