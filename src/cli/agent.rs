@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::compat::tailer::{self, TailerSettings, TailerSource};
 use super::drops::{MatchArguments, utc_offset_seconds};
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments, duration};
@@ -18,7 +19,6 @@ use crate::app::checks::run::{self, Checked, Ending};
 use crate::app::checks::scan::Options;
 use crate::app::checks::watch;
 use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
-use crate::app::drops::settings::{TailerSettings, TailerSource};
 use crate::app::drops::source::{Begin, How, SourceSpec};
 use crate::app::drops::{followers, service};
 use crate::app::peers::directory;
@@ -285,10 +285,7 @@ struct OlderArguments {
 pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Result<Exit> {
     logging::start(arguments.log_format, arguments.verbosity);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let older = TailerSettings::from_env(|name| std::env::var(name).ok()).map_err(|bad| {
-        let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{}", bad.join("; "))
-    })?;
+    let older = TailerSettings::of_process()?;
     if let Some(level) = older.log_level {
         log::set_max_level(level);
     }
@@ -310,7 +307,7 @@ fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result
     let node = arguments.read.node();
     let drops_only = arguments.drops.drops_only;
     // where the older system serves its metrics: on every address
-    let older_port = older.metrics_port.or(drops_only.then_some(TAILER_PORT));
+    let older_port = older.metrics_port.or(drops_only.then_some(tailer::METRICS_PORT));
     let older_listen = older_port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
     let api_server = older.api_server.clone();
     Ok(agent::Settings {
@@ -351,8 +348,6 @@ pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::Settings> {
 }
 
 const MAX_STATE_BYTES: u64 = 64 << 30;
-/// Where kube-iptables-tailer serves its metrics unless told otherwise.
-const TAILER_PORT: u16 = 9090;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9191);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -1,5 +1,4 @@
-//! What the replaced systems were told, made ours.
+//! What the replaced systems were told, made ours: their command lines and their environment, and nothing of them elsewhere.
 
-mod azure;
-
-pub use azure::translate;
+pub mod azure;
+pub mod tailer;
