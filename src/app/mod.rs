@@ -6,3 +6,4 @@ pub mod checks;
 pub mod cluster;
 pub mod drops;
 pub mod peers;
+pub mod service;

@@ -292,8 +292,9 @@ pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Re
     let settings = settings(arguments, older)?;
     let format = arguments.log_format;
     let mut last = None;
+    let tell = move |checked: &Checked| tell(checked, format, &mut last);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending = runtime.block_on(agent::run(settings, |checked| tell(checked, format, &mut last), to_json));
+    let ending = runtime.block_on(agent::run(settings, tell, to_json));
     // a thread that still reads the node ends with the process; its programs were killed
     runtime.shutdown_timeout(Duration::from_millis(500));
     match ending? {

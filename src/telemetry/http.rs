@@ -132,17 +132,21 @@ impl Shared {
     }
 }
 
-/// Answers clients of `listener` until `shutdown` ends; then open connections are closed.
+/// Answers clients of `listener` for ever; open connections are closed when this is dropped.
 ///
 /// Each listener has its own [`MAX_CONNECTIONS`]: clients of one cannot starve the probes of another.
-pub async fn serve(listener: TcpListener, pages: Pages, shared: Shared, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, pages: Pages, shared: Shared) {
     let mut connections = JoinSet::new();
     let mut oldest_first = VecDeque::new();
-    tokio::pin!(shutdown);
     loop {
         tokio::select! {
-            () = &mut shutdown => return,
-            Some(_) = connections.join_next() => oldest_first.retain(|task: &AbortHandle| !task.is_finished()),
+            Some(ended) = connections.join_next() => {
+                // whoever finds a request that makes an answer panic must not end the checks with it
+                if ended.is_err_and(|error| error.is_panic()) {
+                    log::error!("answering a client panicked: nobody was answered");
+                }
+                oldest_first.retain(|task: &AbortHandle| !task.is_finished());
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     if oldest_first.len() >= MAX_CONNECTIONS && let Some(oldest) = oldest_first.pop_front() {

@@ -37,9 +37,12 @@ impl Server {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let handed = shared.clone();
         let thread = std::thread::spawn(move || {
-            runtime.block_on(serve(listener, pages, handed, async {
-                let _ = stopped.await;
-            }));
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(listener, pages, handed) => panic!("it ended by itself"),
+                    _ = stopped => {}
+                }
+            });
         });
         Self { address, metrics, shared, stop: Some(stop), thread: Some(thread) }
     }

@@ -26,6 +26,7 @@ mod profiles;
 mod reload;
 mod samples;
 mod saved;
+mod services;
 mod shapes;
 mod watcher;
 mod why;

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::queue::{Queue, Telling};
 use super::settings::EventSettings;
 use crate::app::cluster::health::{Health, failed, random};
+use crate::app::service::Stopping;
 use crate::domain::words::backoff::Pace;
 use crate::domain::words::escape;
 use crate::k8s::client::ApiServer;
@@ -28,14 +28,14 @@ const PODS: usize = 4096;
 /// Namespaces that refuse Events and are told apart; those beyond are told of once, as one.
 const NAMESPACES: usize = 256;
 
-/// Runs until `shutdown` says so, then tries once more for what is queued.
+/// Runs until it is told to end, then tries once more for what is queued.
 pub async fn run(
     api: ApiServer,
     queue: Queue,
     settings: EventSettings,
     node: String,
     metrics: DropMetrics,
-    mut shutdown: watch::Receiver<bool>,
+    mut stopping: Stopping,
 ) {
     let mut office = Office {
         writer: PodEventWriter::new(&settings.reason, &settings.component, &node),
@@ -48,18 +48,14 @@ pub async fn run(
     loop {
         let telling = tokio::select! {
             telling = queue.next() => telling,
-            () = over(&mut shutdown) => break,
+            _ = stopping.wait() => break,
         };
-        office.deliver(telling, &mut shutdown).await;
+        office.deliver(telling, &mut stopping).await;
     }
     while !queue.is_empty() {
         let telling = queue.next().await;
         let _ = office.write(&telling, random()).await;
     }
-}
-
-async fn over(shutdown: &mut watch::Receiver<bool>) {
-    drop(shutdown.wait_for(|is_over| *is_over).await);
 }
 
 struct Office {
@@ -73,7 +69,7 @@ struct Office {
 
 impl Office {
     /// Tries until it is written, is too old, or there is no sense in trying.
-    async fn deliver(&mut self, telling: Telling, shutdown: &mut watch::Receiver<bool>) {
+    async fn deliver(&mut self, telling: Telling, stopping: &mut Stopping) {
         if !telling.is_repeat && !self.has_budget(&telling) {
             return self.metrics.shed(1);
         }
@@ -93,7 +89,7 @@ impl Office {
             }
             tokio::select! {
                 () = sleep_until(retry_at) => {}
-                () = over(shutdown) => {
+                _ = stopping.wait() => {
                     let _ = self.write(&telling, number).await;
                     return;
                 }
