@@ -106,7 +106,7 @@ pub enum AgentError {
 }
 
 /// Runs until a signal, until the node is compliant if that is all to be found out, or until a service dies. `tell` gets
-/// each outcome, and `to_json` makes the bytes of `/status` of its report.
+/// each outcome.
 ///
 /// # Errors
 /// If an address that was asked for cannot be listened on, no configuration leads to the API server that was asked for,
@@ -114,7 +114,6 @@ pub enum AgentError {
 pub async fn run(
     settings: Settings,
     mut tell: impl FnMut(&Checked) + Send + 'static,
-    to_json: impl Fn(&Report) -> Vec<u8> + Send + 'static,
 ) -> Result<Ending, AgentError> {
     let metrics = Metrics::new(&settings.build.0, &settings.build.1);
     let shared = Shared::new(metrics.clone(), settings.build.0.clone(), alive_within(&settings.monitor));
@@ -165,7 +164,7 @@ pub async fn run(
             let kept = Arc::clone(&journal);
             let mut outlets =
                 Outlets { metrics, shared, reports, journal, pod_names, interval, recent: VecDeque::new() };
-            let outcome = move |checked: &Checked| publish(&mut outlets, checked, &mut tell, &to_json);
+            let outcome = move |checked: &Checked| publish(&mut outlets, checked, &mut tell);
             Service::start(CHECKS, |mut stopping| async move {
                 let stop = async { stopping.wait().await };
                 run::run(settings.monitor, kept, log_rules, evidence, outcome, stop).await
@@ -260,12 +259,7 @@ struct Outlets {
 }
 
 /// Hands the outcome of a check to everybody, to the cluster last.
-fn publish(
-    outlets: &mut Outlets,
-    checked: &Checked,
-    tell: &mut impl FnMut(&Checked),
-    to_json: &impl Fn(&Report) -> Vec<u8>,
-) {
+fn publish(outlets: &mut Outlets, checked: &Checked, tell: &mut impl FnMut(&Checked)) {
     let Outlets { metrics, shared, reports, journal, pod_names, interval, recent } = outlets;
     let checked = &pod_names.named(checked);
     metrics.check_done(&checked.report, checked.took);
@@ -279,7 +273,7 @@ fn publish(
     count_journal(metrics, journal.counts());
     let report = Arc::new(checked.report.clone());
     let live = Live::new(watching(checked.heard.as_ref(), *interval), recent.iter().cloned());
-    shared.publish(Arc::clone(&report), live, to_json(&report));
+    shared.publish(Arc::clone(&report), live);
     tell(checked);
     reports.send_replace(Some(report));
 }

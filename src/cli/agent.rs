@@ -24,7 +24,7 @@ use crate::app::drops::{followers, service};
 use crate::app::peers::directory;
 use crate::domain::cluster::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
-use crate::domain::judging::report::{Report, Verdict};
+use crate::domain::judging::report::{Report, Verdict, json};
 use crate::telemetry::log::{self as logging, LogFormat};
 
 #[derive(Debug, clap::Args)]
@@ -294,7 +294,7 @@ pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Re
     let mut last = None;
     let tell = move |checked: &Checked| tell(checked, format, &mut last);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending = runtime.block_on(agent::run(settings, tell, to_json));
+    let ending = runtime.block_on(agent::run(settings, tell));
     // a thread that still reads the node ends with the process; its programs were killed
     runtime.shutdown_timeout(Duration::from_millis(500));
     match ending? {
@@ -352,14 +352,6 @@ const MAX_STATE_BYTES: u64 = 64 << 30;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9191);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-fn to_json(report: &Report) -> Vec<u8> {
-    let mut json = Vec::new();
-    let options = WriteOptions { color: false, limit: DEFAULT_LIMIT, quiet: false };
-    // writing to memory does not fail
-    let _ = output::write(report, Format::Json, &options, &mut json);
-    json
-}
-
 /// What was told last; only news is told in full.
 type Told = (Verdict, String, usize);
 
@@ -391,7 +383,7 @@ fn tell(checked: &Checked, format: LogFormat, last: &mut Option<Told>) {
 
 /// The report as one line, for whoever collects lines.
 fn print_line(report: &Report) -> std::io::Result<()> {
-    let value: serde_json::Value = serde_json::from_slice(&to_json(report))?;
+    let value: serde_json::Value = serde_json::from_str(&json::render(report, DEFAULT_LIMIT)?)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{value}")?;
     out.flush()

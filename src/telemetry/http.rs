@@ -26,7 +26,8 @@ use super::live::Live;
 use super::live::drops::{Followed, Seen};
 use super::metrics::Metrics;
 use super::page::{self, View};
-use crate::domain::judging::report::Report;
+use crate::domain::judging::audit::DEFAULT_LIMIT;
+use crate::domain::judging::report::{Report, json};
 
 /// Connections that are served at once by one listener. One more ends the oldest: a probe is answered in a moment, so who
 /// is slow must not keep it waiting.
@@ -98,9 +99,10 @@ impl Shared {
         self.state().heartbeat = Instant::now();
     }
 
-    /// Hands over the report that stands, what changed of late, and the JSON that `check` would print of the report.
-    /// Counts as a heartbeat.
-    pub fn publish(&self, report: Arc<Report>, live: Live, status_json: Vec<u8>) {
+    /// Hands over the report that stands, and what changed of late. Counts as a heartbeat.
+    pub fn publish(&self, report: Arc<Report>, live: Live) {
+        // as `check` prints it; to write a report down does not fail
+        let status_json = json::render(&report, DEFAULT_LIMIT).unwrap_or_default();
         let last = Published { report, live: Arc::new(live), status_json: status_json.into() };
         *self.state() = State { heartbeat: Instant::now(), last: Some(last) };
     }

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::drops::program::{LogFile, Program};
+use crate::drops::program::{LogFile, Program, tcp};
 use crate::support::fake::{Fake, Fault};
 use crate::support::{MONITOR, Netns, wait_until};
 
@@ -41,29 +40,36 @@ impl Scene {
     }
 
     /// Everything that the agent can do, with a first check done.
-    fn start(&self, environment: &[(&str, &str)]) -> Program {
+    fn start(&self, args: &[&str], environment: &[(&str, &str)]) -> Program {
         let mut command = self.netns.command(MONITOR);
         command.args(["--profile", "base", "--interval", "1h", "--sink", "kube", "--node-name", "n"]);
         command.args(["--events", "--drops-dns=false"]);
         command.arg(format!("--drops-source=file:{}", self.path("drops.log").display()));
         command.env("MONITOR_STATE_DIR", self.path("state")).env("KUBECONFIG", self.path("kubeconfig"));
-        command.envs(environment.iter().copied());
+        command.args(args).envs(environment.iter().copied());
         let program = Program::start(&mut command, self.directory.path());
         wait_until("it labels the node", LIMIT, || self.fake.label().is_some());
         program
     }
 
     /// As `start`, where the clock of this thread will fail.
-    fn start_mortal(&self, thread: &str, environment: &[(&str, &str)]) -> Program {
+    fn start_mortal(&self, thread: &str, args: &[&str], environment: &[(&str, &str)]) -> Program {
         let (clock, fault) = (self.path("clock.so"), self.path("fault"));
         let [clock, fault] = [&clock, &fault].map(|path| path.to_str().unwrap());
         let mortal = [("LD_PRELOAD", clock), ("FAULT_FILE", fault), ("FAULT_THREAD", thread)];
-        self.start(&[&mortal, environment].concat())
+        self.start(args, &[&mortal, environment].concat())
     }
 
     /// The clock fails when it is asked next.
     fn let_the_clock_fail(&self) {
         std::fs::write(self.path("fault"), "").unwrap();
+    }
+
+    /// Logs a dropped packet.
+    fn log_a_drop(&self) {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();
+        let packet = tcp("198.51.100.7", "192.0.2.1", 80);
+        LogFile(self.path("drops.log")).append(&format!("{now} n kernel: d: {packet}\n"));
     }
 }
 
@@ -111,7 +117,7 @@ fn assert_dies(scene: &Scene, program: &mut Program, service: &str, how: &str) {
 fn the_agent_does_not_outlive_what_keeps_the_label() {
     let scene = Scene::new();
     // log lines have the time of day
-    let mut program = scene.start_mortal("monitor", &[("FAULT_WALL", "1")]);
+    let mut program = scene.start_mortal("monitor", &[], &[("FAULT_WALL", "1")]);
     // the first check is told by then, and nobody else has anything to say
     let watches = || scene.fake.seen().iter().filter(|seen| seen.path.contains("watch=true")).count();
     let begun = watches();
@@ -132,7 +138,7 @@ fn the_agent_does_not_outlive_a_thread() {
         ("drops", "drops", "its thread drops: "),
     ] {
         let scene = Scene::new();
-        let mut program = scene.start_mortal(thread, &[]);
+        let mut program = scene.start_mortal(thread, &[], &[]);
         scene.let_the_clock_fail();
         scene.netns.sh("nft add table ip x; nft add chain ip x c; nft add rule ip x c drop");
         assert_dies(&scene, &mut program, service, how);
@@ -144,18 +150,43 @@ fn the_agent_does_not_outlive_a_thread() {
 fn the_agent_does_not_outlive_the_journal() {
     let scene = Scene::new();
     std::fs::create_dir(scene.path("state/history.db")).unwrap();
-    let mut program = scene.start_mortal("journal", &[]);
+    let mut program = scene.start_mortal("journal", &[], &[]);
     scene.let_the_clock_fail();
     scene.netns.sh("nft add table ip x; nft add chain ip x c; nft add rule ip x c drop");
     assert_dies(&scene, &mut program, "journal", "its thread journal: ");
 }
 
+/// The thread asks for the time of a record that it had to wait for.
+#[test]
+fn the_agent_does_not_outlive_the_reader_of_the_kernels_log() {
+    let scene = Scene::new();
+    let mut program = scene.start_mortal("kmsg", &["--drops-source=kmsg"], &[]);
+    scene.let_the_clock_fail();
+    std::fs::write("/dev/kmsg", "<6>a test of monitor\n").unwrap();
+    assert_dies(&scene, &mut program, "drops", "following kmsg: its thread drops: ");
+}
+
+/// The thread asks for the time when it has an answer, and is missed with the next question.
+#[test]
+fn the_agent_does_not_outlive_who_asks_the_dns() {
+    let scene = Scene::new();
+    let mut program = scene.start_mortal("dns", &["--drops-dns=true"], &[]);
+    scene.let_the_clock_fail();
+    wait_until("a thread that asks is dead", LIMIT, || {
+        scene.log_a_drop();
+        !scene.path("fault").exists()
+    });
+    scene.log_a_drop();
+    assert_dies(&scene, &mut program, "drops", "its thread desk: ");
+    let why = "it panicked: a thread that asks the DNS has panicked";
+    assert!(program.output().contains(why), "{}", program.output());
+}
+
 #[test]
 fn all_services_end_when_they_are_asked_to() {
     let scene = Scene::new();
-    let mut program = scene.start(&[]);
-    LogFile(scene.path("drops.log")).append("a line\n");
-    kill_process(Pid::from_child(&program.child), Signal::TERM).unwrap();
+    let mut program = scene.start(&[], &[]);
+    scene.log_a_drop();
     assert_eq!(program.stop(), Some(0), "{}", program.output());
     let output = program.output();
     assert!(output.contains("stopped on request") && !output.contains("the service"), "{output}");

@@ -4,5 +4,6 @@
 pub mod backoff;
 pub mod cut;
 pub mod escape;
+pub mod json;
 pub mod moment;
 pub mod numbers;
