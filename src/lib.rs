@@ -42,6 +42,8 @@
 //! - **Never** is a node compliant that was not fully read and understood: every error is a problem, and every problem
 //!   but three ([`domain::rules::Reason::is_decisive`]) makes the verdict `unknown`.
 //! - **Never** is the text of iptables-nft-save believed for a rule whose kernel expressions do not say the same.
+//! - **Never** does a part of the agent die unseen: each task and each thread belongs to a service ([`app::service`]), and one
+//!   that ends unasked ends the process.
 //! - **Never** does reading change the node: no lock is taken, no table created, no rule touched.
 //! - **Never** does untrusted text reach a shell, a terminal or markup unescaped; a chain's name is an argument of
 //!   iptables only if it is a plain word.

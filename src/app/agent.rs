@@ -1,12 +1,11 @@
-//! The agent as a whole: the loop of checks, and what each outcome is told to: metrics, pages, the cluster.
-//! The terminal is the caller's; nothing here waits for the cluster.
+//! The agent as a whole: the list of its services, and what each check is told to: metrics, pages, the cluster.
+//! Waits for a signal or the first end of a service, and ends them all. The terminal is the caller's.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
@@ -14,15 +13,16 @@ use tokio::sync::watch;
 
 use super::checks::history::{self, Journal};
 use super::checks::run::{self, Checked};
-use super::checks::wake::Signals;
 use super::checks::watch::{Counters, Failures};
-use super::cluster::{self, Surroundings, connect, local_addresses, prove_netns};
-use super::drops::service::{self, Service};
+use super::cluster::{self, Reports, Surroundings, connect, local_addresses, prove_netns};
+use super::drops::service::{self as drops, Drops};
 use super::ending::Ending;
 use super::peers::{Interest, Peers};
+use super::service::{self, Service, ServiceError, Shutdown};
 use crate::domain::changes::ChangeSet;
 use crate::domain::judging::netns::NetnsEvidence;
 use crate::domain::judging::report::Report;
+use crate::domain::peers::Directory;
 use crate::domain::words::error_chain::chain_of;
 use crate::host::netlink::routes;
 use crate::k8s::client::{ApiServer, ConnectError, Notice, Observer};
@@ -33,6 +33,10 @@ use crate::telemetry::metrics::Metrics;
 
 /// When the agent ends, what the cluster was not yet told has this long.
 const FAREWELL: Duration = Duration::from_millis(1200);
+/// All services have this long then: each has said by itself what it could not do in time.
+const LAST: Duration = Duration::from_millis(1300);
+/// The service that the others tell of.
+const CHECKS: &str = "checks";
 /// Without checks, the agent says this often that it is alive.
 const BEAT: Duration = Duration::from_secs(10);
 /// Sets of changes that the page may show.
@@ -60,7 +64,7 @@ pub struct Settings {
     /// The most the journal may take on the disk, in bytes.
     pub state_limit_bytes: u64,
     /// What is followed of drops; none if nothing is.
-    pub drops: Option<service::Settings>,
+    pub drops: Option<drops::Settings>,
     /// Whether the rules are checked at all.
     pub has_checks: bool,
     /// Whether routes for health probe replies are added at the start.
@@ -95,117 +99,95 @@ pub enum AgentError {
     /// Drops cannot be followed.
     #[error("following drops")]
     Drops(#[source] io::Error),
-    /// The loop of checks ended by itself.
-    #[error("checking this node")]
-    Check(#[source] io::Error),
+    /// The signals that ask for the end cannot be heard.
+    #[error("asking to hear of SIGTERM and SIGINT")]
+    Signals(#[source] io::Error),
+    /// A service has ended unasked.
+    #[error(transparent)]
+    Service(ServiceError),
 }
 
-/// Runs until a signal, or until the node is compliant if that is all to be found out. `tell` gets each report, and
-/// `to_json` makes the bytes of `/status` of it.
+/// Runs until a signal, until the node is compliant if that is all to be found out, or until a service dies. `tell` gets
+/// each outcome.
 ///
 /// # Errors
 /// If an address that was asked for cannot be listened on, no configuration leads to the API server that was asked for,
-/// or the loop itself fails.
+/// or a service has ended and nobody asked it to.
 pub async fn run(
     settings: Settings,
-    mut tell: impl FnMut(&Checked),
-    to_json: impl Fn(&Report) -> Vec<u8>,
+    mut tell: impl FnMut(&Checked) + Send + 'static,
 ) -> Result<Ending, AgentError> {
     let metrics = Metrics::new(&settings.build.0, &settings.build.1);
     let shared = Shared::new(metrics.clone(), settings.build.0.clone(), alive_within(&settings.monitor));
-    let (stop, stopped) = watch::channel(None);
-    let ended = || ended(stopped.clone());
-    let closed = || {
-        let ending = ended();
-        async {
-            let _ = ending.await;
-        }
-    };
-    listen(&settings, &shared, closed).await?;
+    let mut services = listen(&settings, &shared).await?;
     if settings.installs_routes {
         install_routes();
     }
     let connection = connect(&settings.cluster, settings.surroundings, observer(metrics.clone()))
         .await
         .map_err(AgentError::Connect)?;
-    let (reports, latest) = watch::channel(None);
-    let told = connection.api.clone().filter(|_| connection.is_sink && settings.has_checks).map(|api| {
-        let (settings, surroundings) = (settings.cluster.clone(), settings.surroundings);
-        tokio::spawn(cluster::run(settings, surroundings, api, latest, ended()))
-    });
-    let needs_evidence = settings.has_checks && settings.cluster.needs_netns_evidence(settings.surroundings);
-    let evidence = match needs_evidence {
-        true => Some(seek_evidence(&settings.cluster.node, connection.api.clone()).await),
-        false => None,
-    };
     let sink = connection.api.clone().filter(|_| connection.is_sink);
-    let peers = know_peers(&settings, sink.clone());
-    let drops = match settings.drops {
-        Some(drops) => {
-            let directory = Arc::clone(&peers.directory);
-            let service = Service::start(drops, sink, directory, &metrics.drops());
-            let service = service.map_err(AgentError::Drops)?;
-            shared.show_drops(Followed {
-                since: SystemTime::now(),
-                is_all: !settings.has_checks,
-                recent: Arc::clone(&service.recent),
-                sources: service.accounts().to_vec(),
-            });
-            Some(service)
-        }
-        None => None,
-    };
-    let log_rules = drops.as_ref().map(|drops| Arc::clone(&drops.rules));
-    let interval = settings.monitor.interval;
-    let mut recent = VecDeque::new();
+    let (reports, latest) = watch::channel(None);
+    let peers = know_peers(&settings, sink.clone(), &mut services);
+    if let Some(api) = sink.clone().filter(|_| settings.has_checks) {
+        let cluster = &settings.cluster;
+        services.push(tell_cluster(cluster.clone(), api.clone(), latest));
+        let needed = cluster.operations(settings.surroundings);
+        let review = cluster::review(api, cluster.node.clone(), needed);
+        services.push(Service::endless("permissions", review));
+    }
+    let mut evidence = None;
+    if settings.has_checks && settings.cluster.needs_netns_evidence(settings.surroundings) {
+        let (service, found) = seek_evidence(&settings.cluster.node, connection.api).await;
+        services.push(service);
+        evidence = Some(found);
+    }
+    let mut log_rules = None;
+    if let Some(drops) = settings.drops {
+        let drops = follow(drops, sink, Arc::clone(&peers.directory), &metrics, &mut services)?;
+        shared.show_drops(Followed {
+            since: SystemTime::now(),
+            is_all: !settings.has_checks,
+            recent: drops.recent,
+            sources: drops.accounts,
+        });
+        log_rules = Some(drops.rules);
+    }
+    let mut journal = Arc::new(Journal::none());
     // without checks there is nothing to remember
-    let (directory, limit) = (settings.state_dir.filter(|_| settings.has_checks), settings.state_limit_bytes);
-    let journal = tokio::task::spawn_blocking(move || Journal::open(directory, limit)).await;
-    let journal = Arc::new(journal.map_err(|error| AgentError::Check(error.into()))?);
-    let outcome = |checked: &Checked| {
-        let mut checked = checked.clone();
-        peers.name(&mut checked.report, &mut checked.changes);
-        let checked = &checked;
-        metrics.check_done(&checked.report, checked.took);
-        metrics.allowlist(checked.patterns, checked.broken);
-        checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));
-        if let Some((counters, failures)) = &checked.heard {
-            count_heard(&metrics, *counters, failures);
+    if let Some(directory) = settings.state_dir.filter(|_| settings.has_checks) {
+        journal = keep_journal(directory, settings.state_limit_bytes, &mut services).await;
+    }
+    let mut shutdown = Shutdown::install().map_err(AgentError::Signals)?;
+    services.push(match settings.has_checks {
+        true => {
+            let interval = settings.monitor.interval;
+            let kept = Arc::clone(&journal);
+            let mut outlets =
+                Outlets { metrics, shared, reports, journal, peers, interval, recent: VecDeque::new() };
+            let outcome = move |checked: &Checked| publish(&mut outlets, checked, &mut tell);
+            Service::start(CHECKS, |mut stopping| async move {
+                let stop = async { stopping.wait().await };
+                run::run(settings.monitor, kept, log_rules, evidence, outcome, stop).await
+            })
         }
-        remember(&mut recent, checked.changes.clone());
-        journal.record(&happened(checked));
-        count_journal(&metrics, journal.counts());
-        let report = Arc::new(checked.report.clone());
-        let live = Live::new(watching(checked.heard.as_ref(), interval), recent.iter().cloned());
-        shared.publish(Arc::clone(&report), live, to_json(&report));
-        tell(checked);
-        reports.send_replace(Some(report));
+        false => Service::endless("heartbeat", beat(shared)),
+    });
+    let ended = tokio::select! {
+        () = shutdown.wait() => Ok(Ending::Stopped),
+        ended = service::first_end(&mut services) => ended,
     };
-    let ending = match settings.has_checks {
-        true => run::run(settings.monitor, Arc::clone(&journal), log_rules, evidence, outcome).await,
-        false => only_drops(&shared).await,
-    };
-    stop.send_replace(Some(*ending.as_ref().unwrap_or(&Ending::Stopped)));
-    let close = move || Arc::into_inner(journal).is_none_or(|journal| journal.close(FAREWELL));
-    let closing = tokio::task::spawn_blocking(close);
-    let stopping = async {
-        if let Some(drops) = drops {
-            drops.stop(FAREWELL).await;
-        }
-    };
-    let telling = async {
-        if let Some(told) = told {
-            let _ = tokio::time::timeout(FAREWELL, told).await;
-        }
-    };
-    tokio::join!(stopping, telling);
-    let _ = closing.await;
-    ending.map_err(AgentError::Check)
+    let ending = *ended.as_ref().unwrap_or(&Ending::Stopped);
+    // what a check has found is for the others to tell and to keep
+    let (first, rest) = services.into_iter().partition(|service| service.name() == CHECKS);
+    service::stop(first, ending, LAST).await;
+    service::stop(rest, ending, LAST).await;
+    ended.map_err(AgentError::Service)
 }
 
 /// The directory of peers, kept for as long as this runs by what the API server says, for whoever asks: drops for
 /// everybody with an address, checks for the pods that processes ran in.
-fn know_peers(settings: &Settings, api: Option<ApiServer>) -> Peers {
+fn know_peers(settings: &Settings, api: Option<ApiServer>, services: &mut Vec<Service>) -> Peers {
     let node = &settings.cluster.node;
     let interest = settings.drops.as_ref().map_or_else(
         || Interest::Names { node: node.clone() },
@@ -217,26 +199,98 @@ fn know_peers(settings: &Settings, api: Option<ApiServer>) -> Peers {
     let keep_ended = settings.drops.as_ref().map(|drops| drops.events.expiration);
     let peers = Peers::new(node, keep_ended.unwrap_or_default());
     if let Some(api) = api {
-        tokio::spawn(peers.clone().keep(api, interest));
+        services.push(Service::endless("peers", peers.clone().keep(api, interest)));
     }
     peers
 }
 
-/// Waits for a signal, alive all the time.
-async fn only_drops(shared: &Shared) -> io::Result<Ending> {
-    let mut signals = Signals::install()?;
+/// Without checks, this says that the agent is alive.
+async fn beat(shared: Shared) {
     loop {
         shared.beat();
-        tokio::select! {
-            () = signals.shutdown() => return Ok(Ending::Stopped),
-            () = tokio::time::sleep(BEAT) => {}
-        }
+        tokio::time::sleep(BEAT).await;
     }
 }
 
-/// How the loop of checks ended, once it has.
-async fn ended(mut ending: watch::Receiver<Option<Ending>>) -> Ending {
-    ending.wait_for(Option::is_some).await.map_or(None, |ending| *ending).unwrap_or(Ending::Stopped)
+/// Tells the cluster of each report.
+fn tell_cluster(settings: cluster::Settings, api: ApiServer, latest: Reports) -> Service {
+    Service::start("cluster", |mut stopping| async move {
+        cluster::run(settings, api, latest, async move { stopping.wait().await }).await;
+        Ok(Ending::Stopped)
+    })
+}
+
+/// Follows drops.
+fn follow(
+    settings: drops::Settings,
+    api: Option<ApiServer>,
+    directory: Arc<RwLock<Directory>>,
+    metrics: &Metrics,
+    services: &mut Vec<Service>,
+) -> Result<Drops, AgentError> {
+    let started = drops::start(settings, api, directory, &metrics.drops(), FAREWELL);
+    let (service, drops) = started.map_err(AgentError::Drops)?;
+    services.push(service);
+    Ok(drops)
+}
+
+/// Keeps the journal until the checks have ended; where that cannot be, there is none.
+async fn keep_journal(directory: PathBuf, limit_bytes: u64, services: &mut Vec<Service>) -> Arc<Journal> {
+    let opened = tokio::task::spawn_blocking(move || Journal::open(directory, limit_bytes)).await;
+    let opened = opened.unwrap_or_else(|error| Err(error.into()));
+    let (journal, thread) = match opened {
+        Ok((journal, thread)) => (Arc::new(journal), thread),
+        Err(error) => {
+            log::warn!(error:%; "no journal: its thread cannot be started");
+            return Arc::new(Journal::none());
+        }
+    };
+    let kept = Arc::clone(&journal);
+    services.push(Service::start("journal", |mut stopping| async move {
+        let ending = tokio::select! {
+            ending = stopping.wait() => ending,
+            fault = thread.ended() => return Err(fault),
+        };
+        // nobody else has it any more, so that the thread writes what still waits, and ends
+        drop(kept);
+        thread.ended().await;
+        thread.join().map(|()| ending)
+    }));
+    journal
+}
+
+/// Where each outcome goes.
+struct Outlets {
+    metrics: Metrics,
+    shared: Shared,
+    reports: watch::Sender<Option<Arc<Report>>>,
+    journal: Arc<Journal>,
+    peers: Peers,
+    interval: Duration,
+    /// Changes that the page may show.
+    recent: VecDeque<Arc<ChangeSet>>,
+}
+
+/// Hands the outcome of a check to everybody, to the cluster last.
+fn publish(outlets: &mut Outlets, checked: &Checked, tell: &mut impl FnMut(&Checked)) {
+    let Outlets { metrics, shared, reports, journal, peers, interval, recent } = outlets;
+    let mut checked = checked.clone();
+    peers.name(&mut checked.report, &mut checked.changes);
+    let checked = &checked;
+    metrics.check_done(&checked.report, checked.took);
+    metrics.allowlist(checked.patterns, checked.broken);
+    checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));
+    if let Some((counters, failures)) = &checked.heard {
+        count_heard(metrics, *counters, failures);
+    }
+    remember(recent, checked.changes.clone());
+    journal.record(&happened(checked));
+    count_journal(metrics, journal.counts());
+    let report = Arc::new(checked.report.clone());
+    let live = Live::new(watching(checked.heard.as_ref(), *interval), recent.iter().cloned());
+    shared.publish(Arc::clone(&report), live);
+    tell(checked);
+    reports.send_replace(Some(report));
 }
 
 /// What the journal is to know of a check: also that nothing has changed.
@@ -305,12 +359,16 @@ fn observer(metrics: Metrics) -> Observer {
 
 /// Asks the API server for evidence of the network namespace, for as long as it takes; waits for a first answer, so that
 /// the first check of a healthy agent is not unknown.
-async fn seek_evidence(node: &str, api: Option<ApiServer>) -> watch::Receiver<NetnsEvidence> {
+async fn seek_evidence(node: &str, api: Option<ApiServer>) -> (Service, watch::Receiver<NetnsEvidence>) {
     let (found, mut evidence) = watch::channel(NetnsEvidence::Missing("the Node was not asked yet".into()));
     let node = node.to_owned();
-    tokio::spawn(async move { prove_netns(api, &node, local_addresses, found).await });
+    let service = Service::endless("netns evidence", async move {
+        prove_netns(api, &node, local_addresses, found).await;
+        // what is proven stays proven
+        std::future::pending().await
+    });
     let _ = tokio::time::timeout(FIRST_EVIDENCE, evidence.changed()).await;
-    evidence
+    (service, evidence)
 }
 
 /// The loop counts as alive while a check, with every dump at its deadline, may still be under way.
@@ -318,10 +376,9 @@ fn alive_within(monitor: &run::Settings) -> Duration {
     monitor.interval + monitor.scan.dump_timeout * 10 + Duration::from_secs(60)
 }
 
-async fn listen<F>(settings: &Settings, shared: &Shared, ended: impl Fn() -> F) -> Result<(), AgentError>
-where
-    F: Future<Output = ()> + Send + 'static,
-{
+/// Serves the pages where that was asked for.
+async fn listen(settings: &Settings, shared: &Shared) -> Result<Vec<Service>, AgentError> {
+    let mut services = Vec::new();
     let everything = match settings.listen {
         Listen::Off => None,
         Listen::Required(address) => Some(bind(address).await?),
@@ -336,14 +393,14 @@ where
     };
     if let Some(listener) = everything {
         log::info!("the page is at http://{address}/", address = bound(&listener));
-        tokio::spawn(serve(listener, Pages::All, shared.clone(), ended()));
+        services.push(Service::endless("page", serve(listener, Pages::All, shared.clone())));
     }
     if let Some(address) = settings.metrics_listen {
         let listener = bind(address).await?;
         log::info!("metrics are at http://{address}/metrics", address = bound(&listener));
-        tokio::spawn(serve(listener, Pages::MetricsOnly, shared.clone(), ended()));
+        services.push(Service::endless("metrics", serve(listener, Pages::MetricsOnly, shared.clone())));
     }
-    Ok(())
+    Ok(services)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, AgentError> {

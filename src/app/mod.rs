@@ -8,3 +8,4 @@ pub mod cluster;
 pub mod drops;
 pub mod ending;
 pub mod peers;
+pub mod service;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::compat::tailer::{self, TailerSettings, TailerSource};
 use super::drops::{MatchArguments, utc_offset_seconds};
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments, duration};
@@ -18,14 +19,13 @@ use crate::app::checks::run::{self, Checked};
 use crate::app::checks::scan::Options;
 use crate::app::checks::watch;
 use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
-use crate::app::drops::settings::{TailerSettings, TailerSource};
 use crate::app::drops::source::{Begin, How, SourceSpec};
 use crate::app::drops::{followers, service};
 use crate::app::ending::Ending;
 use crate::app::peers;
 use crate::domain::cluster::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
-use crate::domain::judging::report::Report;
+use crate::domain::judging::report::{Report, json};
 use crate::domain::verdict::Verdict;
 use crate::telemetry::log::{self as logging, LogFormat};
 
@@ -287,18 +287,16 @@ struct OlderArguments {
 pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Result<Exit> {
     logging::start(arguments.log_format, arguments.verbosity);
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let older = TailerSettings::from_env(|name| std::env::var(name).ok()).map_err(|bad| {
-        let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("{}", bad.join("; "))
-    })?;
+    let older = TailerSettings::of_process()?;
     if let Some(level) = older.log_level {
         log::set_max_level(level);
     }
     let settings = settings(arguments, older)?;
     let format = arguments.log_format;
     let mut last = None;
+    let tell = move |checked: &Checked| tell(checked, format, &mut last);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending = runtime.block_on(agent::run(settings, |checked| tell(checked, format, &mut last), to_json));
+    let ending = runtime.block_on(agent::run(settings, tell));
     // a thread that still reads the node ends with the process; its programs were killed
     runtime.shutdown_timeout(Duration::from_millis(500));
     match ending? {
@@ -312,7 +310,7 @@ fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result
     let node = arguments.read.node();
     let drops_only = arguments.drops.drops_only;
     // where the older system serves its metrics: on every address
-    let older_port = older.metrics_port.or(drops_only.then_some(TAILER_PORT));
+    let older_port = older.metrics_port.or(drops_only.then_some(tailer::METRICS_PORT));
     let older_listen = older_port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
     let api_server = older.api_server.clone();
     Ok(agent::Settings {
@@ -353,18 +351,8 @@ pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::Settings> {
 }
 
 const MAX_STATE_BYTES: u64 = 64 << 30;
-/// Where kube-iptables-tailer serves its metrics unless told otherwise.
-const TAILER_PORT: u16 = 9090;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9191);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-fn to_json(report: &Report) -> Vec<u8> {
-    let mut json = Vec::new();
-    let options = WriteOptions { color: false, limit: DEFAULT_LIMIT, quiet: false };
-    // writing to memory does not fail
-    let _ = output::write(report, Format::Json, &options, &mut json);
-    json
-}
 
 /// What was told last; only news is told in full.
 type Told = (Verdict, String, usize);
@@ -397,7 +385,7 @@ fn tell(checked: &Checked, format: LogFormat, last: &mut Option<Told>) {
 
 /// The report as one line, for whoever collects lines.
 fn print_line(report: &Report) -> std::io::Result<()> {
-    let value: serde_json::Value = serde_json::from_slice(&to_json(report))?;
+    let value: serde_json::Value = serde_json::from_str(&json::render(report, DEFAULT_LIMIT)?)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{value}")?;
     out.flush()

@@ -28,6 +28,7 @@ use crate::app::checks::watch::fingerprint;
 use crate::app::cluster::plugin;
 use crate::domain::judging::profiles;
 use crate::domain::rules::Family;
+use compat::azure;
 
 /// The version, with the commit it was built from where the build knows it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -157,9 +158,8 @@ struct ReadArguments {
 impl ReadArguments {
     /// The name given, that of the older system's environment variable, or the host's.
     fn node(&self) -> String {
-        let older = || std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
         let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-        self.node_name.clone().or_else(older).unwrap_or_else(host)
+        self.node_name.clone().or_else(azure::node_name).unwrap_or_else(host)
     }
 }
 
@@ -168,7 +168,7 @@ impl ReadArguments {
 /// # Errors
 /// What cannot be done, with the reason; the caller prints it and ends with [`Exit::Usage`].
 pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
-    let (args, warnings) = compat::translate(args);
+    let (args, warnings) = azure::translate(args);
     let command = without_empty_variables(Arguments::command().version(VERSION.as_str()));
     let matches = match command.try_get_matches_from(args) {
         Ok(matches) => matches,

@@ -26,7 +26,8 @@ use super::live::Live;
 use super::live::drops::{Followed, Seen};
 use super::metrics::Metrics;
 use super::page::{self, View};
-use crate::domain::judging::report::Report;
+use crate::domain::judging::audit::DEFAULT_LIMIT;
+use crate::domain::judging::report::{Report, json};
 
 /// Connections that are served at once by one listener. One more ends the oldest: a probe is answered in a moment, so who
 /// is slow must not keep it waiting.
@@ -98,9 +99,10 @@ impl Shared {
         self.state().heartbeat = Instant::now();
     }
 
-    /// Hands over the report that stands, what changed of late, and the JSON that `check` would print of the report.
-    /// Counts as a heartbeat.
-    pub fn publish(&self, report: Arc<Report>, live: Live, status_json: Vec<u8>) {
+    /// Hands over the report that stands, and what changed of late. Counts as a heartbeat.
+    pub fn publish(&self, report: Arc<Report>, live: Live) {
+        // as `check` prints it; to write a report down does not fail
+        let status_json = json::render(&report, DEFAULT_LIMIT).unwrap_or_default();
         let last = Published { report, live: Arc::new(live), status_json: status_json.into() };
         *self.state() = State { heartbeat: Instant::now(), last: Some(last) };
     }
@@ -132,17 +134,21 @@ impl Shared {
     }
 }
 
-/// Answers clients of `listener` until `shutdown` ends; then open connections are closed.
+/// Answers clients of `listener` for ever; open connections are closed when this is dropped.
 ///
 /// Each listener has its own [`MAX_CONNECTIONS`]: clients of one cannot starve the probes of another.
-pub async fn serve(listener: TcpListener, pages: Pages, shared: Shared, shutdown: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, pages: Pages, shared: Shared) {
     let mut connections = JoinSet::new();
     let mut oldest_first = VecDeque::new();
-    tokio::pin!(shutdown);
     loop {
         tokio::select! {
-            () = &mut shutdown => return,
-            Some(_) = connections.join_next() => oldest_first.retain(|task: &AbortHandle| !task.is_finished()),
+            Some(ended) = connections.join_next() => {
+                // whoever finds a request that makes an answer panic must not end the checks with it
+                if ended.is_err_and(|error| error.is_panic()) {
+                    log::error!("answering a client panicked: nobody was answered");
+                }
+                oldest_first.retain(|task: &AbortHandle| !task.is_finished());
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     if oldest_first.len() >= MAX_CONNECTIONS && let Some(oldest) = oldest_first.pop_front() {

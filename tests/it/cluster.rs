@@ -109,6 +109,7 @@ struct Agent {
     reports: watch::Sender<Option<Arc<Report>>>,
     stop: oneshot::Sender<Ending>,
     task: JoinHandle<()>,
+    review: JoinHandle<()>,
 }
 
 impl Agent {
@@ -117,8 +118,10 @@ impl Agent {
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap_or(Ending::Stopped) };
         let outside = Surroundings { is_pod: false, has_kubeconfig: true };
-        let task = tokio::spawn(cluster::run(settings, outside, api, receiver, shutdown));
-        Self { reports, stop, task }
+        let needed = settings.operations(outside);
+        let review = tokio::spawn(cluster::review(api.clone(), settings.node.clone(), needed));
+        let task = tokio::spawn(cluster::run(settings, api, receiver, shutdown));
+        Self { reports, stop, task, review }
     }
 
     fn tell(&self, report: &Arc<Report>) {
@@ -134,6 +137,7 @@ impl Agent {
         let started = tokio::time::Instant::now();
         self.stop.send(ending).unwrap();
         self.task.await.unwrap();
+        self.review.abort();
         started.elapsed()
     }
 }

@@ -6,7 +6,7 @@ mod cluster;
 mod faults;
 mod kills;
 mod pods;
-mod program;
+pub mod program;
 mod tailer;
 mod watch;
 pub(super) mod world;

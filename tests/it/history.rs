@@ -6,11 +6,13 @@ mod cli;
 mod kill;
 mod size;
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use iptables_monitor::app::checks::history::{self, Journal, MIN_LIMIT_BYTES};
+use iptables_monitor::app::service::Thread;
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::changes::history::{Moment, Place, Present};
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
@@ -55,12 +57,29 @@ pub fn author() -> Arc<Author> {
     })
 }
 
-pub fn open(directory: &Path) -> Journal {
-    Journal::open(Some(directory.to_owned()), MIN_LIMIT_BYTES)
+/// A journal, and the thread that writes it.
+pub struct Open {
+    journal: Journal,
+    thread: Thread<()>,
 }
 
-pub fn close(journal: Journal) {
-    assert!(journal.close(Duration::from_secs(60)), "the journal is not closed in time");
+impl Deref for Open {
+    type Target = Journal;
+
+    fn deref(&self) -> &Journal {
+        &self.journal
+    }
+}
+
+pub fn open(directory: &Path) -> Open {
+    let (journal, thread) = Journal::open(directory.to_owned(), MIN_LIMIT_BYTES).unwrap();
+    Open { journal, thread }
+}
+
+/// Waits until all is written.
+pub fn close(Open { journal, thread }: Open) {
+    drop(journal);
+    thread.join().unwrap();
 }
 
 /// Tells the journal that these lines are what is present.

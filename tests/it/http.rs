@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use iptables_monitor::cli::output::{self, Format, WriteOptions};
 use iptables_monitor::domain::judging::report::Report;
 use iptables_monitor::telemetry::http::{MAX_CONNECTIONS, Pages, Shared, serve};
 use iptables_monitor::telemetry::metrics::Metrics;
@@ -37,9 +38,12 @@ impl Server {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let handed = shared.clone();
         let thread = std::thread::spawn(move || {
-            runtime.block_on(serve(listener, pages, handed, async {
-                let _ = stopped.await;
-            }));
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(listener, pages, handed) => panic!("it ended by itself"),
+                    _ = stopped => {}
+                }
+            });
         });
         Self { address, metrics, shared, stop: Some(stop), thread: Some(thread) }
     }
@@ -52,7 +56,7 @@ impl Server {
 
     fn publish(&self, report: Report) {
         self.metrics.check_done(&report, Duration::from_millis(70));
-        self.shared.publish(Arc::new(report), samples::busy(), b"{\"schema\":\"check.v1\"}\n".to_vec());
+        self.shared.publish(Arc::new(report), samples::busy());
     }
 
     fn connect(&self) -> TcpStream {
@@ -118,7 +122,7 @@ fn every_page_is_there_and_nothing_else() {
     let server = Server::with(samples::bad());
     for (path, kind, part) in [
         ("/", "text/html; charset=utf-8", "<h1 id=\"verdict\">Violations</h1>"),
-        ("/status", "application/json", "{\"schema\":\"check.v1\"}\n"),
+        ("/status", "application/json", "{\n  \"schema\": \"check.v1\","),
         ("/metrics", "text/plain; version=0.0.4; charset=utf-8", "# HELP iptables_monitor_verdict "),
         ("/healthz", "text/plain; charset=utf-8", "ok\n"),
         ("/readyz?verbose", "text/plain; charset=utf-8", "ok\n"),
@@ -130,6 +134,15 @@ fn every_page_is_there_and_nothing_else() {
     }
     for path in ["/favicon.ico", "/Status", "/status/", "/../etc/passwd", "/%2e", "/metrics%20"] {
         assert_eq!(server.get(path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn the_status_is_what_check_prints() {
+    for report in [samples::good(), samples::bad()] {
+        let mut printed = Vec::new();
+        output::write(&report, Format::Json, &WriteOptions::default(), &mut printed).unwrap();
+        assert_eq!(Server::with(report).get("/status").body.as_bytes(), printed);
     }
 }
 

@@ -27,6 +27,7 @@ mod profiles;
 mod reload;
 mod samples;
 mod saved;
+mod services;
 mod shapes;
 mod tools;
 mod watcher;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use iptables_monitor::app::drops::settings::{TailerSettings, TailerSource};
+use iptables_monitor::cli::compat::tailer::{TailerSettings, TailerSource};
 use iptables_monitor::domain::cluster::freshness::CHECKED_AT_KEY;
 use serde_json::Value;
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::Receiver;
 
 use super::allowlists::{Keeper, Sources};
@@ -15,9 +16,10 @@ use super::history::Journal;
 use super::log_rules;
 use super::reload::Reload;
 use super::scan::{Options, Reader, Scan};
-use super::wake::{Signals, Wake};
+use super::wake::{Wake, wait_until};
 use super::watch::{self, Watch};
 use crate::app::ending::Ending;
+use crate::app::service::Fault;
 use crate::domain::changes::debounce::Pace;
 use crate::domain::changes::history::{Key, Place};
 use crate::domain::changes::{ChangeSet, Scope};
@@ -115,29 +117,33 @@ struct Whole {
     report: Report,
 }
 
-/// Runs until a signal, or until the node is compliant if that is all to be found out.
+/// Runs until `stop`, or until the node is compliant if that is all to be found out.
 ///
 /// # Errors
-/// If the signal handlers cannot be installed, or the thread that reads the node dies.
+/// If the handler of SIGHUP cannot be installed, or a thread that reads the node or hears of changes dies.
 pub async fn run(
     settings: Settings,
     journal: Arc<Journal>,
     log_rules: Option<LogRules>,
     mut evidence: Evidence,
     mut tell: impl FnMut(&Checked),
-) -> std::io::Result<Ending> {
-    let mut signals = Signals::install()?;
+    stop: impl Future<Output = Ending>,
+) -> Result<Ending, Fault> {
+    tokio::pin!(stop);
+    let hangup = signal(SignalKind::hangup());
+    let mut hangup =
+        hangup.map_err(|source| Fault::Failed { attempt: "asking to hear of SIGHUP", source })?;
     let mut reload = Reload::new(settings.sources.directories());
-    let watch = start_watch(settings.watch.clone()).await;
+    let watch = start_watch(settings.watch.clone()).await?;
     let mut checker = Checker::new(settings, journal, log_rules);
     let mut wake = Wake::Tick;
     loop {
         let scope = scope(wake, watch.as_ref());
         let checked = tokio::select! {
             checked = checker.check(&scope, &mut evidence) => checked?,
-            () = signals.shutdown() => {
+            ending = &mut stop => {
                 checker.cancel().await;
-                return Ok(Ending::Stopped);
+                return Ok(ending);
             }
         };
         let heard = watch.as_ref().map(|watch| (watch.counters(), watch.failures()));
@@ -147,13 +153,13 @@ pub async fn run(
         }
         checker.reconcile().await?;
         wake = loop {
-            let waiting = signals.wait_until(checker.next(), &mut evidence, &mut reload);
             let wake = tokio::select! {
-                wake = waiting => wake,
+                wake = wait_until(checker.next(), &mut hangup, &mut evidence, &mut reload) => wake,
                 () = heard_of(watch.as_ref(), checker.pace) => Wake::Heard,
+                fault = death_of(watch.as_ref()) => return Err(fault),
+                ending = &mut stop => return Ok(ending),
             };
             match wake {
-                Wake::Shutdown => return Ok(Ending::Stopped),
                 Wake::Allowlists if checker.keeper.reload_if_changed().is_none() => {
                     log::debug!("the allowlists say what they said");
                 }
@@ -170,22 +176,29 @@ pub async fn run(
 }
 
 /// Starts to hear of changes before anything is read. Where that cannot be, the interval finds them.
-async fn start_watch(settings: Option<watch::Settings>) -> Option<Watch> {
-    let settings = settings?;
-    match tokio::task::spawn_blocking(move || watch::start(settings)).await {
-        Ok(Ok(watch)) => Some(watch),
-        Ok(Err(error)) => {
-            let error = chain_of(&error);
+async fn start_watch(settings: Option<watch::Settings>) -> Result<Option<Watch>, Fault> {
+    let Some(settings) = settings else { return Ok(None) };
+    let started = tokio::task::spawn_blocking(move || watch::start(settings)).await;
+    let started = started.map_err(|error| Fault::from(error).of("starting to hear of changes"))?;
+    Ok(started
+        .inspect_err(|error| {
+            let error = chain_of(error);
             log::warn!("changes are only seen at the interval: starting to listen: {error}");
-            None
-        }
-        Err(_) => None,
-    }
+        })
+        .ok())
 }
 
 async fn heard_of(watch: Option<&Watch>, pace: Pace) {
     match watch {
         Some(watch) => watch.ready(pace).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until nobody hears of changes any more though it looks as if somebody did.
+async fn death_of(watch: Option<&Watch>) -> Fault {
+    match watch {
+        Some(watch) => watch.ended().await,
         None => std::future::pending().await,
     }
 }
@@ -245,7 +258,7 @@ impl Checker {
         }
     }
 
-    async fn check(&mut self, scope: &Scope, evidence: &mut Evidence) -> std::io::Result<Checked> {
+    async fn check(&mut self, scope: &Scope, evidence: &mut Evidence) -> Result<Checked, Fault> {
         let (started, is_full) = (Instant::now(), *scope == Scope::Everything);
         let scan = self.read(scope.clone()).await?;
         let cost = scan.cost;
@@ -269,7 +282,7 @@ impl Checker {
         Ok(Checked { report, changes, took, dumps, patterns, broken, is_full, heard: None })
     }
 
-    async fn read(&mut self, scope: Scope) -> std::io::Result<Scan> {
+    async fn read(&mut self, scope: Scope) -> Result<Scan, Fault> {
         let book = self.keeper.reload();
         let mut reader = self.reader.take().unwrap_or_else(|| Reader::new(self.settings.scan.clone()));
         let log_rules = self.log_rules.clone();
@@ -283,13 +296,14 @@ impl Checker {
             }
             (reader, scan)
         }));
-        let (reader, scan) = reading.await?;
+        let failed = |error| Fault::from(error).of("reading the rules of this node");
+        let (reader, scan) = reading.await.map_err(failed)?;
         (self.reader, self.reading) = (Some(reader), None);
         Ok(scan)
     }
 
     /// Compares what is present with the journal where that may lack changes.
-    async fn reconcile(&mut self) -> std::io::Result<()> {
+    async fn reconcile(&mut self) -> Result<(), Fault> {
         let (now, journal) = (SystemTime::now(), Arc::clone(&self.journal));
         let is_whole = !self.is_torn;
         if let (true, Some(verdict)) = (is_whole && journal.wants_reconcile(now), self.verdict)
@@ -299,7 +313,9 @@ impl Checker {
                 journal.reconcile(now, verdict, reader.present());
                 reader
             };
-            self.reader = Some(tokio::task::spawn_blocking(compare).await?);
+            let compared = tokio::task::spawn_blocking(compare).await;
+            let failed = |error| Fault::from(error).of("comparing the rules with the journal");
+            self.reader = Some(compared.map_err(failed)?);
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
-//! What the loop of checks waits for: signals, the allowlists, evidence of the network namespace, and time.
+//! What the loop of checks waits for: SIGHUP, the allowlists, evidence of the network namespace, and time.
 //! Does nothing about any of it.
 
 use std::time::Instant;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 use super::reload::Reload;
 use super::run::Evidence;
@@ -21,47 +21,20 @@ pub(super) enum Wake {
     Evidence,
     /// The allowlists may have changed.
     Allowlists,
-    /// SIGTERM or SIGINT asks to end.
-    Shutdown,
 }
 
-/// The signals that count.
-pub(in crate::app) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    pub(in crate::app) fn install() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    pub(in crate::app) async fn shutdown(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    pub(super) async fn wait_until(
-        &mut self,
-        moment: Instant,
-        evidence: &mut Evidence,
-        reload: &mut Reload,
-    ) -> Wake {
-        tokio::select! {
-            _ = self.terminate.recv() => Wake::Shutdown,
-            _ = self.interrupt.recv() => Wake::Shutdown,
-            _ = self.hangup.recv() => Wake::CheckNow,
-            () = other_evidence(evidence) => Wake::Evidence,
-            () = reload.changed() => Wake::Allowlists,
-            () = tokio::time::sleep_until(moment.into()) => Wake::Tick,
-        }
+/// Waits for a reason to check, until this moment.
+pub(super) async fn wait_until(
+    moment: Instant,
+    hangup: &mut Signal,
+    evidence: &mut Evidence,
+    reload: &mut Reload,
+) -> Wake {
+    tokio::select! {
+        _ = hangup.recv() => Wake::CheckNow,
+        () = other_evidence(evidence) => Wake::Evidence,
+        () = reload.changed() => Wake::Allowlists,
+        () = tokio::time::sleep_until(moment.into()) => Wake::Tick,
     }
 }
 

@@ -26,7 +26,7 @@ pub use connect::{Connection, api_server, connect};
 use events::announce;
 use label::LabelLoop;
 pub use netns::{local_addresses, prove_netns};
-use permissions::review;
+pub use permissions::review;
 pub use settings::{EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings};
 use watch::watch;
 
@@ -42,7 +42,6 @@ const CONTESTS: usize = 2;
 /// tried once more, within a few seconds; so is the label's last word.
 pub async fn run(
     settings: Settings,
-    surroundings: Surroundings,
     api: ApiServer,
     reports: Reports,
     shutdown: impl Future<Output = Ending>,
@@ -74,11 +73,9 @@ pub async fn run(
             }
         })
     };
-    let reviewing = review(&api, &settings.node, settings.operations(surroundings));
     tokio::pin!(work);
     let ending = tokio::select! {
         _ = &mut work => return,
-        () = reviewing => return,
         ending = shutdown => ending,
     };
     stop.send_replace(Some(ending));

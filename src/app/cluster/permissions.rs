@@ -15,11 +15,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(3600);
 const MOST_OFTEN: Duration = Duration::from_secs(60);
 
 /// Says what is missing whenever that changes, and never returns.
-pub(super) async fn review(api: &ApiServer, node: &str, needed: BTreeSet<Operation>) {
+pub async fn review(api: ApiServer, node: String, needed: BTreeSet<Operation>) {
     let mut told = BTreeSet::new();
     loop {
         let asked = Instant::now();
-        let missing = missing(api, node, &needed).await;
+        let missing = missing(&api, &node, &needed).await;
         if let Some(missing) = missing.as_ref().filter(|missing| **missing != told) {
             tell(missing);
             told.clone_from(missing);

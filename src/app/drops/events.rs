@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::queue::{Queue, Telling};
 use super::settings::EventSettings;
 use crate::app::api_health::{Health, retry_at};
+use crate::app::service::Stopping;
 use crate::domain::words::backoff::Pace;
 use crate::domain::words::escape;
 use crate::k8s::client::{ApiServer, random};
@@ -28,14 +28,14 @@ const PODS: usize = 4096;
 /// Namespaces that refuse Events and are told apart, or wait; those beyond are told of once, as one, and do not wait.
 const NAMESPACES: usize = 256;
 
-/// Runs until `shutdown` says so, then tries once more for what is queued.
+/// Runs until it is told to end, then tries once more for what is queued.
 pub async fn run(
     api: ApiServer,
     queue: Queue,
     settings: EventSettings,
     node: String,
     metrics: DropMetrics,
-    mut shutdown: watch::Receiver<bool>,
+    mut stopping: Stopping,
 ) {
     let mut office = Office {
         writer: PodEventWriter::new(&settings.reason, &settings.component, &node),
@@ -50,7 +50,7 @@ pub async fn run(
     loop {
         let (due, rests_until) = (office.next_due(), office.rests_until);
         let attempt = tokio::select! {
-            () = over(&mut shutdown) => break,
+            _ = stopping.wait() => break,
             () = wait_until(due) => office.take_due(),
             telling = office.next(&queue, rests_until) => office.first_attempt(telling),
         };
@@ -59,10 +59,6 @@ pub async fn run(
         }
     }
     office.close(&queue).await;
-}
-
-async fn over(shutdown: &mut watch::Receiver<bool>) {
-    drop(shutdown.wait_for(|is_over| *is_over).await);
 }
 
 /// Waits for ever where there is nothing to wait for.

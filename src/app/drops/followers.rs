@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,9 +14,11 @@ use super::desk::Arrival;
 use super::follow::{Follower, SharedCheckpoints};
 use super::ledger::Ledger;
 use super::source::{How, SourceError, SourceSpec};
+use crate::app::service::{Fault, Thread, first_of};
 use crate::domain::drops::accounting::Accounting;
 use crate::domain::drops::kernel_log::LogParser;
 use crate::domain::words::error_chain::chain_of;
+use crate::domain::words::escape;
 use crate::host::files::checkpoint::Checkpoints;
 
 /// Batches that wait to be looked at. A file and the journal wait for room, the kernel's log has a buffer of its own, and
@@ -44,11 +45,22 @@ pub struct Settings {
 /// A follower that has ended, how, and what of its lines was not delivered by then.
 type Ended = (Follower, Ledger<Value>, Result<(), SourceError>);
 
+/// Why sources were not followed to their end.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// A source cannot be read.
+    #[error(transparent)]
+    Source(SourceError),
+    /// A thread is no more.
+    #[error("following the sources")]
+    Thread(#[source] Fault),
+}
+
 /// The threads. They end when told to, or at the end of sources that are not followed.
 #[derive(Debug)]
 pub struct Followers {
     is_stopped: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Ended>>,
+    threads: Vec<Thread<Ended>>,
     checkpoints: Option<SharedCheckpoints>,
     /// The counters of each source, by its name.
     pub accounts: Vec<(String, Arc<Accounting>)>,
@@ -83,7 +95,7 @@ impl Followers {
                 has_warned: AtomicBool::new(false),
             };
             let (sender, is_stopped) = (sender.clone(), Arc::clone(&is_stopped));
-            let thread = std::thread::Builder::new().name("drops".into()).spawn(move || {
+            let thread = Thread::start("drops", move || {
                 let mut ledger = Ledger::default();
                 let deliver = &mut |batch| send(&sender, batch, can_wait);
                 let result = follower.run(&mut ledger, &is_stopped, deliver);
@@ -99,15 +111,25 @@ impl Followers {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
+    /// Waits until a thread has ended, which none does before it is told to where sources are followed; for ever where there
+    /// is no source. Loses nothing when it is dropped.
+    pub async fn ended(&self) -> Fault {
+        let following = |name: &str| format!("following {}", escape::name(name));
+        let ends = self.threads.iter().zip(&self.accounts);
+        let ends = ends.map(|(thread, (name, _))| async { thread.ended().await.of(following(name)) });
+        let mut ends: Vec<_> = ends.map(Box::pin).collect();
+        first_of(&mut ends).await.1
+    }
+
     /// Waits for the threads, and keeps the last checkpoints.
     ///
     /// # Errors
-    /// What ended a source that is not followed.
-    pub fn join(self) -> Result<(), SourceError> {
-        let ended: Vec<_> = self.threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
-        let results = ended.into_iter().map(|(follower, mut ledger, result)| {
+    /// What ended a source that is not followed, or a thread before its time.
+    pub fn join(self) -> Result<(), FollowError> {
+        let results = self.threads.into_iter().map(|thread| {
+            let (follower, mut ledger, result) = thread.join().map_err(FollowError::Thread)?;
             follower.save(&mut ledger);
-            result
+            result.map_err(FollowError::Source)
         });
         let results: Vec<_> = results.collect();
         if let Some(checkpoints) = self.checkpoints

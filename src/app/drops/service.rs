@@ -1,4 +1,4 @@
-//! The agent's half that follows drops: sources, the desk and Events.
+//! The agent's service that follows drops: sources, the desk and Events.
 //! Never delays a check, and a check never delays it. Somebody else keeps the directory.
 
 use std::io;
@@ -6,14 +6,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-
 use super::desk::{Arrival, Desk, Knowledge};
 use super::events;
 use super::followers::{self, Followers};
 use super::queue::Queue;
 use super::settings::EventSettings;
+use crate::app::ending::Ending;
+use crate::app::service::{self, Fault, Service, Stopping, Thread};
 use crate::domain::drops::accounting::Accounting;
 use crate::domain::drops::recent::Recent;
 use crate::domain::drops::rules::RuleIndex;
@@ -38,93 +37,100 @@ pub struct Settings {
     pub pods: PodScope,
     /// Whether other addresses are looked up.
     pub has_dns: bool,
-    /// Whether somebody keeps [`Service::rules`] up to date.
+    /// Whether somebody keeps [`Drops::rules`] up to date.
     pub reads_rules: bool,
     /// The node's name.
     pub node: String,
 }
 
-/// What runs.
+/// What is followed, for whoever shows it or knows something of it.
 #[derive(Debug)]
-pub struct Service {
-    followers: Followers,
-    desk: std::thread::JoinHandle<()>,
-    events: Option<(watch::Sender<bool>, JoinHandle<()>)>,
+pub struct Drops {
+    /// The counters of each source, by its name.
+    pub accounts: Vec<(String, Arc<Accounting>)>,
     /// What was seen lately.
     pub recent: Arc<Mutex<Recent>>,
     /// The rules that log; whoever reads the rules keeps them up to date.
     pub rules: Arc<RwLock<RuleIndex>>,
 }
 
-impl Service {
-    /// Starts everything; without an API server, nobody is told.
-    ///
-    /// # Errors
-    /// If no thread can be had, or the checkpoints cannot be read.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn start(
-        settings: Settings,
-        api: Option<ApiServer>,
-        directory: Arc<RwLock<Directory>>,
-        metrics: &DropMetrics,
-    ) -> io::Result<Self> {
-        let (followers, arrivals) = Followers::start(&settings.followers)?;
-        for (name, accounting) in &followers.accounts {
-            metrics.add_source(name, Arc::clone(accounting));
-        }
-        let knowledge = Knowledge {
-            directory,
-            is_watched: api.is_some(),
-            dns: settings.has_dns.then(ReverseDns::start).transpose()?.map(Arc::new),
-            rules: Arc::default(),
-            reads_rules: settings.reads_rules,
-        };
-        let (recent, rules) = (Arc::<Mutex<Recent>>::default(), Arc::clone(&knowledge.rules));
-        let queue = api.is_some().then(|| Queue::new(settings.events.queue));
-        let desk = Desk::new(
-            settings.events.clone(),
-            knowledge,
-            queue.clone(),
-            Arc::clone(&recent),
-            metrics.clone(),
-        );
-        let desk = std::thread::Builder::new().name("desk".into()).spawn(move || work(desk, &arrivals))?;
-        let mut events = None;
-        if let (Some(api), Some(queue)) = (api, queue) {
-            let (stop, stopped) = watch::channel(false);
-            let writing = events::run(api, queue, settings.events, settings.node, metrics.clone(), stopped);
-            events = Some((stop, tokio::spawn(writing)));
-        }
-        Ok(Self { followers, desk, events, recent, rules })
+/// Starts the service; without an API server, nobody is told and pods have no names. When it ends, what was read is told,
+/// as far as that is done within `farewell`.
+///
+/// # Errors
+/// If no thread can be had, or the checkpoints cannot be read.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn start(
+    settings: Settings,
+    api: Option<ApiServer>,
+    directory: Arc<RwLock<Directory>>,
+    metrics: &DropMetrics,
+    farewell: Duration,
+) -> io::Result<(Service, Drops)> {
+    let (followers, arrivals) = Followers::start(&settings.followers)?;
+    for (name, accounting) in &followers.accounts {
+        metrics.add_source(name, Arc::clone(accounting));
     }
+    let knowledge = Knowledge {
+        directory,
+        is_watched: api.is_some(),
+        dns: settings.has_dns.then(ReverseDns::start).transpose()?.map(Arc::new),
+        rules: Arc::default(),
+        reads_rules: settings.reads_rules,
+    };
+    let (recent, rules) = (Arc::<Mutex<Recent>>::default(), Arc::clone(&knowledge.rules));
+    let queue = api.is_some().then(|| Queue::new(settings.events.queue));
+    let desk =
+        Desk::new(settings.events.clone(), knowledge, queue.clone(), Arc::clone(&recent), metrics.clone());
+    let desk = Thread::start("desk", move || work(desk, &arrivals))?;
+    let accounts = followers.accounts.clone();
+    let writing = api.zip(queue).map(|(api, queue)| {
+        let (settings, node, metrics) = (settings.events, settings.node, metrics.clone());
+        Service::start("events of drops", |stopping| async {
+            events::run(api, queue, settings, node, metrics, stopping).await;
+            Ok(Ending::Stopped)
+        })
+    });
+    let parts = Parts { followers, desk, writing: writing.into_iter().collect() };
+    let service = Service::start("drops", |stopping| run(parts, stopping, farewell));
+    Ok((service, Drops { accounts, recent, rules }))
+}
 
-    /// The counters of each source, by its name.
-    pub fn accounts(&self) -> &[(String, Arc<Accounting>)] {
-        &self.followers.accounts
+/// What runs.
+struct Parts {
+    followers: Followers,
+    desk: Thread<()>,
+    /// One service, or none.
+    writing: Vec<Service>,
+}
+
+async fn run(mut parts: Parts, mut stopping: Stopping, farewell: Duration) -> Result<Ending, Fault> {
+    let ended = tokio::select! {
+        // where one end is another's cause, the cause comes first
+        biased;
+        ending = stopping.wait() => Ok(ending),
+        fault = parts.followers.ended() => Err(fault),
+        fault = parts.desk.ended() => Err(fault),
+        Err(error) = service::first_end(&mut parts.writing) => Err(error.fault.of(error.name)),
+    };
+    let ending = *ended.as_ref().unwrap_or(&Ending::Stopped);
+    parts.followers.stop();
+    if tokio::time::timeout(farewell, end(parts, ending, farewell)).await.is_err() {
+        log::warn!("the last drops were not told in time; their log lines are read again after a restart");
     }
+    ended
+}
 
-    /// Ends it: what was read is told, as far as that is done in time.
-    pub async fn stop(self, within: Duration) {
-        let Self { followers, desk, events, .. } = self;
-        followers.stop();
-        let ending = async {
-            // the desk ends once no follower is left
-            let _ = tokio::task::spawn_blocking(move || desk.join()).await;
-            if let Some((stop, writing)) = events {
-                stop.send_replace(true);
-                let _ = writing.await;
-            }
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || followers.join()).await {
-                log::warn!("{}", chain_of(&error));
-            }
-        };
-        if tokio::time::timeout(within, ending).await.is_err() {
-            log::warn!(
-                "the last drops were not told in time; their log lines are read again after a restart"
-            );
-        }
+/// Ends it all: what was read is told.
+async fn end(parts: Parts, ending: Ending, farewell: Duration) {
+    let Parts { followers, desk, writing } = parts;
+    // the desk ends once no follower is left
+    desk.ended().await;
+    service::stop(writing, ending, farewell).await;
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || followers.join()).await {
+        log::warn!("{}", chain_of(&error));
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
+use super::compat::azure;
 use super::history::TextOrJson;
 use super::{Exit, duration};
 use crate::app::checks::log_rules;
@@ -249,7 +250,7 @@ fn knowledge(arguments: &DropsArguments) -> anyhow::Result<Knowledge> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let api = runtime.block_on(api_server()).with_context(|| arguments.asks_for_pods())?;
         let surroundings = Surroundings::of(|name| std::env::var_os(name));
-        let node = std::env::var("NODE_NAME").ok().filter(|_| surroundings.is_pod);
+        let node = azure::node_name().filter(|_| surroundings.is_pod);
         let node = node.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
         let scope = peers::scope(arguments.pods == Pods::Local, &node);
         runtime.block_on(known.fill(&api, &scope)).context("listing pods")?;

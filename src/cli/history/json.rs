@@ -3,10 +3,11 @@
 
 use serde::Serialize;
 
-use crate::cli::output::json::{WireAuthor, ascii_line, hex_unless_utf8, lossy};
-use crate::cli::output::timestamp;
 use crate::domain::changes::history::{Change, Moment, Watch};
+use crate::domain::changes::json::WireAuthor;
 use crate::domain::verdict::Verdict;
+use crate::domain::words::json::{ascii_line, hex_unless_utf8, lossy};
+use crate::domain::words::moment::utc_millis;
 
 /// The moment's check and then each of its changes.
 ///
@@ -60,9 +61,9 @@ impl WireMoment {
         };
         Self {
             schema: "history.v1",
-            time: format!("{:.3}", timestamp(moment.at)),
+            time: utc_millis(moment.at),
             noticed,
-            not_watched_since: since.map(|since| format!("{:.3}", timestamp(since))),
+            not_watched_since: since.map(utc_millis),
             verdict_before: moment.before.map(Verdict::as_str),
             verdict_after: moment.after.as_str(),
         }

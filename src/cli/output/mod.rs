@@ -1,7 +1,6 @@
 //! Writes a check's report down: for people, for programs, for code scanning and for test runners.
 //! Decides nothing: the verdict is the report's, and no format may look cleaner than it is.
 
-pub(crate) mod json;
 mod junit;
 mod sarif;
 mod text;
@@ -13,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::domain::changes::wording;
 use crate::domain::judging::audit;
-use crate::domain::judging::report::{Report, Violation};
+use crate::domain::judging::report::{Report, Violation, json};
 use crate::domain::judging::wording::{allowlist_file, place};
 use crate::domain::rules::wording::table_name;
 use crate::domain::verdict::Verdict;
@@ -72,7 +71,7 @@ pub fn write(
     let shown = Shown::new(report, options.limit);
     let rendered = match format {
         Format::Text => text::render(&shown, options),
-        Format::Json => json::render(&shown)?,
+        Format::Json => json::render(report, options.limit)?,
         Format::Sarif => sarif::render(&shown)?,
         Format::Junit => junit::render(&shown),
     };

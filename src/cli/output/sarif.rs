@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Shown, allowlist_file, escape, json, place, timestamp, wording};
+use super::{Shown, allowlist_file, escape, place, wording};
 use crate::domain::judging::report::Violation;
 use crate::domain::rules::Problem;
+use crate::domain::words::json::ascii;
+use crate::domain::words::moment::utc_millis;
 
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
@@ -26,7 +28,7 @@ const MAX_AUTHORS: usize = 3;
 /// # Errors
 /// Never for a report; serde's signature has one.
 pub(super) fn render(shown: &Shown) -> serde_json::Result<String> {
-    json::ascii(&Log { schema: SCHEMA, version: "2.1.0", runs: [Run::new(shown)] })
+    ascii(&Log { schema: SCHEMA, version: "2.1.0", runs: [Run::new(shown)] })
 }
 
 #[derive(Serialize)]
@@ -171,13 +173,13 @@ impl Run {
             tool: Tool { driver: driver() },
             invocations: [Invocation {
                 execution_successful: !unread,
-                end_time_utc: format!("{:.3}", timestamp(report.checked_at)),
+                end_time_utc: utc_millis(report.checked_at),
             }],
             results,
             properties: RunProperties {
                 node: report.node.clone(),
                 verdict: shown.verdict.as_str(),
-                evidence: json::evidence(report.evidence),
+                evidence: report.evidence.as_str(),
                 violation_count: report.violation_count,
                 violations_hash: report.violations_hash.clone(),
                 ruleset_hash: report.ruleset_hash.clone(),
@@ -241,7 +243,7 @@ impl ResultObject {
                 line: Some(line),
                 printed_as,
                 suggested_pattern,
-                first_seen: provenance.map(|found| format!("{:.3}", timestamp(found.first_seen))),
+                first_seen: provenance.map(|found| utc_millis(found.first_seen)),
                 reported_processes: authors.iter().map(|author| wording::author(author)).collect(),
                 ..Default::default()
             },

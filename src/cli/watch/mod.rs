@@ -18,6 +18,8 @@ use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::checks::history::Journal;
 use crate::app::checks::run::{self, Checked};
 use crate::app::checks::scan::Options;
+use crate::app::ending::Ending;
+use crate::app::service::Shutdown;
 use crate::domain::changes::ChangeSet;
 use crate::domain::changes::history::{Change, Moment, Watch};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
@@ -89,9 +91,14 @@ async fn watch(settings: run::Settings, mut screen: Screen) -> anyhow::Result<()
             let _ = failed.send(error);
         }
     };
-    let journal = Arc::new(Journal::open(None, 0));
+    let mut shutdown = Shutdown::install().context("asking to hear of SIGTERM and SIGINT")?;
+    let stop = async {
+        shutdown.wait().await;
+        Ending::Stopped
+    };
+    let watching = run::run(settings, Arc::new(Journal::none()), None, None, tell, stop);
     tokio::select! {
-        ended = run::run(settings, journal, None, None, tell) => ended.map(drop).context("checking this node"),
+        ended = watching => ended.map(drop).context("checking this node"),
         Ok(error) = failure => match error.kind() {
             // the reader, such as head(1), has seen enough
             io::ErrorKind::BrokenPipe => Ok(()),

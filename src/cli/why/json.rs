@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::Found;
 use crate::app::checks::history::Remembered;
-use crate::cli::output::json::{WireAuthor, ascii, lossy};
-use crate::cli::output::timestamp;
 use crate::domain::changes::history::{Change, Watch};
+use crate::domain::changes::json::WireAuthor;
 use crate::domain::judging::allowlist::Pattern;
 use crate::domain::judging::allowlist::nearest::{Difference, Nearest};
 use crate::domain::rules::{Backend, Problem};
+use crate::domain::words::json::{ascii, lossy};
+use crate::domain::words::moment::utc_millis;
 
 /// The answer as indented JSON in ASCII.
 ///
@@ -141,11 +142,11 @@ impl<'a> WireRemembered<'a> {
         let life = &known.life;
         Self {
             backend: backend.as_str(),
-            first_seen: moment(life.first_seen),
-            stands_since: moment(life.since),
+            first_seen: utc_millis(life.first_seen),
+            stands_since: utc_millis(life.since),
             may_be_older: life.is_older,
-            gone_at: life.gone_at.map(moment),
-            last_seen: life.gone_at.or(known.watched_until).map(moment),
+            gone_at: life.gone_at.map(utc_millis),
+            last_seen: life.gone_at.or(known.watched_until).map(utc_millis),
             changes: known.changes.iter().map(WireChange::new).collect(),
         }
     }
@@ -154,15 +155,11 @@ impl<'a> WireRemembered<'a> {
 impl<'a> WireChange<'a> {
     fn new((at, watch, change): &'a (SystemTime, Watch, Change)) -> Self {
         Self {
-            time: moment(*at),
+            time: utc_millis(*at),
             change: change.happening.as_str(),
             allowed: change.is_allowed,
             watched: *watch == Watch::Watched,
             reported_processes: change.authors.iter().map(|author| WireAuthor::new(author)).collect(),
         }
     }
-}
-
-fn moment(time: SystemTime) -> String {
-    format!("{:.3}", timestamp(time))
 }

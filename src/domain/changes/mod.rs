@@ -9,6 +9,7 @@ pub mod author;
 pub mod debounce;
 pub mod diff;
 pub mod history;
+pub mod json;
 pub mod pending;
 pub mod wording;
 

@@ -1,5 +1,7 @@
 //! The outcome of one check: what was read, what was not allowed, what was not understood.
-//! Says nothing of how it is written down; the writers are in `cli::output`.
+//! Is written down here as JSON; the writers for people and other programs are in `cli::output`.
+
+pub mod json;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -16,6 +18,16 @@ pub enum Evidence {
     Kernel,
     /// Nothing: a saved dump, whose misprints cannot be seen.
     Text,
+}
+
+impl Evidence {
+    /// The name used in reports.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Text => "text",
+        }
+    }
 }
 
 /// A line that no pattern allows. All its text is untrusted: escape it when shown.

@@ -5,5 +5,6 @@ pub mod backoff;
 pub mod cut;
 pub mod error_chain;
 pub mod escape;
+pub mod json;
 pub mod moment;
 pub mod numbers;

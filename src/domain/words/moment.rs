@@ -5,6 +5,28 @@ use std::time::SystemTime;
 
 /// A moment in UTC: "2026-11-21T10:16:24Z". Cut to the years that RFC 3339 can hold from 1970 on.
 pub fn utc(time: SystemTime) -> String {
-    let time = jiff::Timestamp::try_from(time.max(SystemTime::UNIX_EPOCH)).unwrap_or(jiff::Timestamp::MAX);
-    format!("{time:.0}")
+    format!("{:.0}", cut(time))
+}
+
+/// As [`utc`], with thousandths of a second: "2026-11-21T10:16:24.123Z".
+pub fn utc_millis(time: SystemTime) -> String {
+    format!("{:.3}", cut(time))
+}
+
+fn cut(time: SystemTime) -> jiff::Timestamp {
+    jiff::Timestamp::try_from(time.max(SystemTime::UNIX_EPOCH)).unwrap_or(jiff::Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_that_rfc_3339_cannot_hold_are_cut() {
+        assert_eq!(utc_millis(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+        assert!(utc_millis(far).starts_with("9999-12-30T"), "{}", utc_millis(far));
+    }
 }

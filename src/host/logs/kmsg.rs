@@ -12,6 +12,7 @@ mod record;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -141,8 +142,16 @@ impl Kmsg {
     ///
     /// # Errors
     /// [`KmsgError::Read`] if the device failed, after everything that was read before.
+    ///
+    /// # Panics
+    /// As the thread that reads has: nobody reads any more, and to say nothing would look like a quiet kernel.
     pub fn read(&mut self, batch: &mut Batch, deadline: Instant) -> Result<Status, KmsgError> {
         batch.clear();
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+            && let Some(Err(panic)) = self.thread.take().map(JoinHandle::join)
+        {
+            resume_unwind(panic);
+        }
         let mut pending = self.shared.pending();
         while !pending.has_news() {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// One lookup takes as long as the resolver's own limits say (resolv.conf(5): 5 s, twice); so many run at a time.
@@ -24,6 +25,7 @@ const NAME_BYTES: usize = 253;
 pub struct ReverseDns {
     answers: Answers,
     questions: SyncSender<IpAddr>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 type Answers = Arc<Mutex<HashMap<IpAddr, Answer>>>;
@@ -47,15 +49,20 @@ impl ReverseDns {
     fn start_with(ask: impl Fn(IpAddr) -> Option<String> + Clone + Send + 'static) -> io::Result<Self> {
         let (questions, asked) = sync_channel(WAITING);
         let (answers, asked): (Answers, _) = (Arc::default(), Arc::new(Mutex::new(asked)));
-        for _ in 0..THREADS {
+        let threads = (0..THREADS).map(|_| {
             let (asked, answers, ask) = (Arc::clone(&asked), Arc::clone(&answers), ask.clone());
-            std::thread::Builder::new().name("dns".into()).spawn(move || answer(&asked, &answers, ask))?;
-        }
-        Ok(Self { answers, questions })
+            std::thread::Builder::new().name("dns".into()).spawn(move || answer(&asked, &answers, ask))
+        });
+        let threads = threads.collect::<io::Result<_>>()?;
+        Ok(Self { answers, questions, threads })
     }
 
     /// The name as far as it is known; an address that is asked about for the first time will be looked up.
+    ///
+    /// # Panics
+    /// If a thread that asks has panicked: fewer and fewer names would be found, and nobody would know why.
     pub fn name(&self, ip: IpAddr, now: Instant) -> Option<Arc<str>> {
+        assert!(!self.threads.iter().any(JoinHandle::is_finished), "a thread that asks the DNS has panicked");
         let mut answers = lock(&self.answers);
         if let Some(answer) = answers.get(&ip).filter(|answer| now < answer.until) {
             return answer.name.clone();
@@ -115,6 +122,17 @@ mod tests {
         let dns = ReverseDns::start().unwrap();
         assert_eq!(known(&dns, "127.0.0.1"), None);
         assert!(wait(&dns, "127.0.0.1").contains("localhost"));
+    }
+
+    #[test]
+    fn a_thread_that_dies_is_missed() {
+        let dns = ReverseDns::start_with(|_| panic!("made up")).unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        let ask = || known(&dns, "192.0.2.1");
+        while std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask)).is_ok() {
+            assert!(Instant::now() < end, "nobody misses it");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     #[test]

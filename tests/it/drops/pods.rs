@@ -11,7 +11,9 @@ use iptables_monitor::app::drops::events;
 use iptables_monitor::app::drops::queue::Queue;
 use iptables_monitor::app::drops::settings::EventSettings;
 use iptables_monitor::app::drops::source::Logged;
+use iptables_monitor::app::ending::Ending;
 use iptables_monitor::app::peers::{Interest, Peers};
+use iptables_monitor::app::service::{self, Service};
 use iptables_monitor::domain::drops::accounting::Accounting;
 use iptables_monitor::domain::drops::recent::Recent;
 use iptables_monitor::domain::packets::packet::{Action, Header, Packet, Protocol};
@@ -110,15 +112,11 @@ async fn owners_of_both_pods_read_it_in_kubectl_describe() {
     let recent = Arc::new(Mutex::new(Recent::default()));
     let mut desk =
         Desk::new(settings.clone(), knowledge, Some(queue.clone()), Arc::clone(&recent), metrics.clone());
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let office = tokio::spawn(events::run(
-        world.api.clone(),
-        queue,
-        settings,
-        "node-of-pods".into(),
-        metrics,
-        stopped,
-    ));
+    let api = world.api.clone();
+    let office = Service::start("office", |stopping| async {
+        events::run(api, queue, settings, "node-of-pods".into(), metrics, stopping).await;
+        Ok(Ending::Stopped)
+    });
     let (now, wall) = (Instant::now(), SystemTime::now());
     let arrival = packet("10.11.0.5", "10.11.0.6", 5432, wall);
     let hold = Arc::downgrade(&arrival.hold);
@@ -126,8 +124,7 @@ async fn owners_of_both_pods_read_it_in_kubectl_describe() {
     (0..4).for_each(|_| desk.arrive(packet("10.11.0.5", "10.11.0.6", 5432, wall), now, wall));
     desk.arrive(packet("10.11.0.5", "10.11.0.6", 5433, wall), now, wall);
     desk.close(now, wall);
-    stop.send_replace(true);
-    office.await.unwrap();
+    service::stop(vec![office], Ending::Stopped, Duration::from_secs(60)).await;
     assert!(hold.upgrade().is_none(), "a delivered line holds its checkpoint back");
 
     let describe =

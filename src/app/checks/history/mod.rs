@@ -6,11 +6,13 @@ mod tests;
 mod writer;
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::app::service::Thread;
 use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::{self, Change, Digested, Happening, Key, Moment, Place, Present};
 use crate::domain::changes::{ChangeSet, Provenance, What};
@@ -62,14 +64,8 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
-    writer: Option<Writer>,
-}
-
-#[derive(Debug)]
-struct Writer {
-    messages: SyncSender<Message>,
-    /// Ends when the thread does.
-    ended: Mutex<Receiver<()>>,
+    /// To the thread that writes; none where nothing is kept.
+    messages: Option<SyncSender<Message>>,
 }
 
 /// What the threads share.
@@ -109,28 +105,25 @@ enum Message {
 }
 
 impl Journal {
-    /// Opens the journal in this directory; without one, nothing is kept. Waits a few seconds at most, and never fails: what is wrong is logged, counted and tried again later.
-    pub fn open(directory: Option<PathBuf>, limit_bytes: u64) -> Self {
+    /// A journal that keeps nothing.
+    pub fn none() -> Self {
+        Self { shared: Arc::default(), messages: None }
+    }
+
+    /// Opens the journal in this directory, with the thread that writes it: that ends once the journal is dropped and what
+    /// still waits is written. Waits a few seconds at most for an earlier process. What is wrong with the journal is no
+    /// error: it is logged, counted and tried again later.
+    ///
+    /// # Errors
+    /// If no thread can be had.
+    pub fn open(directory: PathBuf, limit_bytes: u64) -> io::Result<(Self, Thread<()>)> {
         let shared = Arc::new(Shared::default());
-        let Some(directory) = directory else { return Self { shared, writer: None } };
         let (messages, received) = mpsc::sync_channel(QUEUE);
         let (opened, is_open) = mpsc::channel();
-        let (running, ended) = mpsc::channel();
         let disk = writer::Disk::new(directory, limit_bytes, Arc::clone(&shared));
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
-            disk.run(&received, opened);
-            drop(running);
-        });
-        match thread {
-            Ok(_) => {
-                let _ = is_open.recv_timeout(OPENING);
-                Self { shared, writer: Some(Writer { messages, ended: Mutex::new(ended) }) }
-            }
-            Err(error) => {
-                log::warn!(error:%; "no journal: its thread cannot be started");
-                Self { shared, writer: None }
-            }
-        }
+        let thread = Thread::start("journal", move || disk.run(&received, opened))?;
+        let _ = is_open.recv_timeout(OPENING);
+        Ok((Self { shared, messages: Some(messages) }, thread))
     }
 
     /// Remembers what a check found. To be called after every check, also of one that found nothing; never waits.
@@ -150,8 +143,8 @@ impl Journal {
             None => return,
         };
         drop(pace);
-        if let Some(writer) = &self.writer
-            && writer.messages.try_send(message).is_err()
+        if let Some(messages) = &self.messages
+            && messages.try_send(message).is_err()
         {
             self.shared.shed(count);
         }
@@ -181,7 +174,7 @@ impl Journal {
         verdict: Verdict,
         present: impl Iterator<Item = Present<'a>>,
     ) {
-        let Some(writer) = &self.writer else { return };
+        let Some(messages) = &self.messages else { return };
         {
             let mut pace = lock(&self.shared.pace);
             pace.compared_at = Some(at);
@@ -189,12 +182,12 @@ impl Journal {
             pace.is_stale = false;
         }
         let end = Instant::now() + COMPARING;
-        let mut is_well = writer.wait_and_send(Message::Begin(at, verdict), end);
+        let mut is_well = wait_and_send(messages, Message::Begin(at, verdict), end);
         let mut chunks = Chunks { present };
         while is_well && let Some(chunk) = chunks.next() {
-            is_well = writer.wait_and_send(Message::Present(chunk), end);
+            is_well = wait_and_send(messages, Message::Present(chunk), end);
         }
-        if !is_well || !writer.wait_and_send(Message::End, end) {
+        if !is_well || !wait_and_send(messages, Message::End, end) {
             log::warn!(
                 "the journal was not compared with the rules: the disk is too slow; it is tried again later"
             );
@@ -210,14 +203,6 @@ impl Journal {
     /// What was done so far.
     pub fn counts(&self) -> Counts {
         *lock(&self.shared.counts)
-    }
-
-    /// Writes what still waits, and closes the file. Returns whether that was done in time.
-    pub fn close(self, within: Duration) -> bool {
-        let Some(Writer { messages, ended }) = self.writer else { return true };
-        drop(messages);
-        let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
-        matches!(ended.recv_timeout(within), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 }
 
@@ -240,17 +225,15 @@ impl Pace {
     }
 }
 
-impl Writer {
-    /// Waits for room in the queue until then.
-    fn wait_and_send(&self, mut message: Message, end: Instant) -> bool {
-        loop {
-            message = match self.messages.try_send(message) {
-                Ok(()) => return true,
-                Err(TrySendError::Full(message)) if Instant::now() < end => message,
-                Err(_) => return false,
-            };
-            std::thread::sleep(Duration::from_millis(2));
-        }
+/// Waits for room in the queue until then.
+fn wait_and_send(messages: &SyncSender<Message>, mut message: Message, end: Instant) -> bool {
+    loop {
+        message = match messages.try_send(message) {
+            Ok(()) => return true,
+            Err(TrySendError::Full(message)) if Instant::now() < end => message,
+            Err(_) => return false,
+        };
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

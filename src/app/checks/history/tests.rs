@@ -1,3 +1,4 @@
+use std::ops::Deref;
 use std::path::Path;
 
 use super::*;
@@ -53,12 +54,29 @@ fn moments(directory: &Path) -> Vec<Moment> {
     moments
 }
 
-fn open(directory: &Path) -> Journal {
-    Journal::open(Some(directory.to_owned()), MIN_LIMIT_BYTES)
+/// A journal, and the thread that writes it.
+struct Open {
+    journal: Journal,
+    thread: Thread<()>,
 }
 
-fn close(journal: Journal) {
-    assert!(journal.close(Duration::from_secs(60)));
+impl Deref for Open {
+    type Target = Journal;
+
+    fn deref(&self) -> &Journal {
+        &self.journal
+    }
+}
+
+fn open(directory: &Path) -> Open {
+    let (journal, thread) = Journal::open(directory.to_owned(), MIN_LIMIT_BYTES).unwrap();
+    Open { journal, thread }
+}
+
+/// Waits until all is written.
+fn close(Open { journal, thread }: Open) {
+    drop(journal);
+    thread.join().unwrap();
 }
 
 #[track_caller]
@@ -145,12 +163,11 @@ fn nothing_is_noted_once_a_minute() {
 
 #[test]
 fn without_a_directory_nothing_is_kept() {
-    let journal = Journal::open(None, MIN_LIMIT_BYTES);
+    let journal = Journal::none();
     journal.record(&set(1, lines(0..2_000)));
     compare(&journal, 2, &lines(0..2_000));
     assert!(!journal.wants_reconcile(at(9)));
     assert_eq!(journal.counts(), Counts::default());
-    close(journal);
 }
 
 #[test]

@@ -26,12 +26,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::Notify;
 
+use crate::app::service::{Fault, Thread, first_of};
 use crate::domain::changes::author::Author;
 use crate::domain::changes::debounce::Pace;
 use crate::domain::changes::pending::{Heard, Pending, Touched};
@@ -91,7 +91,7 @@ pub struct Failures {
 #[derive(Debug)]
 pub struct Watch {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread<()>>,
 }
 
 /// Starts to listen in the network namespace of the calling thread. Whatever changes after this returns is heard of.
@@ -105,11 +105,8 @@ pub fn start(settings: Settings) -> io::Result<Watch> {
     let mut watch = Watch { shared: Arc::clone(&shared), threads: Vec::new() };
     let nftables = nftables::Listener::start(Arc::clone(&shared), settings.receive_buffer_bytes);
     let legacy = legacy::Poller::start(shared, settings.program, &settings.lock);
-    let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new().name(name.to_owned()).spawn(work)
-    };
-    watch.threads.push(spawn("watch-nftables", Box::new(move || nftables.run()))?);
-    watch.threads.push(spawn("watch-legacy", Box::new(move || legacy.run()))?);
+    watch.threads.push(Thread::start("watch-nftables", move || nftables.run())?);
+    watch.threads.push(Thread::start("watch-legacy", move || legacy.run())?);
     Ok(watch)
 }
 
@@ -124,6 +121,12 @@ impl Watch {
                 Some(moment) => tokio::time::sleep_until(moment.into()).await,
             }
         }
+    }
+
+    /// Waits until a thread has ended, which none does before this is dropped. Loses nothing when it is dropped.
+    pub async fn ended(&self) -> Fault {
+        let mut ends: Vec<_> = self.threads.iter().map(|thread| Box::pin(thread.ended())).collect();
+        first_of(&mut ends).await.1
     }
 
     /// What was heard to have changed. To be called before a read begins, a full one too: that has then seen it all.

@@ -1,60 +1,23 @@
 //! The report as JSON, schema `check.v1`.
 //! The wire structs are private: a change here is a change of `docs/schema/check.v1.json`.
 
-mod provenance;
-
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Shown, timestamp};
+use super::{Report, TableSummary, Violation};
+use crate::domain::changes::json::WireProvenance;
 use crate::domain::judging::blocked::Blocked;
-use crate::domain::judging::report::{Evidence, TableSummary, Violation};
 use crate::domain::rules::Problem;
-use crate::domain::words::escape::hex;
-pub(crate) use provenance::WireAuthor;
-use provenance::WireProvenance;
+use crate::domain::words::json::{ascii, hex_unless_utf8, lossy};
+use crate::domain::words::moment::utc_millis;
 
-/// The report as indented JSON in ASCII.
+/// The report as indented JSON in ASCII, with the text of so many violations; the others are only counted.
 ///
 /// # Errors
 /// Never for a report; serde's signature has one.
-pub(super) fn render(shown: &Shown) -> serde_json::Result<String> {
-    ascii(&Check::new(shown))
-}
-
-/// A value as indented JSON whose strings escape all that is not printable ASCII, ended by a newline.
-///
-/// # Errors
-/// When the value cannot be serialised.
-pub(crate) fn ascii(value: &impl Serialize) -> serde_json::Result<String> {
-    Ok(only_ascii(&serde_json::to_string_pretty(value)?))
-}
-
-/// As [`ascii`], but in one line.
-///
-/// # Errors
-/// When the value cannot be serialised.
-pub(crate) fn ascii_line(value: &impl Serialize) -> serde_json::Result<String> {
-    Ok(only_ascii(&serde_json::to_string(value)?))
-}
-
-/// JSON with a newline at its end.
-fn only_ascii(json: &str) -> String {
-    let mut out = String::with_capacity(json.len() + 1);
-    for character in json.chars() {
-        match character {
-            '\n' | ' '..='~' => out.push(character),
-            _ => {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-        }
-    }
-    out.push('\n');
-    out
+pub fn render(report: &Report, limit: usize) -> serde_json::Result<String> {
+    ascii(&Check::new(report, limit))
 }
 
 #[derive(Serialize)]
@@ -124,19 +87,19 @@ struct WireBlocked<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(shown: &Shown<'a>) -> Self {
-        let report = shown.report;
+    fn new(report: &'a Report, limit: usize) -> Self {
+        let listed = report.violations.get(..limit).unwrap_or(&report.violations);
         Self {
             schema: "check.v1",
-            verdict: shown.verdict.as_str(),
-            checked_at: format!("{:.3}", timestamp(report.checked_at)),
+            verdict: report.verdict().as_str(),
+            checked_at: utc_millis(report.checked_at),
             node: &report.node,
-            evidence: evidence(report.evidence),
+            evidence: report.evidence.as_str(),
             tools: &report.tools,
-            violations: shown.violations.iter().map(WireViolation::new).collect(),
+            violations: listed.iter().map(WireViolation::new).collect(),
             violation_count: report.violation_count,
             violations_hash: &report.violations_hash,
-            violations_truncated: shown.hidden() > 0,
+            violations_truncated: report.violation_count > listed.len() as u64,
             ruleset_hash: &report.ruleset_hash,
             problems: report.problems.iter().map(WireProblem::new).collect(),
             tables: report.tables.iter().map(WireTable::new).collect(),
@@ -186,29 +149,12 @@ impl<'a> WireTable<'a> {
 
 impl<'a> WireBlocked<'a> {
     fn new(blocked: &'a Blocked) -> Self {
-        let moment = |at| format!("{:.3}", timestamp(at));
         Self {
             count: blocked.count,
-            since: blocked.since.map(moment),
-            last_at: blocked.last_at.map(moment),
+            since: blocked.since.map(utc_millis),
+            last_at: blocked.last_at.map(utc_millis),
             counter: blocked.counter,
             error: blocked.error.as_deref(),
         }
     }
-}
-
-/// The name of an evidence in reports.
-pub(super) const fn evidence(evidence: Evidence) -> &'static str {
-    match evidence {
-        Evidence::Kernel => "kernel",
-        Evidence::Text => "text",
-    }
-}
-
-pub(crate) fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-pub(crate) fn hex_unless_utf8(bytes: &[u8]) -> Option<String> {
-    std::str::from_utf8(bytes).is_err().then(|| hex(bytes))
 }

@@ -3,13 +3,13 @@
 
 use serde::Serialize;
 
-use super::super::timestamp;
-use crate::domain::changes::Provenance;
-use crate::domain::changes::author::{Ancestor, Author, PodHint};
+use super::Provenance;
+use super::author::{Ancestor, Author, PodHint};
+use crate::domain::words::moment::utc_millis;
 
 /// Members that stand among those of a violation.
 #[derive(Serialize)]
-pub(super) struct WireProvenance<'a> {
+pub struct WireProvenance<'a> {
     first_seen: String,
     may_be_older: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -20,7 +20,7 @@ pub(super) struct WireProvenance<'a> {
 
 /// A process as the kernel and `/proc` report it: a hint, never a proof.
 #[derive(Serialize)]
-pub(crate) struct WireAuthor<'a> {
+pub struct WireAuthor<'a> {
     pid: u32,
     name: &'a str,
     executable: Option<&'a str>,
@@ -45,10 +45,11 @@ struct WirePod<'a> {
 }
 
 impl<'a> WireProvenance<'a> {
-    pub(super) fn new(provenance: &'a Provenance) -> Self {
+    /// The members.
+    pub fn new(provenance: &'a Provenance) -> Self {
         let mut authors = provenance.authors.iter().map(|author| WireAuthor::new(author));
         Self {
-            first_seen: format!("{:.3}", timestamp(provenance.first_seen)),
+            first_seen: utc_millis(provenance.first_seen),
             may_be_older: provenance.is_older,
             reported_process: authors.next(),
             other_reported_processes: authors.collect(),
@@ -57,7 +58,8 @@ impl<'a> WireProvenance<'a> {
 }
 
 impl<'a> WireAuthor<'a> {
-    pub(crate) fn new(author: &'a Author) -> Self {
+    /// The object.
+    pub fn new(author: &'a Author) -> Self {
         Self {
             pid: author.pid,
             name: &author.name,

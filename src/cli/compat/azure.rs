@@ -1,4 +1,5 @@
-//! Makes the older system's command line acceptable: Go and klog flags become ours before clap sees them.
+//! Makes the command line of Azure's iptables monitor acceptable: Go and klog flags become ours before clap sees them.
+//! Reads the one variable of its environment.
 //! Judges no values but Go's booleans: what is wrong is passed on, for clap to refuse.
 //!
 //! Go takes one dash or two, `-flag=value` or `-flag value`, for a boolean only `-flag` or `-flag=value`, and stops
@@ -11,10 +12,8 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::iter::Peekable;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 
-/// Under this name the program follows drops and checks no rules.
-const TAILER: &str = "kube-iptables-tailer";
+use super::tailer;
 
 /// What a flag of the older system becomes.
 #[derive(Clone, Copy)]
@@ -63,6 +62,11 @@ const OLD: [(&str, Old); 25] = [
     ("log_backtrace_at", Old::KlogValue),
 ];
 
+/// `NODE_NAME`: the name of the node, which the older system cannot do without; none if it is not set or empty.
+pub(crate) fn node_name() -> Option<String> {
+    std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty())
+}
+
 /// Translates a whole command line, which begins with the program's name as `std::env::args_os` does.
 ///
 /// Returns the arguments for clap, and one sentence for each klog flag that was dropped.
@@ -75,11 +79,7 @@ const OLD: [(&str, Old); 25] = [
 pub fn translate(args: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<String>) {
     let mut args = args.peekable();
     let mut translation = Translation { out: args.next().into_iter().collect(), dropped: BTreeSet::new() };
-    if translation
-        .out
-        .first()
-        .is_some_and(|program| Path::new(program).file_name() == Some(OsStr::new(TAILER)))
-    {
+    if translation.out.first().is_some_and(|program| tailer::is_meant(program)) {
         translation.out.push("--drops-only".into());
     }
     while let Some(arg) = args.next() {
