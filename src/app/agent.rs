@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::checks::history::{self, Journal};
+use super::checks::history::{self, HistoryStore};
 use super::checks::run::{self, Checked};
 use super::checks::watch::{Counters, Failures};
 use super::cluster::{self, Reports, Surroundings, connect, local_addresses, prove_netns};
@@ -46,11 +46,11 @@ const FIRST_EVIDENCE: Duration = Duration::from_secs(2);
 
 /// Everything the agent is told at its start.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct AgentSettings {
     /// The loop of checks.
-    pub monitor: run::Settings,
+    pub monitor: run::CheckSettings,
     /// What the cluster is told.
-    pub cluster: cluster::Settings,
+    pub cluster: cluster::ClusterSettings,
     /// Where the environment says this runs.
     pub surroundings: Surroundings,
     /// Where everything is served.
@@ -64,7 +64,7 @@ pub struct Settings {
     /// The most the journal may take on the disk, in bytes.
     pub state_limit_bytes: u64,
     /// What is followed of drops; none if nothing is.
-    pub drops: Option<drops::Settings>,
+    pub drops: Option<drops::DropSettings>,
     /// Whether the rules are checked at all.
     pub has_checks: bool,
     /// Whether routes for health probe replies are added at the start.
@@ -114,7 +114,7 @@ pub enum AgentError {
 /// If an address that was asked for cannot be listened on, no configuration leads to the API server that was asked for,
 /// or a service has ended and nobody asked it to.
 pub async fn run(
-    settings: Settings,
+    settings: AgentSettings,
     mut tell: impl FnMut(&Checked) + Send + 'static,
 ) -> Result<Ending, AgentError> {
     let metrics = Metrics::new(&settings.build.0, &settings.build.1);
@@ -153,7 +153,7 @@ pub async fn run(
         });
         log_rules = Some(drops.rules);
     }
-    let mut journal = Arc::new(Journal::none());
+    let mut journal = Arc::new(HistoryStore::none());
     // without checks there is nothing to remember
     if let Some(directory) = settings.state_dir.filter(|_| settings.has_checks) {
         journal = keep_journal(directory, settings.state_limit_bytes, &mut services).await;
@@ -187,7 +187,7 @@ pub async fn run(
 
 /// The directory of peers, kept for as long as this runs by what the API server says, for whoever asks: drops for
 /// everybody with an address, checks for the pods that processes ran in.
-fn know_peers(settings: &Settings, api: Option<ApiServer>, services: &mut Vec<Service>) -> Peers {
+fn know_peers(settings: &AgentSettings, api: Option<ApiServer>, services: &mut Vec<Service>) -> Peers {
     let node = &settings.cluster.node;
     let interest = settings.drops.as_ref().map_or_else(
         || Interest::Names { node: node.clone() },
@@ -213,7 +213,7 @@ async fn beat(shared: Shared) {
 }
 
 /// Tells the cluster of each report.
-fn tell_cluster(settings: cluster::Settings, api: ApiServer, latest: Reports) -> Service {
+fn tell_cluster(settings: cluster::ClusterSettings, api: ApiServer, latest: Reports) -> Service {
     Service::start("cluster", |mut stopping| async move {
         cluster::run(settings, api, latest, async move { stopping.wait().await }).await;
         Ok(Ending::Stopped)
@@ -222,7 +222,7 @@ fn tell_cluster(settings: cluster::Settings, api: ApiServer, latest: Reports) ->
 
 /// Follows drops.
 fn follow(
-    settings: drops::Settings,
+    settings: drops::DropSettings,
     api: Option<ApiServer>,
     directory: Arc<RwLock<Directory>>,
     metrics: &Metrics,
@@ -235,14 +235,18 @@ fn follow(
 }
 
 /// Keeps the journal until the checks have ended; where that cannot be, there is none.
-async fn keep_journal(directory: PathBuf, limit_bytes: u64, services: &mut Vec<Service>) -> Arc<Journal> {
-    let opened = tokio::task::spawn_blocking(move || Journal::open(directory, limit_bytes)).await;
+async fn keep_journal(
+    directory: PathBuf,
+    limit_bytes: u64,
+    services: &mut Vec<Service>,
+) -> Arc<HistoryStore> {
+    let opened = tokio::task::spawn_blocking(move || HistoryStore::open(directory, limit_bytes)).await;
     let opened = opened.unwrap_or_else(|error| Err(error.into()));
     let (journal, thread) = match opened {
         Ok((journal, thread)) => (Arc::new(journal), thread),
         Err(error) => {
             log::warn!(error:%; "no journal: its thread cannot be started");
-            return Arc::new(Journal::none());
+            return Arc::new(HistoryStore::none());
         }
     };
     let kept = Arc::clone(&journal);
@@ -264,7 +268,7 @@ struct Outlets {
     metrics: Metrics,
     shared: Shared,
     reports: watch::Sender<Option<Arc<Report>>>,
-    journal: Arc<Journal>,
+    journal: Arc<HistoryStore>,
     peers: Peers,
     interval: Duration,
     /// Changes that the page may show.
@@ -314,8 +318,8 @@ fn watching(heard: Option<&(Counters, Failures)>, interval: Duration) -> Watchin
     Watching { is_on: heard.is_some() && told.is_empty(), interval, detail: told.join("; ") }
 }
 
-fn count_journal(metrics: &Metrics, counts: history::Counts) {
-    let history::Counts { written, shed, forgotten, failures, set_aside, is_open, bytes } = counts;
+fn count_journal(metrics: &Metrics, counts: history::HistoryCounts) {
+    let history::HistoryCounts { written, shed, forgotten, failures, set_aside, is_open, bytes } = counts;
     let what = [
         ("written", written),
         ("shed", shed),
@@ -372,12 +376,12 @@ async fn seek_evidence(node: &str, api: Option<ApiServer>) -> (Service, watch::R
 }
 
 /// The loop counts as alive while a check, with every dump at its deadline, may still be under way.
-fn alive_within(monitor: &run::Settings) -> Duration {
+fn alive_within(monitor: &run::CheckSettings) -> Duration {
     monitor.interval + monitor.scan.dump_timeout * 10 + Duration::from_secs(60)
 }
 
 /// Serves the pages where that was asked for.
-async fn listen(settings: &Settings, shared: &Shared) -> Result<Vec<Service>, AgentError> {
+async fn listen(settings: &AgentSettings, shared: &Shared) -> Result<Vec<Service>, AgentError> {
     let mut services = Vec::new();
     let everything = match settings.listen {
         Listen::Off => None,

@@ -16,7 +16,7 @@ use crate::app::agent::{self, Listen};
 use crate::app::checks::blocked::DEFAULT_MAP;
 use crate::app::checks::history::MIN_LIMIT_BYTES;
 use crate::app::checks::run::{self, Checked};
-use crate::app::checks::scan::Options;
+use crate::app::checks::scan::ScanOptions;
 use crate::app::checks::watch;
 use crate::app::cluster::{self, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
 use crate::app::drops::source::{Begin, How, SourceSpec};
@@ -110,7 +110,7 @@ impl DropsArguments {
         node: &str,
         state_dir: Option<&Path>,
         older: TailerSettings,
-    ) -> anyhow::Result<Option<service::Settings>> {
+    ) -> anyhow::Result<Option<service::DropSettings>> {
         let of_older = older.source.map(|source| match source {
             TailerSource::File(path) => SourceSpec::File(path),
             TailerSource::Journal(directory) => SourceSpec::Journal(Some(directory)),
@@ -131,8 +131,8 @@ impl DropsArguments {
             is_following: true,
             trusts_identifier: is_older || self.matching.trusts_identifier(),
         };
-        Ok(Some(service::Settings {
-            followers: followers::Settings {
+        Ok(Some(service::DropSettings {
+            followers: followers::FollowSettings {
                 sources,
                 how,
                 parser: Arc::new(parser),
@@ -219,8 +219,8 @@ struct ClusterArguments {
 }
 
 impl ClusterArguments {
-    fn settings(&self, node: &str) -> cluster::Settings {
-        cluster::Settings {
+    fn settings(&self, node: &str) -> cluster::ClusterSettings {
+        cluster::ClusterSettings {
             sink: self.sink,
             api_server: None,
             node: node.to_owned(),
@@ -306,17 +306,17 @@ pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Re
     Ok(Exit::Success)
 }
 
-fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result<agent::Settings> {
+fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result<agent::AgentSettings> {
     let node = arguments.read.node();
     let drops_only = arguments.drops.drops_only;
     // where the older system serves its metrics: on every address
     let older_port = older.metrics_port.or(drops_only.then_some(tailer::METRICS_PORT));
     let older_listen = older_port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
     let api_server = older.api_server.clone();
-    Ok(agent::Settings {
+    Ok(agent::AgentSettings {
         drops: arguments.drops.settings(&node, arguments.state.state_dir.as_deref(), older)?,
         has_checks: !drops_only,
-        cluster: cluster::Settings { api_server, ..arguments.cluster.settings(&node) },
+        cluster: cluster::ClusterSettings { api_server, ..arguments.cluster.settings(&node) },
         surroundings: Surroundings::of(|name| std::env::var_os(name)),
         listen: arguments.listen.listen.unwrap_or(Listen::Preferred(DEFAULT_LISTEN)),
         metrics_listen: match arguments.listen.metrics_listen {
@@ -328,12 +328,12 @@ fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result
         state_dir: arguments.state.state_dir.clone(),
         state_limit_bytes: arguments.state.state_limit,
         installs_routes: arguments.older.install_routes_for_health_probe_reply,
-        monitor: run::Settings {
+        monitor: run::CheckSettings {
             node,
             sources: arguments.allowlists.sources(),
             interval: arguments.interval,
             watch: watch_settings(arguments.watch && !arguments.terminate_on_success),
-            scan: Options {
+            scan: ScanOptions {
                 dump_timeout: arguments.read.dump_timeout,
                 nftables: arguments.read.nftables,
                 limit: DEFAULT_LIMIT,
@@ -346,8 +346,8 @@ fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result
 }
 
 /// How changes are heard of; without a path to this program the legacy tables could not be looked into.
-pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::Settings> {
-    is_wanted.then(std::env::current_exe)?.map(watch::Settings::new).ok()
+pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::WatchSettings> {
+    is_wanted.then(std::env::current_exe)?.map(watch::WatchSettings::new).ok()
 }
 
 const MAX_STATE_BYTES: u64 = 64 << 30;

@@ -14,7 +14,7 @@ use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments};
 use crate::app::checks::allowlists::Keeper;
 use crate::app::checks::run;
-use crate::app::checks::scan::Options;
+use crate::app::checks::scan::ScanOptions;
 use crate::app::checks::scan::saved::{self, Source};
 use crate::domain::judging::audit::{DEFAULT_LIMIT, Rulebook};
 use crate::domain::judging::report::{Evidence, Report};
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
 }
 
 fn check_node(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> Report {
-    let options = Options {
+    let options = ScanOptions {
         dump_timeout: arguments.read.dump_timeout,
         nftables: arguments.read.nftables,
         limit,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use iptables_monitor::domain::drops::Clock;
 use iptables_monitor::domain::drops::kernel_log::{LogParser, Parsed};
-use iptables_monitor::domain::drops::prefix::{Matcher, Position};
+use iptables_monitor::domain::drops::prefix::{Matcher, PrefixPlace};
 
 const LINES: usize = 100_000;
 const PREFIX: &str = "calico-drop:";
@@ -41,12 +41,12 @@ pub fn run() {
     println!("| lines | asked for | bytes a line | lines/s | limit kept |");
     println!("| --- | --- | --- | --- | --- |");
     let none: &[&str] = &[];
-    let tailer = Matcher::new(&[PREFIX], none, Position::WholeWordAnywhere);
+    let tailer = Matcher::new(&[PREFIX], none, PrefixPlace::WholeWordAnywhere);
     let tailer = LogParser::new(tailer, None);
     let droptailer =
-        Matcher::new(&[PREFIX, "nftables-dropped: "], &["nftables-accepted: "], Position::StartOfMessage);
+        Matcher::new(&[PREFIX, "nftables-dropped: "], &["nftables-accepted: "], PrefixPlace::StartOfMessage);
     let droptailer = LogParser::new(droptailer, None);
-    let every = LogParser::new(Matcher::new(none, none, Position::WholeWordAnywhere), None);
+    let every = LogParser::new(Matcher::new(none, none, PrefixPlace::WholeWordAnywhere), None);
     let stamp = |n: usize| match n % 2 {
         0 => format!("2026-11-21T13:{:02}:{:02}.{:06}+00:00 node-1 ", n / 60 % 60, n % 60, n),
         _ => format!("Nov 21 13:{:02}:{:02} node-1 ", n / 60 % 60, n % 60),

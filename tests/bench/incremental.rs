@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use iptables_monitor::app::checks::scan::{Options, Reader, Scan};
+use iptables_monitor::app::checks::scan::{NodeReader, Scan, ScanOptions};
 use iptables_monitor::domain::changes::{Part, Scope};
 use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};
 use iptables_monitor::domain::judging::audit::{InForce, Ipv6, Rulebook};
@@ -37,7 +37,7 @@ pub fn table() {
 
 struct Bench {
     book: Rulebook,
-    reader: Reader,
+    reader: NodeReader,
     netns: Netns,
     services: usize,
     rules: usize,
@@ -113,12 +113,12 @@ fn book() -> Rulebook {
     Rulebook { ipv4: in_force.clone(), ipv6: Ipv6::Checked(in_force), problems: Vec::new() }
 }
 
-fn reader() -> Reader {
-    let options = Options {
+fn reader() -> NodeReader {
+    let options = ScanOptions {
         dump_timeout: Duration::from_secs(60),
         nftables: true,
         limit: 1000,
         cancelled: Arc::new(AtomicBool::new(false)),
     };
-    Reader::new(options).with_program(MONITOR)
+    NodeReader::new(options).with_program(MONITOR)
 }

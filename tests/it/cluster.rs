@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use iptables_monitor::app::cluster::{
-    self, EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings,
+    self, ClusterSettings, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings,
 };
 use iptables_monitor::app::ending::Ending;
 use iptables_monitor::domain::judging::report::{Evidence, Report, Violation};
@@ -53,8 +53,8 @@ fn report(lines: &[&str], problems: &[Reason]) -> Arc<Report> {
     })
 }
 
-fn settings(node: &str) -> Settings {
-    Settings {
+fn settings(node: &str) -> ClusterSettings {
+    ClusterSettings {
         api_server: None,
         sink: Sink::Kube,
         node: node.into(),
@@ -113,7 +113,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(settings: Settings, api: ApiServer) -> Self {
+    fn start(settings: ClusterSettings, api: ApiServer) -> Self {
         let (reports, receiver) = watch::channel(None);
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { stopped.await.unwrap_or(Ending::Stopped) };

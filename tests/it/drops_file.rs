@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use iptables_monitor::domain::drops::batch::Batch;
-use iptables_monitor::host::logs::tail::{Options, Position, Start, Tail};
+use iptables_monitor::host::logs::tail::{Start, Tail, TailOptions, TailPosition};
 
 use crate::support::{lossy, wait_until};
 
@@ -144,7 +144,7 @@ fn whole(line: &str) -> Option<u64> {
 }
 
 fn open(rsyslog: &Rsyslog) -> Tail {
-    Tail::open(&rsyslog.log(), Options { start: Start::Beginning, ..Options::default() }, None)
+    Tail::open(&rsyslog.log(), TailOptions { start: Start::Beginning, ..TailOptions::default() }, None)
 }
 
 /// Rotates while the reader reads, `between` two rotations; returns what was read and how many lines were written.
@@ -203,7 +203,7 @@ fn settle(rsyslog: &Rsyslog, tail: &mut Tail, seen: &mut Seen) {
     wait_until("rsyslogd writes to the new file", LIMIT, || {
         seen.read(tail);
         let inode = fs::metadata(rsyslog.log()).unwrap().ino();
-        matches!(tail.position(), Position::At(place) if place.inode == inode)
+        matches!(tail.position(), TailPosition::At(place) if place.inode == inode)
     });
 }
 
@@ -226,7 +226,7 @@ fn every_line_is_read_across_100_rotations_by_rename_and_10_restarts() {
             // read, but not kept: it comes again
             seen.read(tail);
             rsyslog.rotate(&how.replace("PID", &rsyslog.child.id().to_string()));
-            *tail = Tail::open(&rsyslog.log(), Options::default(), Some(position));
+            *tail = Tail::open(&rsyslog.log(), TailOptions::default(), Some(position));
             settle(rsyslog, tail, seen);
         }
     });

@@ -8,7 +8,7 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::drops::batch::{Batch, Status};
-use iptables_monitor::host::logs::journald::{Journal, JournalError, Options, Position, Start};
+use iptables_monitor::host::logs::journald::{Journal, JournalError, JournalOptions, JournalPosition, Start};
 
 use crate::support::packets::{KernelLog, kernel_log};
 use crate::support::{Netns, wait_until};
@@ -83,8 +83,12 @@ fn prefix(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }
 
-fn options(journald: &Journald) -> Options {
-    Options { directory: Some(journald.directory()), start: Start::Beginning, ..Options::default() }
+fn options(journald: &Journald) -> JournalOptions {
+    JournalOptions {
+        directory: Some(journald.directory()),
+        start: Start::Beginning,
+        ..JournalOptions::default()
+    }
 }
 
 #[test]
@@ -99,7 +103,7 @@ fn packets_that_the_kernel_logs_arrive_with_its_time_and_across_restarts() {
     let json = serde_json::to_string(&position).unwrap();
     drop(journal);
     packets.send(1100..1150);
-    let position: Position = serde_json::from_str(&json).unwrap();
+    let position: JournalPosition = serde_json::from_str(&json).unwrap();
     let mut journal = Journal::open(options(&journald), Some(position));
     packets.send(1150..1200);
     seen.wait(&mut journal, 200);
@@ -114,7 +118,7 @@ fn packets_that_the_kernel_logs_arrive_with_its_time_and_across_restarts() {
 fn only_the_kernel_is_believed_unless_told_otherwise() {
     let prefix = prefix("forged");
     let (journald, packets) = (Journald::start(), Packets::new(&prefix));
-    let trusting = Options { trusts_identifier: true, ..options(&journald) };
+    let trusting = JournalOptions { trusts_identifier: true, ..options(&journald) };
     let (mut strict, mut trusting) = (Journal::open(options(&journald), None), Journal::open(trusting, None));
     journald.sh(&format!("logger -u /run/systemd/journal/dev-log -t kernel '{prefix}: syslog DPT=1 '"));
     journald.sh(&format!(
@@ -214,7 +218,11 @@ fn journalctl_is_started_again_and_dies_with_its_reader() {
 fn a_journal_that_is_not_there_is_said_once_and_read_when_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("journal");
-    let options = Options { directory: Some(missing.clone()), start: Start::Beginning, ..Options::default() };
+    let options = JournalOptions {
+        directory: Some(missing.clone()),
+        start: Start::Beginning,
+        ..JournalOptions::default()
+    };
     let (mut journal, mut seen) = (Journal::open(options, None), Seen::new("drop"));
     wait_until("an error", LIMIT, || {
         seen.read(&mut journal);
@@ -225,8 +233,8 @@ fn a_journal_that_is_not_there_is_said_once_and_read_when_it_is() {
     saved::write(&missing, &[], &saved::entries(3));
     seen.wait(&mut journal, 3);
     let cursor = Some("no cursor at all".to_owned());
-    let position = Position { cursor, since_us: journal.position().since_us };
-    let options = Options { directory: Some(missing), ..Options::default() };
+    let position = JournalPosition { cursor, since_us: journal.position().since_us };
+    let options = JournalOptions { directory: Some(missing), ..JournalOptions::default() };
     let (mut journal, mut seen) = (Journal::open(options, Some(position)), Seen::new("drop"));
     // the last one again: at least once
     seen.wait(&mut journal, 1);

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use iptables_monitor::domain::drops::Clock;
 use iptables_monitor::domain::drops::kernel_log::{LogParser, Parsed};
-use iptables_monitor::domain::drops::prefix::{Matcher, Position};
+use iptables_monitor::domain::drops::prefix::{Matcher, PrefixPlace};
 use iptables_monitor::domain::packets::packet::Packet;
 
 const NONE: &[&str] = &[];
@@ -22,7 +22,7 @@ fn clock() -> Clock {
 }
 
 fn parser(prefixes: &[&str]) -> LogParser {
-    LogParser::new(Matcher::new(prefixes, NONE, Position::WholeWordAnywhere), None)
+    LogParser::new(Matcher::new(prefixes, NONE, PrefixPlace::WholeWordAnywhere), None)
 }
 
 #[track_caller]

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use iptables_monitor::app::checks::history::{self, Journal, MIN_LIMIT_BYTES};
+use iptables_monitor::app::checks::history::{self, HistoryStore, MIN_LIMIT_BYTES};
 use iptables_monitor::app::service::Thread;
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::changes::history::{Moment, Place, Present};
@@ -59,20 +59,20 @@ pub fn author() -> Arc<Author> {
 
 /// A journal, and the thread that writes it.
 pub struct Open {
-    journal: Journal,
+    journal: HistoryStore,
     thread: Thread<()>,
 }
 
 impl Deref for Open {
-    type Target = Journal;
+    type Target = HistoryStore;
 
-    fn deref(&self) -> &Journal {
+    fn deref(&self) -> &HistoryStore {
         &self.journal
     }
 }
 
 pub fn open(directory: &Path) -> Open {
-    let (journal, thread) = Journal::open(directory.to_owned(), MIN_LIMIT_BYTES).unwrap();
+    let (journal, thread) = HistoryStore::open(directory.to_owned(), MIN_LIMIT_BYTES).unwrap();
     Open { journal, thread }
 }
 
@@ -84,7 +84,7 @@ pub fn close(Open { journal, thread }: Open) {
 
 /// Tells the journal that these lines are what is present.
 pub fn compare<'a>(
-    journal: &Journal,
+    journal: &HistoryStore,
     at: SystemTime,
     lines: impl Iterator<Item = &'a str>,
     is_allowed: bool,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use iptables_monitor::app::checks::scan::{Options, Reader, Scan};
+use iptables_monitor::app::checks::scan::{NodeReader, Scan, ScanOptions};
 use iptables_monitor::domain::changes::author::Author;
 use iptables_monitor::domain::changes::{Part, RuleChange, Scope};
 use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};
@@ -28,14 +28,14 @@ fn book(patterns: &str) -> Rulebook {
     Rulebook { ipv4: in_force.clone(), ipv6: Ipv6::Checked(in_force), problems: Vec::new() }
 }
 
-fn reader() -> Reader {
-    let options = Options {
+fn reader() -> NodeReader {
+    let options = ScanOptions {
         dump_timeout: Duration::from_secs(60),
         nftables: true,
         limit: 1000,
         cancelled: Arc::new(AtomicBool::new(false)),
     };
-    Reader::new(options).with_program(MONITOR)
+    NodeReader::new(options).with_program(MONITOR)
 }
 
 /// `ip filter INPUT` is a chain, `ip filter` a table, `legacy ip` the legacy table filter,
@@ -62,7 +62,7 @@ fn parts(texts: &[&str]) -> Scope {
 struct Node {
     netns: Netns,
     book: Rulebook,
-    reader: Reader,
+    reader: NodeReader,
 }
 
 impl Node {

@@ -8,7 +8,7 @@ mod nftables;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iptables_monitor::app::checks::watch::{self, Settings, Watch};
+use iptables_monitor::app::checks::watch::{self, Watch, WatchSettings};
 use iptables_monitor::domain::changes::author::Author;
 use iptables_monitor::domain::changes::debounce::Pace;
 use iptables_monitor::domain::changes::pending::Heard;
@@ -29,13 +29,13 @@ impl Watched {
     }
 
     /// With other settings; `change` runs on the thread that starts the watch.
-    fn with(change: impl FnOnce(&mut Settings) + Send) -> Self {
+    fn with(change: impl FnOnce(&mut WatchSettings) + Send) -> Self {
         Self::of(Netns::new(), change)
     }
 
-    fn of(netns: Netns, change: impl FnOnce(&mut Settings) + Send) -> Self {
+    fn of(netns: Netns, change: impl FnOnce(&mut WatchSettings) + Send) -> Self {
         let lock = tempfile::NamedTempFile::new().unwrap();
-        let mut settings = Settings::new(PathBuf::from(MONITOR));
+        let mut settings = WatchSettings::new(PathBuf::from(MONITOR));
         settings.lock = lock.path().to_owned();
         let watch = netns.within(|| {
             change(&mut settings);

@@ -12,10 +12,10 @@ use tokio::sync::watch::Receiver;
 
 use super::allowlists::{Keeper, Sources};
 use super::blocked::Counter;
-use super::history::Journal;
+use super::history::HistoryStore;
 use super::log_rules;
 use super::reload::Reload;
-use super::scan::{Options, Reader, Scan};
+use super::scan::{NodeReader, Scan, ScanOptions};
 use super::wake::{Wake, wait_until};
 use super::watch::{self, Watch};
 use crate::app::ending::Ending;
@@ -40,7 +40,7 @@ const SILENT: Duration = Duration::from_secs(3);
 
 /// What the agent does and how often.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct CheckSettings {
     /// The node's name, for reports.
     pub node: String,
     /// Where the allowlists come from.
@@ -48,9 +48,9 @@ pub struct Settings {
     /// From the start of a check of everything to the start of the next.
     pub interval: Duration,
     /// How changes are heard of between; none if they are not.
-    pub watch: Option<watch::Settings>,
+    pub watch: Option<watch::WatchSettings>,
     /// How the node is read.
-    pub scan: Options,
+    pub scan: ScanOptions,
     /// Where the counter of blocked rules is pinned; none if nobody asks for it.
     pub blocked_map: Option<PathBuf>,
     /// End after the first compliant check.
@@ -122,8 +122,8 @@ struct Whole {
 /// # Errors
 /// If the handler of SIGHUP cannot be installed, or a thread that reads the node or hears of changes dies.
 pub async fn run(
-    settings: Settings,
-    journal: Arc<Journal>,
+    settings: CheckSettings,
+    journal: Arc<HistoryStore>,
     log_rules: Option<LogRules>,
     mut evidence: Evidence,
     mut tell: impl FnMut(&Checked),
@@ -176,7 +176,7 @@ pub async fn run(
 }
 
 /// Starts to hear of changes before anything is read. Where that cannot be, the interval finds them.
-async fn start_watch(settings: Option<watch::Settings>) -> Result<Option<Watch>, Fault> {
+async fn start_watch(settings: Option<watch::WatchSettings>) -> Result<Option<Watch>, Fault> {
     let Some(settings) = settings else { return Ok(None) };
     let started = tokio::task::spawn_blocking(move || watch::start(settings)).await;
     let started = started.map_err(|error| Fault::from(error).of("starting to hear of changes"))?;
@@ -219,13 +219,13 @@ fn scope(wake: Wake, watch: Option<&Watch>) -> Scope {
 
 /// Checks the node again and again, and remembers what the next check needs.
 struct Checker {
-    settings: Settings,
-    journal: Arc<Journal>,
+    settings: CheckSettings,
+    journal: Arc<HistoryStore>,
     log_rules: Option<LogRules>,
     keeper: Keeper,
     counter: Option<Counter>,
-    reader: Option<Reader>,
-    reading: Option<tokio::task::JoinHandle<(Reader, Scan)>>,
+    reader: Option<NodeReader>,
+    reading: Option<tokio::task::JoinHandle<(NodeReader, Scan)>>,
     last_whole: Option<Whole>,
     provenances: Provenances,
     verdict: Option<Verdict>,
@@ -238,7 +238,7 @@ struct Checker {
 }
 
 impl Checker {
-    fn new(settings: Settings, journal: Arc<Journal>, log_rules: Option<LogRules>) -> Self {
+    fn new(settings: CheckSettings, journal: Arc<HistoryStore>, log_rules: Option<LogRules>) -> Self {
         Self {
             journal,
             log_rules,
@@ -265,7 +265,7 @@ impl Checker {
         if is_full {
             self.last_full = started;
         }
-        let is_silent = self.reader.as_ref().is_some_and(Reader::is_silent);
+        let is_silent = self.reader.as_ref().is_some_and(NodeReader::is_silent);
         self.is_torn = scan.is_torn;
         self.repeat_at = match scan.is_torn {
             true => Some(started + repeat_after(self.settings.interval)),
@@ -284,7 +284,7 @@ impl Checker {
 
     async fn read(&mut self, scope: Scope) -> Result<Scan, Fault> {
         let book = self.keeper.reload();
-        let mut reader = self.reader.take().unwrap_or_else(|| Reader::new(self.settings.scan.clone()));
+        let mut reader = self.reader.take().unwrap_or_else(|| NodeReader::new(self.settings.scan.clone()));
         let log_rules = self.log_rules.clone();
         let reading = self.reading.insert(tokio::task::spawn_blocking(move || {
             let is_first = !reader.has_read();
@@ -386,9 +386,9 @@ fn repeat_after(interval: Duration) -> Duration {
 }
 
 /// Reads and judges this node once.
-pub fn check_once(book: &Rulebook, options: &Options, node: &str) -> Report {
+pub fn check_once(book: &Rulebook, options: &ScanOptions, node: &str) -> Report {
     report(
-        Reader::new(options.clone()).check(book, &Scope::Everything),
+        NodeReader::new(options.clone()).check(book, &Scope::Everything),
         node,
         ReportEvidence::Kernel,
         SystemTime::now(),

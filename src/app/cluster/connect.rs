@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::plugin;
-use super::settings::{Settings, Sink, Surroundings};
+use super::settings::{ClusterSettings, Sink, Surroundings};
 use crate::domain::words::backoff::{Pace, delay};
 use crate::k8s::client::{ApiServer, ConnectError, Observer, random};
 
@@ -29,7 +29,7 @@ pub struct Connection {
 /// # Errors
 /// If the API server was asked for by name and no configuration leads to one.
 pub async fn connect(
-    settings: &Settings,
+    settings: &ClusterSettings,
     surroundings: Surroundings,
     observer: Observer,
 ) -> Result<Connection, ConnectError> {

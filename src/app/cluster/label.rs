@@ -4,7 +4,7 @@
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::settings::Settings;
+use super::settings::ClusterSettings;
 use super::{Wake, Wakes};
 use crate::app::api_health::{Health, failed};
 use crate::app::ending::Ending;
@@ -28,7 +28,7 @@ struct Retry {
 pub(super) struct LabelLoop<'a> {
     api: &'a ApiServer,
     writer: LabelWriter,
-    settings: &'a Settings,
+    settings: &'a ClusterSettings,
     keeper: Keeper,
     /// That the object can be read does not say that it can be written.
     reading: Health,
@@ -42,7 +42,7 @@ impl<'a> LabelLoop<'a> {
     pub fn new(
         api: &'a ApiServer,
         writer: LabelWriter,
-        settings: &'a Settings,
+        settings: &'a ClusterSettings,
         contested: mpsc::Sender<NodeEvent>,
     ) -> Self {
         let health = || Health::new(format!("labelling {} {}", writer.object().kind(), settings.node));

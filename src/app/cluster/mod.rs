@@ -27,7 +27,7 @@ use events::announce;
 use label::LabelLoop;
 pub use netns::{local_addresses, prove_netns};
 pub use permissions::review;
-pub use settings::{EventsDetail, LabelTarget, NetnsCheck, Settings, Sink, Surroundings};
+pub use settings::{ClusterSettings, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
 use watch::watch;
 
 /// The latest report, none before the first.
@@ -41,7 +41,7 @@ const CONTESTS: usize = 2;
 /// Tells the API server of each report until `shutdown`. What the last report calls for and was not written by then is
 /// tried once more, within a few seconds; so is the label's last word.
 pub async fn run(
-    settings: Settings,
+    settings: ClusterSettings,
     api: ApiServer,
     reports: Reports,
     shutdown: impl Future<Output = Ending>,

@@ -66,7 +66,7 @@ impl From<EventsDetail> for Detail {
 
 /// What the agent tells the cluster.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ClusterSettings {
     /// Where the outcome goes.
     pub sink: Sink,
     /// The API server's address in place of the configured one.
@@ -108,7 +108,7 @@ impl Surroundings {
     }
 }
 
-impl Settings {
+impl ClusterSettings {
     /// Whether the outcome goes to the API server.
     pub const fn is_sink(&self, surroundings: Surroundings) -> bool {
         match self.sink {
@@ -163,8 +163,8 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn settings(sink: Sink, netns_check: NetnsCheck) -> Settings {
-        Settings {
+    fn settings(sink: Sink, netns_check: NetnsCheck) -> ClusterSettings {
+        ClusterSettings {
             sink,
             api_server: None,
             node: "n".into(),
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn only_what_will_be_asked_is_needed() {
-        let all = |settings: &Settings, names: &[&str]| -> Vec<_> {
+        let all = |settings: &ClusterSettings, names: &[&str]| -> Vec<_> {
             settings.operations(within(names)).into_iter().map(Operation::as_str).collect()
         };
         let mut given = settings(Sink::Kube, NetnsCheck::Auto);

@@ -1,4 +1,4 @@
-//! Writes to the owners of pods what the desk has queued: one Event at a time, with patience for the API server.
+//! Writes to the owners of pods what the folding has queued: one Event at a time, with patience for the API server.
 //! A namespace that fails waits alone. What cannot be written before it is too old is dropped, and counted.
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::queue::{Queue, Telling};
+use super::queue::{Message, Queue};
 use super::settings::EventSettings;
 use crate::app::api_health::{Health, retry_at};
 use crate::app::service::Stopping;
@@ -37,7 +37,7 @@ pub async fn run(
     metrics: DropMetrics,
     mut stopping: Stopping,
 ) {
-    let mut office = Office {
+    let mut deliverer = Deliverer {
         writer: PodEventWriter::new(&settings.reason, &settings.component, &node),
         calls: Calls::new(),
         budgets: HashMap::new(),
@@ -48,17 +48,17 @@ pub async fn run(
         metrics,
     };
     loop {
-        let (due, rests_until) = (office.next_due(), office.rests_until);
+        let (due, rests_until) = (deliverer.next_due(), deliverer.rests_until);
         let attempt = tokio::select! {
             _ = stopping.wait() => break,
-            () = wait_until(due) => office.take_due(),
-            telling = office.next(&queue, rests_until) => office.first_attempt(telling),
+            () = wait_until(due) => deliverer.take_due(),
+            message = deliverer.next(&queue, rests_until) => deliverer.first_attempt(message),
         };
         if let Some(attempt) = attempt {
-            office.deliver(attempt).await;
+            deliverer.deliver(attempt).await;
         }
     }
-    office.close(&queue).await;
+    deliverer.close(&queue).await;
 }
 
 /// Waits for ever where there is nothing to wait for.
@@ -71,7 +71,7 @@ async fn wait_until(due: Option<Instant>) {
 
 /// A message that is being written, or will be again.
 struct Attempt {
-    telling: Telling,
+    message: Message,
     /// The same for every try: an Event whose answer was lost is not written twice.
     number: u64,
     failures: u32,
@@ -84,7 +84,7 @@ struct Held {
     is_of_server: bool,
 }
 
-struct Office {
+struct Deliverer {
     api: ApiServer,
     settings: EventSettings,
     metrics: DropMetrics,
@@ -97,7 +97,7 @@ struct Office {
     rests_until: Option<Instant>,
 }
 
-impl Office {
+impl Deliverer {
     /// When a message that was not written is to be tried again.
     fn next_due(&self) -> Option<Instant> {
         let due = self.held.values().map(|held| held.retry_at).min()?;
@@ -111,7 +111,7 @@ impl Office {
     }
 
     /// The next message of a namespace that holds none, as soon as there may be an API server.
-    async fn next(&self, queue: &Queue, rests_until: Option<Instant>) -> Telling {
+    async fn next(&self, queue: &Queue, rests_until: Option<Instant>) -> Message {
         if let Some(until) = rests_until {
             sleep_until(until).await;
         }
@@ -119,9 +119,9 @@ impl Office {
     }
 
     /// None for a message beyond the limit of its pod.
-    fn first_attempt(&mut self, telling: Telling) -> Option<Attempt> {
-        if telling.is_repeat || self.has_budget(&telling) {
-            return Some(Attempt { telling, number: random(), failures: 0 });
+    fn first_attempt(&mut self, message: Message) -> Option<Attempt> {
+        if message.is_repeat || self.has_budget(&message) {
+            return Some(Attempt { message, number: random(), failures: 0 });
         }
         self.metrics.shed(1);
         None
@@ -129,8 +129,8 @@ impl Office {
 
     /// Writes it, or holds it for another try unless it is too old or there is no sense in trying.
     async fn deliver(&mut self, attempt: Attempt) {
-        let namespace = Arc::clone(&attempt.telling.pod.namespace);
-        let Err(failure) = self.write(&attempt.telling, attempt.number).await else {
+        let namespace = Arc::clone(&attempt.message.pod.namespace);
+        let Err(failure) = self.write(&attempt.message, attempt.number).await else {
             self.rests_until = None;
             let is_server_well = self.held.values().all(|held| !held.is_of_server);
             return self.calls.worked(&namespace, is_server_well);
@@ -141,7 +141,7 @@ impl Office {
         let in_a_row = if is_away { self.calls.server.failures() } else { failures };
         let retry_at = retry_at(&failure, in_a_row);
         self.rests_until = is_away.then_some(retry_at);
-        let age = SystemTime::now().duration_since(attempt.telling.last);
+        let age = SystemTime::now().duration_since(attempt.message.last);
         let is_old = age.is_ok_and(|age| age > self.settings.expiration);
         if is_old || failure.class.pace() == Pace::Slow || self.held.len() >= NAMESPACES {
             return self.metrics.shed(1);
@@ -153,26 +153,26 @@ impl Office {
     /// Tries each message once more; those of namespaces that failed keep no other waiting.
     async fn close(mut self, queue: &Queue) {
         let held = std::mem::take(&mut self.held);
-        while let Some(telling) = queue.take(|namespace| held.contains_key(namespace)) {
-            let _ = self.write(&telling, random()).await;
+        while let Some(message) = queue.take(|namespace| held.contains_key(namespace)) {
+            let _ = self.write(&message, random()).await;
         }
         for Held { attempt, .. } in held.into_values() {
-            let _ = self.write(&attempt.telling, attempt.number).await;
+            let _ = self.write(&attempt.message, attempt.number).await;
         }
-        while let Some(telling) = queue.take(|_| false) {
-            let _ = self.write(&telling, random()).await;
+        while let Some(message) = queue.take(|_| false) {
+            let _ = self.write(&message, random()).await;
         }
     }
 
-    async fn write(&mut self, telling: &Telling, random: u64) -> Result<(), Failure> {
-        let Telling { pod, message, count, last, .. } = telling;
+    async fn write(&mut self, message: &Message, random: u64) -> Result<(), Failure> {
+        let Message { pod, message, count, last, .. } = message;
         let (pod, message) = (Arc::as_ref(pod), message);
         let event = PodEvent { pod, message, count: *count, last: *last, random };
         self.writer.write(&self.api, event).await
     }
 
     /// Two token buckets for each pod.
-    fn has_budget(&mut self, telling: &Telling) -> bool {
+    fn has_budget(&mut self, message: &Message) -> bool {
         let now = Instant::now();
         if self.budgets.len() >= PODS {
             self.budgets.retain(|_, (_, since)| now - *since < REFILL * BURST);
@@ -180,7 +180,7 @@ impl Office {
         if self.budgets.len() >= PODS {
             return false;
         }
-        let key = (telling.pod.uid.clone(), telling.is_of_stranger);
+        let key = (message.pod.uid.clone(), message.is_of_stranger);
         let (tokens, since) = self.budgets.entry(key).or_insert((BURST, now));
         let earned = u32::try_from((now - *since).as_secs() / REFILL.as_secs()).unwrap_or(u32::MAX);
         if earned > 0 {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-use super::desk::Arrival;
-use super::ledger::Ledger;
+use super::folding::Arrival;
+use super::positions::Positions;
 use super::source::{How, Logged, Nflogged, Source, SourceError, SourceSpec};
 use crate::domain::drops::Clock;
 use crate::domain::drops::accounting::{Accounting, Fate};
@@ -48,21 +48,21 @@ pub struct Follower {
 pub type Deliver<'a> = dyn FnMut(Vec<Arrival>) -> u64 + 'a;
 
 impl Follower {
-    /// Runs until it is stopped, or to the end of a source that is not followed. What is in the ledger then was not
+    /// Runs until it is stopped, or to the end of a source that is not followed. What is in `positions` then was not
     /// delivered yet: [`save`](Self::save) once more when it was.
     ///
     /// # Errors
     /// If a source that is not followed cannot be read; one that is followed is tried again.
     pub fn run(
         &self,
-        ledger: &mut Ledger<Value>,
+        positions: &mut Positions<Value>,
         is_stopped: &AtomicBool,
         deliver: &mut Deliver<'_>,
     ) -> Result<(), SourceError> {
         let mut trouble = Trouble::default();
         while !is_stopped.load(Ordering::Relaxed) {
             let result = Source::open(&self.spec, self.how, self.load())
-                .and_then(|source| self.read_all(source, ledger, &mut trouble, is_stopped, deliver));
+                .and_then(|source| self.read_all(source, positions, &mut trouble, is_stopped, deliver));
             match result {
                 Ok(()) => break,
                 Err(error) if !self.how.is_following => return Err(error),
@@ -78,7 +78,7 @@ impl Follower {
     fn read_all(
         &self,
         mut source: Source,
-        ledger: &mut Ledger<Value>,
+        positions: &mut Positions<Value>,
         trouble: &mut Trouble,
         is_stopped: &AtomicBool,
         deliver: &mut Deliver<'_>,
@@ -106,9 +106,9 @@ impl Follower {
                 self.accounting.add(Fate::Shed, deliver(arrivals));
             }
             if let Some(checkpoint) = source.checkpoint() {
-                ledger.enter(checkpoint, hold);
+                positions.enter(checkpoint, hold);
             }
-            self.save(ledger);
+            self.save(positions);
             let is_at_end =
                 status == Status::CaughtUp && matches!(source, Source::Kmsg(_)) && batch.is_empty();
             if status == Status::Ended || (is_at_end && !self.how.is_following) {
@@ -154,13 +154,13 @@ impl Follower {
     }
 
     /// Moves the checkpoint behind what was delivered.
-    pub fn save(&self, ledger: &mut Ledger<Value>) {
+    pub fn save(&self, positions: &mut Positions<Value>) {
         let Some(checkpoints) = &self.checkpoints else {
-            ledger.delivered();
+            positions.delivered();
             return;
         };
         let mut checkpoints = checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        let saved = match ledger.delivered() {
+        let saved = match positions.delivered() {
             Some(place) => checkpoints.save(&self.spec.to_string(), &place),
             None => checkpoints.write_if_due(),
         };

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::desk::Arrival;
+use super::folding::Arrival;
 use super::follow::{Follower, SharedCheckpoints};
-use super::ledger::Ledger;
+use super::positions::Positions;
 use super::source::{How, SourceError, SourceSpec};
 use crate::app::service::{Fault, Thread, first_of};
 use crate::domain::drops::accounting::Accounting;
@@ -29,7 +29,7 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is followed.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct FollowSettings {
     /// The sources.
     pub sources: Vec<SourceSpec>,
     /// How they are read.
@@ -43,7 +43,7 @@ pub struct Settings {
 }
 
 /// A follower that has ended, how, and what of its lines was not delivered by then.
-type Ended = (Follower, Ledger<Value>, Result<(), SourceError>);
+type Ended = (Follower, Positions<Value>, Result<(), SourceError>);
 
 /// Why sources were not followed to their end.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,7 @@ impl Followers {
     ///
     /// # Errors
     /// If no thread can be had, or there are checkpoints that cannot be read: to begin anew would lose what is between.
-    pub fn start(settings: &Settings) -> io::Result<(Self, Receiver<Vec<Arrival>>)> {
+    pub fn start(settings: &FollowSettings) -> io::Result<(Self, Receiver<Vec<Arrival>>)> {
         let checkpoints = settings.checkpoints.as_deref().map(open_checkpoints).transpose()?;
         let (sender, arrivals) = sync_channel(QUEUE);
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -96,10 +96,10 @@ impl Followers {
             };
             let (sender, is_stopped) = (sender.clone(), Arc::clone(&is_stopped));
             let thread = Thread::start("drops", move || {
-                let mut ledger = Ledger::default();
+                let mut positions = Positions::default();
                 let deliver = &mut |batch| send(&sender, batch, can_wait);
-                let result = follower.run(&mut ledger, &is_stopped, deliver);
-                (follower, ledger, result)
+                let result = follower.run(&mut positions, &is_stopped, deliver);
+                (follower, positions, result)
             })?;
             followers.threads.push(thread);
         }
@@ -127,8 +127,8 @@ impl Followers {
     /// What ended a source that is not followed, or a thread before its time.
     pub fn join(self) -> Result<(), FollowError> {
         let results = self.threads.into_iter().map(|thread| {
-            let (follower, mut ledger, result) = thread.join().map_err(FollowError::Thread)?;
-            follower.save(&mut ledger);
+            let (follower, mut positions, result) = thread.join().map_err(FollowError::Thread)?;
+            follower.save(&mut positions);
             result.map_err(FollowError::Source)
         });
         let results: Vec<_> = results.collect();

@@ -1,11 +1,11 @@
 //! Drops: the firewall's log followed, each packet named, told and counted.
 //! Knows no format of any log; `domain::drops` does.
 
-pub mod desk;
 pub mod events;
+pub mod folding;
 pub mod follow;
 pub mod followers;
-pub mod ledger;
+pub mod positions;
 pub mod queue;
 pub mod service;
 pub mod settings;

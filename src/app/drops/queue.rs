@@ -12,7 +12,7 @@ use crate::domain::peers::pods::Pod;
 
 /// What a pod's owner is to be told.
 #[derive(Clone, Debug)]
-pub struct Telling {
+pub struct Message {
     /// The pod it is about.
     pub pod: Arc<Pod>,
     /// What it says.
@@ -29,7 +29,7 @@ pub struct Telling {
     pub hold: Option<Arc<()>>,
 }
 
-impl Telling {
+impl Message {
     fn is_same(&self, other: &Self) -> bool {
         self.pod.uid == other.pod.uid && self.message == other.message
     }
@@ -39,7 +39,7 @@ impl Telling {
 #[derive(Clone, Debug)]
 pub struct Queue {
     limit: usize,
-    shared: Arc<(Mutex<VecDeque<Telling>>, Notify)>,
+    shared: Arc<(Mutex<VecDeque<Message>>, Notify)>,
 }
 
 impl Queue {
@@ -50,44 +50,44 @@ impl Queue {
 
     /// Adds a message. Where there is no room, a repeat gives way first, as it is only a number, and then a message about a
     /// stranger to one about a pod of the cluster. Returns how many messages were shed.
-    pub fn push(&self, telling: Telling) -> u64 {
+    pub fn push(&self, message: Message) -> u64 {
         let mut queue = self.lock();
-        if let Some(known) = queue.iter_mut().find(|known| known.is_same(&telling)) {
-            known.count = known.count.saturating_add(telling.count);
-            known.last = known.last.max(telling.last);
+        if let Some(known) = queue.iter_mut().find(|known| known.is_same(&message)) {
+            known.count = known.count.saturating_add(message.count);
+            known.last = known.last.max(message.last);
             return 0;
         }
         let mut shed = 0;
         if queue.len() >= self.limit {
             shed = 1;
-            let rank = |telling: &Telling| (telling.is_repeat, telling.is_of_stranger);
+            let rank = |message: &Message| (message.is_repeat, message.is_of_stranger);
             // the first of those that matter least
             let least = queue.iter().enumerate().rev().max_by_key(|(_, waiting)| rank(waiting));
             match least.map(|(place, waiting)| (place, rank(waiting))) {
-                Some((place, least)) if least > rank(&telling) => drop(queue.remove(place)),
+                Some((place, least)) if least > rank(&message) => drop(queue.remove(place)),
                 _ => return shed,
             }
         }
-        queue.push_back(telling);
+        queue.push_back(message);
         drop(queue);
         self.shared.1.notify_one();
         shed
     }
 
     /// The first message whose namespace is none that `rests`; waits for one.
-    pub async fn next(&self, rests: impl Fn(&str) -> bool) -> Telling {
+    pub async fn next(&self, rests: impl Fn(&str) -> bool) -> Message {
         loop {
-            if let Some(telling) = self.take(&rests) {
-                return telling;
+            if let Some(message) = self.take(&rests) {
+                return message;
             }
             self.shared.1.notified().await;
         }
     }
 
     /// The same without waiting.
-    pub fn take(&self, rests: impl Fn(&str) -> bool) -> Option<Telling> {
+    pub fn take(&self, rests: impl Fn(&str) -> bool) -> Option<Message> {
         let mut queue = self.lock();
-        let place = queue.iter().position(|telling| !rests(&telling.pod.namespace))?;
+        let place = queue.iter().position(|message| !rests(&message.pod.namespace))?;
         queue.remove(place)
     }
 
@@ -101,7 +101,7 @@ impl Queue {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Telling>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Message>> {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -110,7 +110,7 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn telling(pod: &str, message: &str, is_repeat: bool) -> Telling {
+    fn message(pod: &str, message: &str, is_repeat: bool) -> Message {
         let pod = Pod {
             namespace: "shop".into(),
             name: pod.into(),
@@ -123,7 +123,7 @@ mod tests {
             end: None,
         };
         let message = message.into();
-        Telling {
+        Message {
             pod: Arc::new(pod),
             message,
             count: 1,
@@ -137,17 +137,17 @@ mod tests {
     #[tokio::test]
     async fn strangers_give_way_to_the_cluster_and_repeats_to_both() {
         let queue = Queue::new(NonZeroUsize::new(3).unwrap());
-        let stranger = |pod, is_repeat| Telling { is_of_stranger: true, ..telling(pod, "x", is_repeat) };
-        for telling in [stranger("a", false), stranger("b", false), telling("c", "x", true)] {
-            assert_eq!(queue.push(telling), 0);
+        let stranger = |pod, is_repeat| Message { is_of_stranger: true, ..message(pod, "x", is_repeat) };
+        for message in [stranger("a", false), stranger("b", false), message("c", "x", true)] {
+            assert_eq!(queue.push(message), 0);
         }
-        for telling in [
-            telling("d", "x", false),
-            telling("e", "x", false),
+        for message in [
+            message("d", "x", false),
+            message("e", "x", false),
             stranger("f", false),
-            telling("g", "x", true),
+            message("g", "x", true),
         ] {
-            assert_eq!(queue.push(telling), 1);
+            assert_eq!(queue.push(message), 1);
         }
         let mut left = Vec::new();
         while !queue.is_empty() {
@@ -160,14 +160,14 @@ mod tests {
     async fn a_namespace_that_rests_is_passed_over() {
         let queue = Queue::new(NonZeroUsize::new(3).unwrap());
         let of = |namespace: &str, pod| {
-            let telling = telling(pod, "x", false);
-            Telling {
-                pod: Arc::new(Pod { namespace: namespace.into(), ..Pod::clone(&telling.pod) }),
-                ..telling
+            let message = message(pod, "x", false);
+            Message {
+                pod: Arc::new(Pod { namespace: namespace.into(), ..Pod::clone(&message.pod) }),
+                ..message
             }
         };
-        for telling in [of("tenant", "a"), of("shop", "b"), of("tenant", "c")] {
-            assert_eq!(queue.push(telling), 0);
+        for message in [of("tenant", "a"), of("shop", "b"), of("tenant", "c")] {
+            assert_eq!(queue.push(message), 0);
         }
         assert_eq!(&*queue.next(|namespace| namespace == "tenant").await.pod.name, "b");
         assert!(queue.take(|namespace| namespace == "tenant").is_none());
@@ -178,15 +178,15 @@ mod tests {
     async fn equal_messages_are_merged_and_repeats_give_way() {
         let queue = Queue::new(NonZeroUsize::new(2).unwrap());
         let shed: Vec<_> = [
-            telling("a", "x", false),
-            telling("a", "x", false),
-            telling("b", "x", true),
-            telling("c", "x", true),
-            telling("d", "x", false),
-            telling("e", "x", false),
+            message("a", "x", false),
+            message("a", "x", false),
+            message("b", "x", true),
+            message("c", "x", true),
+            message("d", "x", false),
+            message("e", "x", false),
         ]
         .into_iter()
-        .map(|telling| queue.push(telling))
+        .map(|message| queue.push(message))
         .collect();
         assert_eq!(shed, [0, 0, 0, 1, 1, 1]);
         let first = queue.next(|_| false).await;

@@ -1,4 +1,4 @@
-//! The agent's service that follows drops: sources, the desk and Events.
+//! The agent's service that follows drops: sources, the folding and Events.
 //! Never delays a check, and a check never delays it. Somebody else keeps the directory.
 
 use std::io;
@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::desk::{Arrival, Desk, Knowledge};
 use super::events;
+use super::folding::{Arrival, Folding, Knowledge};
 use super::followers::{self, Followers};
 use super::queue::Queue;
 use super::settings::EventSettings;
@@ -23,14 +23,14 @@ use crate::k8s::client::ApiServer;
 use crate::k8s::pods::PodScope;
 use crate::telemetry::drops::DropMetrics;
 
-/// The desk looks at what is due at least this often.
+/// Folding looks at what is due at least this often.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What the agent is told about drops.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct DropSettings {
     /// What is followed.
-    pub followers: followers::Settings,
+    pub followers: followers::FollowSettings,
     /// How drops are told.
     pub events: EventSettings,
     /// Which pods are known by name.
@@ -63,7 +63,7 @@ pub struct Drops {
 /// # Panics
 /// Outside of a tokio runtime.
 pub fn start(
-    settings: Settings,
+    settings: DropSettings,
     api: Option<ApiServer>,
     directory: Arc<RwLock<Directory>>,
     metrics: &DropMetrics,
@@ -82,9 +82,9 @@ pub fn start(
     };
     let (recent, rules) = (Arc::<Mutex<Recent>>::default(), Arc::clone(&knowledge.rules));
     let queue = api.is_some().then(|| Queue::new(settings.events.queue));
-    let desk =
-        Desk::new(settings.events.clone(), knowledge, queue.clone(), Arc::clone(&recent), metrics.clone());
-    let desk = Thread::start("desk", move || work(desk, &arrivals))?;
+    let folding =
+        Folding::new(settings.events.clone(), knowledge, queue.clone(), Arc::clone(&recent), metrics.clone());
+    let folding = Thread::start("folding", move || work(folding, &arrivals))?;
     let accounts = followers.accounts.clone();
     let writing = api.zip(queue).map(|(api, queue)| {
         let (settings, node, metrics) = (settings.events, settings.node, metrics.clone());
@@ -93,7 +93,7 @@ pub fn start(
             Ok(Ending::Stopped)
         })
     });
-    let parts = Parts { followers, desk, writing: writing.into_iter().collect() };
+    let parts = Parts { followers, folding, writing: writing.into_iter().collect() };
     let service = Service::start("drops", |stopping| run(parts, stopping, farewell));
     Ok((service, Drops { accounts, recent, rules }))
 }
@@ -101,7 +101,7 @@ pub fn start(
 /// What runs.
 struct Parts {
     followers: Followers,
-    desk: Thread<()>,
+    folding: Thread<()>,
     /// One service, or none.
     writing: Vec<Service>,
 }
@@ -112,7 +112,7 @@ async fn run(mut parts: Parts, mut stopping: Stopping, farewell: Duration) -> Re
         biased;
         ending = stopping.wait() => Ok(ending),
         fault = parts.followers.ended() => Err(fault),
-        fault = parts.desk.ended() => Err(fault),
+        fault = parts.folding.ended() => Err(fault),
         Err(error) = service::first_end(&mut parts.writing) => Err(error.fault.of(error.name)),
     };
     let ending = *ended.as_ref().unwrap_or(&Ending::Stopped);
@@ -125,16 +125,16 @@ async fn run(mut parts: Parts, mut stopping: Stopping, farewell: Duration) -> Re
 
 /// Ends it all: what was read is told.
 async fn end(parts: Parts, ending: Ending, farewell: Duration) {
-    let Parts { followers, desk, writing } = parts;
-    // the desk ends once no follower is left
-    desk.ended().await;
+    let Parts { followers, folding, writing } = parts;
+    // the folding ends once no follower is left
+    folding.ended().await;
     service::stop(writing, ending, farewell).await;
     if let Ok(Err(error)) = tokio::task::spawn_blocking(move || followers.join()).await {
         log::warn!("{}", chain_of(&error));
     }
 }
 
-fn work(mut desk: Desk, arrivals: &Receiver<Vec<Arrival>>) {
+fn work(mut folding: Folding, arrivals: &Receiver<Vec<Arrival>>) {
     let mut due = None;
     loop {
         let now = Instant::now();
@@ -142,12 +142,12 @@ fn work(mut desk: Desk, arrivals: &Receiver<Vec<Arrival>>) {
         match arrivals.recv_timeout(pause) {
             Ok(batch) => {
                 let (now, wall) = (Instant::now(), SystemTime::now());
-                batch.into_iter().for_each(|arrival| desk.arrive(arrival, now, wall));
+                batch.into_iter().for_each(|arrival| folding.arrive(arrival, now, wall));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        due = desk.tick(Instant::now(), SystemTime::now());
+        due = folding.tick(Instant::now(), SystemTime::now());
     }
-    desk.close(Instant::now(), SystemTime::now());
+    folding.close(Instant::now(), SystemTime::now());
 }

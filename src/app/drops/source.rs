@@ -174,12 +174,12 @@ impl Source {
                     ),
                     Begin::Now => journald::Start::End,
                 };
-                let options = journald::Options {
+                let options = journald::JournalOptions {
                     directory: directory.clone(),
                     start,
                     is_following: how.is_following,
                     trusts_identifier: how.trusts_identifier,
-                    ..journald::Options::default()
+                    ..journald::JournalOptions::default()
                 };
                 Self::Journal(Box::new(Journal::open(options, read_checkpoint(checkpoint))))
             }
@@ -192,7 +192,7 @@ impl Source {
                 Self::Kmsg(Kmsg::open(start)?)
             }
             SourceSpec::Nflog(group) => {
-                Self::Nflog(Nflog::open(&[*group], nflog::Options::default())?, checkpoint.is_some())
+                Self::Nflog(Nflog::open(&[*group], nflog::NflogOptions::default())?, checkpoint.is_some())
             }
         })
     }
@@ -255,7 +255,7 @@ fn open_file(path: &Path, how: How, checkpoint: Option<Value>) -> Tail {
         Begin::Oldest | Begin::Lately(_) => tail::Start::Beginning,
         Begin::Now => tail::Start::End,
     };
-    let options = tail::Options { start, is_following: how.is_following, ..tail::Options::default() };
+    let options = tail::TailOptions { start, is_following: how.is_following, ..tail::TailOptions::default() };
     Tail::open(path, options, read_checkpoint(checkpoint))
 }
 

@@ -16,14 +16,14 @@ use super::history::TextOrJson;
 use super::{Exit, duration};
 use crate::app::checks::log_rules;
 use crate::app::cluster::{Surroundings, api_server};
-use crate::app::drops::desk::{Arrival, Knowledge};
+use crate::app::drops::folding::{Arrival, Knowledge};
 use crate::app::drops::followers::{self, Followers};
 use crate::app::drops::source::{Begin, How, Since, SourceSpec};
 use crate::app::peers::{self, Interest, Peers};
 use crate::domain::drops::accounting::{Accounting, Fate};
 use crate::domain::drops::advise::render;
 use crate::domain::drops::kernel_log::LogParser;
-use crate::domain::drops::prefix::{Matcher, Position};
+use crate::domain::drops::prefix::{Matcher, PrefixPlace};
 use crate::domain::drops::record::Record;
 use crate::domain::drops::rules::Via;
 use crate::domain::drops::time_layout::TimeLayout;
@@ -164,8 +164,8 @@ impl MatchArguments {
         older_layout: Option<&str>,
     ) -> anyhow::Result<LogParser> {
         let position = match self.prefix_position {
-            PrefixPosition::Word => Position::WholeWordAnywhere,
-            PrefixPosition::Start => Position::StartOfMessage,
+            PrefixPosition::Word => PrefixPlace::WholeWordAnywhere,
+            PrefixPosition::Start => PrefixPlace::StartOfMessage,
         };
         let prefixes: Vec<&str> = self.prefix.iter().map(String::as_str).chain(prefix).collect();
         let layout = match (&self.time_layout, older_layout) {
@@ -197,7 +197,7 @@ pub(super) fn run(arguments: &DropsArguments) -> anyhow::Result<Exit> {
         anyhow::bail!("an NFLOG group keeps nothing: packets are only seen with --follow");
     }
     let knowledge = knowledge(arguments)?;
-    let followers = followers::Settings {
+    let followers = followers::FollowSettings {
         sources: arguments.source.clone(),
         how: How {
             // a look back in time begins at the beginning; --follow alone with what comes

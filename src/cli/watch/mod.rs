@@ -15,9 +15,9 @@ use super::agent::watch_settings;
 use super::history::{Paint, TextOrJson, render_json, render_text};
 use super::output::{self, Format, WriteOptions};
 use super::{AllowlistArguments, Exit, ReadArguments, duration};
-use crate::app::checks::history::Journal;
+use crate::app::checks::history::HistoryStore;
 use crate::app::checks::run::{self, Checked};
-use crate::app::checks::scan::Options;
+use crate::app::checks::scan::ScanOptions;
 use crate::app::ending::Ending;
 use crate::app::service::Shutdown;
 use crate::domain::changes::ChangeSet;
@@ -63,13 +63,13 @@ pub(super) fn run(arguments: &WatchArguments) -> anyhow::Result<Exit> {
     ended.map(|()| Exit::Success)
 }
 
-fn settings(arguments: &WatchArguments) -> run::Settings {
-    run::Settings {
+fn settings(arguments: &WatchArguments) -> run::CheckSettings {
+    run::CheckSettings {
         node: arguments.read.node(),
         sources: arguments.allowlists.sources(),
         interval: arguments.interval,
         watch: watch_settings(true),
-        scan: Options {
+        scan: ScanOptions {
             dump_timeout: arguments.read.dump_timeout,
             nftables: arguments.read.nftables,
             limit: DEFAULT_LIMIT,
@@ -80,7 +80,7 @@ fn settings(arguments: &WatchArguments) -> run::Settings {
     }
 }
 
-async fn watch(settings: run::Settings, mut screen: Screen) -> anyhow::Result<()> {
+async fn watch(settings: run::CheckSettings, mut screen: Screen) -> anyhow::Result<()> {
     let (failed, failure) = oneshot::channel();
     let mut failed = Some(failed);
     let tell = |checked: &Checked| {
@@ -96,7 +96,7 @@ async fn watch(settings: run::Settings, mut screen: Screen) -> anyhow::Result<()
         shutdown.wait().await;
         Ending::Stopped
     };
-    let watching = run::run(settings, Arc::new(Journal::none()), None, None, tell, stop);
+    let watching = run::run(settings, Arc::new(HistoryStore::none()), None, None, tell, stop);
     tokio::select! {
         ended = watching => ended.map(drop).context("checking this node"),
         Ok(error) = failure => match error.kind() {

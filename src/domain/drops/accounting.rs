@@ -65,9 +65,9 @@ impl Accounting {
     }
 
     /// The numbers now.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> DropCounts {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts {
+        DropCounts {
             fates: self.fates.each_ref().map(load),
             lost: load(&self.lost),
             gaps: load(&self.gaps),
@@ -79,7 +79,7 @@ impl Accounting {
 
 /// What [`Accounting`] has counted at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct DropCounts {
     fates: [u64; Fate::ALL.len()],
     /// Lines that were lost before they could be read.
     pub lost: u64,
@@ -91,7 +91,7 @@ pub struct Counts {
     pub incomplete: u64,
 }
 
-impl Counts {
+impl DropCounts {
     /// Lines that came to this end.
     pub fn of(&self, fate: Fate) -> u64 {
         self.fates.get(fate as usize).copied().unwrap_or_default()

@@ -7,7 +7,7 @@ use crate::domain::packets::packet::Action;
 
 /// Where in a line a prefix must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
+pub enum PrefixPlace {
     /// Anywhere, as one or more whole words. `IN=` may follow at once: the kernel puts no space between.
     WholeWordAnywhere,
     /// Where the message begins, whatever follows.
@@ -18,7 +18,7 @@ pub enum Position {
 #[derive(Debug)]
 pub struct Matcher {
     prefixes: Vec<Prefix>,
-    position: Position,
+    position: PrefixPlace,
     out_key: Finder<'static>,
     protocol_key: Finder<'static>,
 }
@@ -39,13 +39,13 @@ pub(super) struct Hit {
 
 impl Matcher {
     /// Looks for these prefixes. An empty one is left out.
-    pub fn new(drops: &[impl AsRef<[u8]>], accepts: &[impl AsRef<[u8]>], position: Position) -> Self {
+    pub fn new(drops: &[impl AsRef<[u8]>], accepts: &[impl AsRef<[u8]>], position: PrefixPlace) -> Self {
         let mut prefixes = Vec::new();
         let drops = drops.iter().map(|text| (text.as_ref(), Action::Drop));
         for (text, action) in drops.chain(accepts.iter().map(|text| (text.as_ref(), Action::Accept))) {
             let text = match position {
-                Position::WholeWordAnywhere => text.trim_ascii(),
-                Position::StartOfMessage => text.trim_ascii_start(),
+                PrefixPlace::WholeWordAnywhere => text.trim_ascii(),
+                PrefixPlace::StartOfMessage => text.trim_ascii_start(),
             };
             if text.is_empty() {
                 continue;
@@ -66,12 +66,12 @@ impl Matcher {
             return Some(Action::Unknown);
         }
         match self.position {
-            Position::StartOfMessage => {
+            PrefixPlace::StartOfMessage => {
                 // a space at the end of what is asked for is the one before `IN=`
                 let spaced = [prefix.trim_ascii(), b" "].concat();
                 self.at_start(&spaced).map(|hit| hit.action)
             }
-            Position::WholeWordAnywhere => self.whole_word(prefix).map(|hit| hit.action),
+            PrefixPlace::WholeWordAnywhere => self.whole_word(prefix).map(|hit| hit.action),
         }
     }
 
@@ -90,16 +90,16 @@ impl Matcher {
     /// The prefix that makes a message one of those asked for.
     pub(super) fn find(&self, message: &[u8]) -> Option<Hit> {
         match self.position {
-            Position::WholeWordAnywhere => self.whole_word(message),
-            Position::StartOfMessage => self.at_start(message),
+            PrefixPlace::WholeWordAnywhere => self.whole_word(message),
+            PrefixPlace::StartOfMessage => self.at_start(message),
         }
     }
 
     /// Where the message begins at the latest.
     pub(super) fn limit(&self, line: &[u8]) -> Option<usize> {
         match self.position {
-            Position::WholeWordAnywhere => self.whole_word(line).map(|hit| hit.start),
-            Position::StartOfMessage => {
+            PrefixPlace::WholeWordAnywhere => self.whole_word(line).map(|hit| hit.start),
+            PrefixPlace::StartOfMessage => {
                 self.prefixes.iter().filter_map(|prefix| prefix.finder.find_iter(line).last()).max()
             }
         }
@@ -165,7 +165,7 @@ mod tests {
 
     #[track_caller]
     fn anywhere(prefix: &str, line: &str, expected: Option<usize>) {
-        let matcher = Matcher::new(&[prefix], NONE, Position::WholeWordAnywhere);
+        let matcher = Matcher::new(&[prefix], NONE, PrefixPlace::WholeWordAnywhere);
         assert_eq!(matcher.find(line.as_bytes()).map(|hit| hit.start), expected, "{prefix:?} in {line:?}");
     }
 
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_start_of_a_message_is_matched_literally() {
-        let matcher = Matcher::new(&["drop: ", ""], &["drop: not", "accept: "], Position::StartOfMessage);
+        let matcher = Matcher::new(&["drop: ", ""], &["drop: not", "accept: "], PrefixPlace::StartOfMessage);
         let found = |message: &str| matcher.find(message.as_bytes()).map(|hit| (hit.end, hit.action));
         assert_eq!(found("drop: IN=eth0"), Some((6, Action::Drop)));
         assert_eq!(found("drop: nothing"), Some((9, Action::Accept)));
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn without_prefixes_every_line_of_netfilters_may_be_ours() {
-        for position in [Position::WholeWordAnywhere, Position::StartOfMessage] {
+        for position in [PrefixPlace::WholeWordAnywhere, PrefixPlace::StartOfMessage] {
             let matcher = Matcher::new(&[" "], NONE, position);
             assert!(matcher.may_be_ours(b"IN=eth0 OUT=") && matcher.may_be_ours(b"L=12 PROTO=UDP"));
             assert!(!matcher.may_be_ours(b"usb 1-1: new device"));
@@ -211,12 +211,12 @@ mod tests {
 
     #[test]
     fn a_prefix_of_nflog_stands_for_itself() {
-        let start = Matcher::new(&["dropped: "], &["accepted"], Position::StartOfMessage);
+        let start = Matcher::new(&["dropped: "], &["accepted"], PrefixPlace::StartOfMessage);
         assert_eq!(start.action_of(b"dropped:"), Some(Action::Drop));
         assert_eq!(start.action_of(b"dropped: "), Some(Action::Drop));
         assert_eq!(start.action_of(b"accepted by rule 3"), Some(Action::Accept));
         assert_eq!(start.action_of(b"is dropped: "), None);
-        let word = Matcher::new(&["dropped:"], NONE, Position::WholeWordAnywhere);
+        let word = Matcher::new(&["dropped:"], NONE, PrefixPlace::WholeWordAnywhere);
         assert_eq!(word.action_of(b"is dropped: "), Some(Action::Drop));
         assert_eq!(word.action_of(b"is-dropped: "), None);
     }

@@ -15,8 +15,8 @@ mod record;
 
 pub use changes::{Authors, compare};
 pub use reading::{Outcome, Problems, Reading, Table, TableKey, conclude};
-pub use record::{Counts, Judgement, Line, Record, Slot, Text};
 use record::{Filling, Keep};
+pub use record::{Judgement, Line, LineCounts, Record, Slot, Text};
 
 /// Violations whose text is kept unless more are asked for.
 pub const DEFAULT_LIMIT: usize = 1000;

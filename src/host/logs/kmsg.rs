@@ -6,8 +6,8 @@
 //!
 //! *Source*: `Documentation/ABI/testing/dev-kmsg`; `devkmsg_read` in `kernel/printk/printk.c`.
 
-mod ledger;
 mod record;
+mod sequence_gaps;
 
 use std::fs;
 use std::io;
@@ -24,8 +24,8 @@ use rustix::io::{Errno, read, write};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::drops::batch::Batch;
-use ledger::{Ledger, Pending};
 use record::Record;
+use sequence_gaps::{Pending, SequenceGaps};
 
 const DEVICE: &str = "/dev/kmsg";
 /// A random id of the running kernel. *Source*: proc_sys_kernel(5), `random/boot_id`.
@@ -41,12 +41,12 @@ pub enum Start {
     /// With what is written from now on.
     End,
     /// Behind this record; with the oldest if it belongs to another boot, which counts as one gap.
-    After(Position),
+    After(KmsgPosition),
 }
 
 /// A place in the kernel's log that survives this process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
+pub struct KmsgPosition {
     /// The kernel's random id of its boot.
     pub boot_id: String,
     /// The number of the last record that was read.
@@ -132,7 +132,7 @@ impl Kmsg {
             is_stopped: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC).map_err(start)?,
         });
-        let reader = Reader { device, shared: Arc::clone(&shared), ledger: Ledger::new(last) };
+        let reader = Reader { device, shared: Arc::clone(&shared), sequence_gaps: SequenceGaps::new(last) };
         let thread = std::thread::Builder::new().name("kmsg".into()).spawn(|| reader.run());
         Ok(Self { shared, thread: Some(thread.map_err(KmsgError::Start)?), boot_id, last })
     }
@@ -167,9 +167,9 @@ impl Kmsg {
     }
 
     /// Behind everything that [`Kmsg::read`] has handed over or counted; none before the first record.
-    pub fn position(&self) -> Option<Position> {
+    pub fn position(&self) -> Option<KmsgPosition> {
         let sequence = self.last?;
-        Some(Position { boot_id: self.boot_id.clone(), sequence })
+        Some(KmsgPosition { boot_id: self.boot_id.clone(), sequence })
     }
 }
 
@@ -196,7 +196,7 @@ fn open_device() -> Result<OwnedFd, KmsgError> {
 struct Reader {
     device: OwnedFd,
     shared: Arc<Shared>,
-    ledger: Ledger,
+    sequence_gaps: SequenceGaps,
 }
 
 impl Reader {
@@ -218,12 +218,12 @@ impl Reader {
                 Ok(0) => return Err(Errno::NODEV),
                 Ok(length) => self.take(buffer.get(..length).unwrap_or_default(), was_awaited),
                 Err(Errno::AGAIN) => {
-                    self.ledger.caught_up(&mut self.shared.pending());
+                    self.sequence_gaps.caught_up(&mut self.shared.pending());
                     self.shared.changed.notify_one();
                     was_awaited = self.wait()?;
                     continue;
                 }
-                Err(Errno::PIPE) => self.ledger.overwritten(&mut self.shared.pending()),
+                Err(Errno::PIPE) => self.sequence_gaps.overwritten(&mut self.shared.pending()),
                 // the kernel has passed over a record that does not fit: the next one's number tells
                 Err(Errno::INVAL | Errno::INTR) => {}
                 Err(error) => return Err(error),
@@ -236,10 +236,10 @@ impl Reader {
     fn take(&mut self, bytes: &[u8], was_awaited: bool) {
         let record = Record::parse(bytes);
         if let Some(record) = record.filter(|_| was_awaited) {
-            self.ledger.clock.set(SystemTime::now(), record.since_boot);
+            self.sequence_gaps.clock.set(SystemTime::now(), record.since_boot);
         }
-        self.ledger.prepare(record);
-        self.ledger.enter(record, &mut self.shared.pending());
+        self.sequence_gaps.prepare(record);
+        self.sequence_gaps.enter(record, &mut self.shared.pending());
         self.shared.changed.notify_one();
     }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::domain::drops::accounting::{Accounting, Counts, Fate};
+use crate::domain::drops::accounting::{Accounting, DropCounts, Fate};
 use crate::domain::drops::recent::Recent;
 use crate::domain::drops::record::Record;
 use crate::domain::words::moment::utc;
@@ -35,7 +35,7 @@ pub struct Seen {
     /// Nothing but drops is looked at.
     pub is_all: bool,
     /// The sources by name, and what became of their lines.
-    pub sources: Vec<(String, Counts)>,
+    pub sources: Vec<(String, DropCounts)>,
     /// Who sent, to whom, and how many packets: the pairs with most of them, the most first.
     pub top: Vec<(String, String, u64)>,
     /// The last packets that were told, the newest first, and how many each stood for.
@@ -96,7 +96,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(name: &'a str, counts: &Counts) -> Self {
+    fn new(name: &'a str, counts: &DropCounts) -> Self {
         Self {
             name,
             arrived: counts.arrived(),

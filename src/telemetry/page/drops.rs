@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::super::html::Html;
 use super::super::live::drops::Seen;
 use super::{cut, moment};
-use crate::domain::drops::accounting::{Counts, Fate};
+use crate::domain::drops::accounting::{DropCounts, Fate};
 use crate::domain::drops::record::Record;
 use crate::domain::words::escape;
 use crate::domain::words::moment::utc;
@@ -49,7 +49,7 @@ fn sources(page: &mut Html, seen: &Seen) {
     page.raw("</ul>\n");
 }
 
-fn lost(page: &mut Html, counts: &Counts) {
+fn lost(page: &mut Html, counts: &DropCounts) {
     page.raw(if counts.lost > 0 { ", <b class=\"lost\">" } else { ", <b>" });
     page.text(&grouped(counts.lost)).raw(" lost</b>");
     if counts.gaps > 0 {

@@ -69,7 +69,7 @@ impl InProcess {
 
 async fn day(node: &str, mut made: impl FnMut(u32) -> Arc<Report>) -> InProcess {
     let server = InProcess::default();
-    let agent = Agent::start(Settings { events: true, ..settings(node) }, server.connect());
+    let agent = Agent::start(ClusterSettings { events: true, ..settings(node) }, server.connect());
     for check in 0..CHECKS {
         let checked_at = SystemTime::UNIX_EPOCH + INTERVAL * check;
         agent.tell(&Arc::new(Report { checked_at, ..(*made(check)).clone() }));

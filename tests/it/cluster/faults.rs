@@ -158,7 +158,7 @@ async fn a_fight_without_a_watch_costs_no_more_than_a_look_for_each_report() {
     const REPORTS: usize = 30;
     let counted = Counted::default();
     let fake = Fake::new(&[]);
-    let events = Settings { events: true, ..settings("n") };
+    let events = ClusterSettings { events: true, ..settings("n") };
     let agent = Agent::start(events, connect_in_process(&fake, &counted));
     for _ in 0..12 {
         fake.overwrite();
@@ -204,7 +204,7 @@ fn creations(fake: &Fake) -> Vec<Seen> {
 async fn a_label_that_fails_does_not_hold_up_events() {
     let fake = Fake::new(&[]).always("ciliumnodes", Fault::Silence(Duration::from_secs(60)));
     let api = connect(&fake, &Counted::default());
-    let agent = Agent::start(Settings { events: true, ..settings("n") }, api);
+    let agent = Agent::start(ClusterSettings { events: true, ..settings("n") }, api);
     agent.tell(&report(&["x"], &[]));
     wait_for("an Event", async || (creations(&fake).len() == 1).then_some(())).await;
     agent.stop().await;
@@ -219,7 +219,7 @@ async fn a_node_without_uid_is_named() {
     ];
     for fake in fakes {
         let api = connect(&fake, &Counted::default());
-        let agent = Agent::start(Settings { events: true, report_only: true, ..settings("n") }, api);
+        let agent = Agent::start(ClusterSettings { events: true, report_only: true, ..settings("n") }, api);
         agent.tell(&report(&["x"], &[]));
         let created = wait_for("an Event", async || creations(&fake).first().cloned()).await;
         assert_eq!(created.body["regarding"]["uid"], "n");
@@ -233,7 +233,7 @@ async fn an_event_whose_answer_is_lost_is_not_written_twice() {
     let counted = Counted::default();
     let node = || Fault::Text(json!({"metadata": {"uid": "u"}}).to_string());
     let fake = Fake::new(&[node(), Fault::Silence(DEADLINE * 2), node(), exists]);
-    let settings = Settings { events: true, report_only: true, ..settings("n") };
+    let settings = ClusterSettings { events: true, report_only: true, ..settings("n") };
     let agent = Agent::start(settings, connect_in_process(&fake, &counted));
     agent.tell(&report(&["x"], &[]));
     wait_for("both", async || (counted.of("failure create_event already_exists") == 1).then_some(())).await;
@@ -257,7 +257,7 @@ async fn the_last_report_is_written_before_the_end() {
 async fn an_api_server_that_hangs_does_not_hold_up_the_end() {
     let fake = Fake::new(&[]).always("/", Fault::Silence(Duration::from_secs(3600)));
     let api = connect_in_process(&fake, &Counted::default());
-    let agent = Agent::start(Settings { events: true, ..settings("n") }, api);
+    let agent = Agent::start(ClusterSettings { events: true, ..settings("n") }, api);
     agent.tell(&report(&["x"], &[]));
     wait_for("a request", async || (!fake.seen().is_empty()).then_some(())).await;
     let took = agent.stop().await;

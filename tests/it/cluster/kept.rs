@@ -48,7 +48,7 @@ async fn overwriting_is_fought_with_restraint_and_won() {
     const PAUSE: Duration = Duration::from_secs(4);
     let world = World::new("overwritten", SHIPPED).await;
     world.admin.cilium_node(world.name).await;
-    let settings = Settings { events: true, ..settings(world.name) };
+    let settings = ClusterSettings { events: true, ..settings(world.name) };
     let agent = Agent::start(settings, world.api.clone());
     agent.tell(&report(&[], &[]));
     world.wait_for_label(&world.path(), "false").await;
@@ -103,7 +103,7 @@ async fn the_label_of_the_node_is_restored_too() {
     let grants = Grants::Manifests(&["rbac.yaml", "overlays/node-label/rbac.yaml"]);
     let world = World::new("node-kept", grants).await;
     let path = "/api/v1/nodes/node-kept";
-    let node = Settings { label_target: LabelTarget::Node, ..settings(world.name) };
+    let node = ClusterSettings { label_target: LabelTarget::Node, ..settings(world.name) };
     let agent = Agent::start(node, world.api.clone());
     agent.tell(&report(&[], &[]));
     world.wait_for_label(path, "false").await;
@@ -202,7 +202,7 @@ async fn without_watch_the_label_is_looked_at_with_each_report() {
     let rules = json!([rule("cilium.io", "ciliumnodes", &["get", "patch"])]);
     let world = World::new("unwatched", Grants::Rules(rules)).await;
     world.admin.cilium_node(world.name).await;
-    let agent = Agent::start(Settings { events: true, ..settings(world.name) }, world.api.clone());
+    let agent = Agent::start(ClusterSettings { events: true, ..settings(world.name) }, world.api.clone());
     agent.tell(&report(&[], &[]));
     world.wait_for_label(&world.path(), "false").await;
     overwrite(&world.admin, &world.path(), 1).await;
@@ -228,7 +228,7 @@ async fn without_watch_the_label_is_looked_at_with_each_report() {
 async fn everything_that_is_needed_is_granted_by_the_manifests() {
     let grants = Grants::Manifests(&["rbac.yaml", "overlays/node-label/rbac.yaml"]);
     let world = World::new("granted", grants).await;
-    let both = Settings { events: true, label_target: LabelTarget::Both, ..settings(world.name) };
+    let both = ClusterSettings { events: true, label_target: LabelTarget::Both, ..settings(world.name) };
     let agent = Agent::start(both, world.api.clone());
     let permissions = wait_for("all answers", async || {
         let permissions = world.counted.permissions.lock().unwrap().clone();
@@ -271,7 +271,7 @@ async fn an_api_server_that_stops_for_a_while_finds_the_label_kept_again() {
 async fn the_last_word_is_unknown_if_that_is_wanted() {
     let world = World::new("leaving", SHIPPED).await;
     world.admin.cilium_node(world.name).await;
-    let leaving = Settings { unknown_on_exit: true, ..settings(world.name) };
+    let leaving = ClusterSettings { unknown_on_exit: true, ..settings(world.name) };
     for (ending, last) in [(Ending::Stopped, "unknown"), (Ending::Compliant, "false")] {
         let agent = Agent::start(leaving.clone(), world.api.clone());
         agent.tell(&report(&[], &[]));
@@ -279,7 +279,7 @@ async fn the_last_word_is_unknown_if_that_is_wanted() {
         agent.end(ending).await;
         assert_eq!(label(&world.admin, &world.path()).await, last);
     }
-    let quiet = Settings { report_only: true, ..leaving };
+    let quiet = ClusterSettings { report_only: true, ..leaving };
     let agent = Agent::start(quiet, world.api.clone());
     agent.tell(&report(&["x"], &[]));
     agent.stop().await;

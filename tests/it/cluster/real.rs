@@ -109,8 +109,8 @@ impl World {
     }
 }
 
-fn with_events(node: &str) -> Settings {
-    Settings { events: true, ..settings(node) }
+fn with_events(node: &str) -> ClusterSettings {
+    ClusterSettings { events: true, ..settings(node) }
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn both_objects_and_several_keys_can_be_labelled() {
     world.admin.cilium_node(world.name).await;
     let second = "kubernetes.azure.com/user-iptables-rules";
     let labels = vec![KEY.to_owned(), second.to_owned()];
-    let both = Settings { label_target: LabelTarget::Both, labels, ..settings(world.name) };
+    let both = ClusterSettings { label_target: LabelTarget::Both, labels, ..settings(world.name) };
     let agent = Agent::start(both, world.api.clone());
     agent.tell(&report(&["x"], &[]));
     for path in [world.path(), "/api/v1/nodes/both".into()] {
@@ -191,7 +191,8 @@ async fn both_objects_and_several_keys_can_be_labelled() {
 async fn report_only_sets_no_label() {
     let world = World::new("reportonly", SHIPPED).await;
     world.admin.cilium_node(world.name).await;
-    let agent = Agent::start(Settings { report_only: true, ..with_events(world.name) }, world.api.clone());
+    let agent =
+        Agent::start(ClusterSettings { report_only: true, ..with_events(world.name) }, world.api.clone());
     agent.tell(&report(&["x"], &[]));
     world.wait_for_events(1).await;
     agent.stop().await;

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use iptables_monitor::app::drops::desk::{Arrival, Desk, Knowledge};
 use iptables_monitor::app::drops::events;
+use iptables_monitor::app::drops::folding::{Arrival, Folding, Knowledge};
 use iptables_monitor::app::drops::queue::Queue;
 use iptables_monitor::app::drops::settings::EventSettings;
 use iptables_monitor::app::drops::source::Logged;
@@ -110,21 +110,21 @@ async fn owners_of_both_pods_read_it_in_kubectl_describe() {
         reads_rules: true,
     };
     let recent = Arc::new(Mutex::new(Recent::default()));
-    let mut desk =
-        Desk::new(settings.clone(), knowledge, Some(queue.clone()), Arc::clone(&recent), metrics.clone());
+    let mut folding =
+        Folding::new(settings.clone(), knowledge, Some(queue.clone()), Arc::clone(&recent), metrics.clone());
     let api = world.api.clone();
-    let office = Service::start("office", |stopping| async {
+    let deliverer = Service::start("deliverer", |stopping| async {
         events::run(api, queue, settings, "node-of-pods".into(), metrics, stopping).await;
         Ok(Ending::Stopped)
     });
     let (now, wall) = (Instant::now(), SystemTime::now());
     let arrival = packet("10.11.0.5", "10.11.0.6", 5432, wall);
     let hold = Arc::downgrade(&arrival.hold);
-    desk.arrive(arrival, now, wall);
-    (0..4).for_each(|_| desk.arrive(packet("10.11.0.5", "10.11.0.6", 5432, wall), now, wall));
-    desk.arrive(packet("10.11.0.5", "10.11.0.6", 5433, wall), now, wall);
-    desk.close(now, wall);
-    service::stop(vec![office], Ending::Stopped, Duration::from_secs(60)).await;
+    folding.arrive(arrival, now, wall);
+    (0..4).for_each(|_| folding.arrive(packet("10.11.0.5", "10.11.0.6", 5432, wall), now, wall));
+    folding.arrive(packet("10.11.0.5", "10.11.0.6", 5433, wall), now, wall);
+    folding.close(now, wall);
+    service::stop(vec![deliverer], Ending::Stopped, Duration::from_secs(60)).await;
     assert!(hold.upgrade().is_none(), "a delivered line holds its checkpoint back");
 
     let describe =

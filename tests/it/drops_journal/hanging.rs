@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use iptables_monitor::domain::drops::batch::{Batch, Status};
-use iptables_monitor::host::logs::journald::{Journal, JournalError, Options, Start};
+use iptables_monitor::host::logs::journald::{Journal, JournalError, JournalOptions, Start};
 
 use crate::support::{LeftBehind, lossy};
 
@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const LIMIT: Duration = Duration::from_secs(60);
 const ENTRY: &str = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1700000000000000","_TRANSPORT":"kernel","SYSLOG_FACILITY":"0","MESSAGE":"DROP"}"#;
 
-fn options(is_following: bool) -> Options {
-    Options { start: Start::Beginning, is_following, silence: SILENCE, ..Options::default() }
+fn options(is_following: bool) -> JournalOptions {
+    JournalOptions { start: Start::Beginning, is_following, silence: SILENCE, ..JournalOptions::default() }
 }
 
 /// Reads until there is an error, and says how many lines were read before.

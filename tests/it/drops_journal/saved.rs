@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::drops::batch::{Batch, Status};
-use iptables_monitor::host::logs::journald::{Journal, JournalError, Options, Start};
+use iptables_monitor::host::logs::journald::{Journal, JournalError, JournalOptions, Start};
 
 use crate::support::{MONITOR, lossy, wait_until};
 
@@ -76,8 +76,8 @@ struct Read {
 }
 
 /// Reads a saved journal to its end.
-fn read(directory: &Path, options: Options) -> Read {
-    let options = Options { directory: Some(directory.into()), is_following: false, ..options };
+fn read(directory: &Path, options: JournalOptions) -> Read {
+    let options = JournalOptions { directory: Some(directory.into()), is_following: false, ..options };
     let mut journal = Journal::open(options, None);
     let mut read = Read { lines: Vec::new(), lost: 0, gaps: 0, cut: 0 };
     let (mut batch, deadline) = (Batch::default(), Instant::now() + Duration::from_secs(60));
@@ -94,8 +94,8 @@ fn read(directory: &Path, options: Options) -> Read {
     }
 }
 
-fn from_the_beginning() -> Options {
-    Options { start: Start::Beginning, ..Options::default() }
+fn from_the_beginning() -> JournalOptions {
+    JournalOptions { start: Start::Beginning, ..JournalOptions::default() }
 }
 
 #[test]
@@ -155,10 +155,10 @@ fn messages_of_every_kind_are_read_and_losses_counted() {
     let logged = SystemTime::UNIX_EPOCH + Duration::from_micros(FIRST + 5_500_000);
     assert_eq!(strict.lines[3].1, logged);
 
-    let trusting = Options { trusts_identifier: true, ..from_the_beginning() };
+    let trusting = JournalOptions { trusts_identifier: true, ..from_the_beginning() };
     assert_eq!(read(directory.path(), trusting).lines.len(), 5);
     let since = SystemTime::UNIX_EPOCH + Duration::from_micros(FIRST + 6_000_000);
-    let late = Options { start: Start::Since(since), ..Options::default() };
+    let late = JournalOptions { start: Start::Since(since), ..JournalOptions::default() };
     assert_eq!(read(directory.path(), late).lines.len(), 1);
 }
 
@@ -167,7 +167,8 @@ fn a_journal_without_files_is_an_error_and_one_without_packets_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let empty = directory.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    let options = Options { directory: Some(empty.clone()), is_following: false, ..from_the_beginning() };
+    let options =
+        JournalOptions { directory: Some(empty.clone()), is_following: false, ..from_the_beginning() };
     let read =
         Journal::open(options, None).read(&mut Batch::default(), Instant::now() + Duration::from_secs(60));
     assert!(matches!(read, Err(JournalError::NoFiles { .. })), "{read:?}");

@@ -10,7 +10,7 @@ use iptables_monitor::domain::rules::saved::iptables_save::{self, Mode, Parser};
 use iptables_monitor::domain::rules::saved::nft_json;
 use iptables_monitor::domain::rules::{Backend, Entry, Family};
 use iptables_monitor::host::logs::kmsg::{Kmsg, Start};
-use iptables_monitor::host::netlink::nflog::{Nflog, Options};
+use iptables_monitor::host::netlink::nflog::{Nflog, NflogOptions};
 
 use crate::support::packets::{kernel_log, send};
 use crate::support::{Netns, wait_until};
@@ -176,7 +176,7 @@ fn advised_nflog_rules_log_what_is_dropped_and_can_be_undone() {
     let text = advice(&netns, Via::Nflog(7));
     let undo = follow(&netns, &text);
     let index = index(&netns);
-    let mut nflog = netns.within(|| Nflog::open(&[7], Options::default())).expect("a free group");
+    let mut nflog = netns.within(|| Nflog::open(&[7], NflogOptions::default())).expect("a free group");
     drop_packets(&netns);
     let mut found = Vec::new();
     wait_until("every packet has come", LIMIT, || {

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::drops::batch::Batch;
-use iptables_monitor::host::logs::kmsg::{Kmsg, Position, Start, Status};
+use iptables_monitor::host::logs::kmsg::{Kmsg, KmsgPosition, Start, Status};
 
 use crate::support::Netns;
 use crate::support::packets::{counted, flood, kernel_log, send};
@@ -141,7 +141,7 @@ fn what_was_overwritten_meanwhile_is_counted_to_the_record() {
     let _log = kernel_log();
     let netns = logging("kmsg-gap: ");
     let before = newest();
-    let position = Position { boot_id: boot_id(), sequence: before };
+    let position = KmsgPosition { boot_id: boot_id(), sequence: before };
     flood(&netns, TO, 5000, 50_000);
     let mut kmsg = Kmsg::open(Start::After(position)).expect("a kernel log");
     let mut account = Account::default();
@@ -161,7 +161,7 @@ fn what_was_overwritten_meanwhile_is_counted_to_the_record() {
 fn the_log_of_another_boot_is_one_gap() {
     let _log = kernel_log();
     mark("kmsg: a record at least");
-    let position = Position { boot_id: "of another boot".into(), sequence: 3 };
+    let position = KmsgPosition { boot_id: "of another boot".into(), sequence: 3 };
     let mut kmsg = Kmsg::open(Start::After(position)).expect("a kernel log");
     let mut account = Account::default();
     account.read_until(&mut kmsg, "\0", "the log's end", |_, status| status == Status::CaughtUp);

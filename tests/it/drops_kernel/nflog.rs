@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 use iptables_monitor::domain::rules::Family;
-use iptables_monitor::host::netlink::nflog::{Nflog, NflogError, NflogPacket, Options, Received};
+use iptables_monitor::host::netlink::nflog::{Nflog, NflogError, NflogOptions, NflogPacket, Received};
 
 use crate::support::packets::{counted, flood, send};
 use crate::support::{Netns, wait_until};
@@ -43,7 +43,7 @@ impl From<NflogPacket<'_>> for Kept {
     }
 }
 
-fn open(netns: &Netns, groups: &[u16], options: Options) -> Nflog {
+fn open(netns: &Netns, groups: &[u16], options: NflogOptions) -> Nflog {
     netns.within(|| Nflog::open(groups, options)).expect("groups that nobody else reads")
 }
 
@@ -76,7 +76,7 @@ fn both_backends_families_and_nft_hand_packets_over() {
          nft add table inet t
          nft add chain inet t in '{ type filter hook input priority 10; }'
          nft add rule inet t in udp dport 10 meta mark set 7 log prefix '\"native x\"' group 65535 drop");
-    let mut nflog = open(&netns, &[6, 65535, 5, 6], Options::default());
+    let mut nflog = open(&netns, &[6, 65535, 5, 6], NflogOptions::default());
     let before = SystemTime::now();
     send(&netns, "127.0.0.1:9", b"x");
     send(&netns, "[::1]:9", &[7; 1000]);
@@ -106,13 +106,14 @@ fn both_backends_families_and_nft_hand_packets_over() {
 #[test]
 fn a_group_that_another_program_reads_is_named() {
     let netns = Netns::new();
-    let _first = open(&netns, &[5], Options::default());
-    let error =
-        netns.within(|| Nflog::open(&[4, 5], Options::default())).expect_err("one reader for each group");
+    let _first = open(&netns, &[5], NflogOptions::default());
+    let error = netns
+        .within(|| Nflog::open(&[4, 5], NflogOptions::default()))
+        .expect_err("one reader for each group");
     assert!(matches!(error, NflogError::Taken { group: 5, port } if port > 0), "{error:?}");
     // it took none, so that 4 is free again, and 5 is in another namespace
-    open(&netns, &[4], Options::default());
-    open(&Netns::new(), &[5], Options::default());
+    open(&netns, &[4], NflogOptions::default());
+    open(&Netns::new(), &[5], NflogOptions::default());
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn a_process_without_the_capability_is_told_so() {
             },
         )
         .expect("capset(2)");
-        Nflog::open(&[5], Options::default())
+        Nflog::open(&[5], NflogOptions::default())
     });
     assert!(matches!(error, Err(NflogError::PermissionDenied { group: 5 })), "{error:?}");
 }
@@ -136,7 +137,7 @@ fn a_process_without_the_capability_is_told_so() {
 #[test]
 fn reading_ends_at_the_deadline() {
     let netns = Netns::new();
-    let mut nflog = open(&netns, &[5], Options::default());
+    let mut nflog = open(&netns, &[5], NflogOptions::default());
     let received = nflog.read(Instant::now() + Duration::from_millis(50), &mut |_| {}).expect("readable");
     assert_eq!(received, Received::default());
 }
@@ -148,7 +149,7 @@ fn devices_are_called_by_their_names_of_now() {
          ip address add 192.0.2.1/24 dev veth-a; ip link set veth-a up; ip link set veth-b up
          ip neighbour add 192.0.2.2 lladdr 02:00:00:00:00:01 dev veth-a
          iptables -A OUTPUT -d 192.0.2.2 -j NFLOG --nflog-group 5");
-    let mut nflog = open(&netns, &[5], Options::default());
+    let mut nflog = open(&netns, &[5], NflogOptions::default());
     send(&netns, "192.0.2.2:9", b"x");
     let (packets, _) = read(&mut nflog, 1);
     assert_eq!(packets[0].out_dev.as_deref(), Some("veth-a"));
@@ -165,7 +166,7 @@ fn flooding() -> Netns {
 }
 
 /// Floods while another thread reads and pauses after each read; returns what was read, and the rule's own count.
-fn account(options: Options, count: u64, per_second: u64, pause: Duration) -> (Received, u64) {
+fn account(options: NflogOptions, count: u64, per_second: u64, pause: Duration) -> (Received, u64) {
     let netns = flooding();
     let mut nflog = open(&netns, &[5], options);
     let (saw_last, last) = mpsc::channel();
@@ -200,14 +201,14 @@ fn account(options: Options, count: u64, per_second: u64, pause: Duration) -> (R
 
 #[test]
 fn a_flood_is_read_by_one_thread() {
-    let (total, sent) = account(Options::default(), 400_000, 130_000, Duration::ZERO);
+    let (total, sent) = account(NflogOptions::default(), 400_000, 130_000, Duration::ZERO);
     assert!(sent > 400_000);
     assert_eq!((total.packets + total.lost, total.malformed), (sent, 0), "{total:?}");
 }
 
 #[test]
 fn what_a_slow_reader_loses_is_counted_to_the_packet() {
-    let options = Options { receive_bytes: 64 << 10, ..Options::default() };
+    let options = NflogOptions { receive_bytes: 64 << 10, ..NflogOptions::default() };
     let (total, sent) = account(options, 100_000, 100_000, Duration::from_millis(20));
     assert!(total.lost > 0 && total.overruns > 0, "{total:?}");
     assert_eq!(total.packets + total.lost, sent, "{total:?}");

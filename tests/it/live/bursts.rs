@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use iptables_monitor::app::checks::allowlists::{Ipv6Mode, Sources};
-use iptables_monitor::app::checks::history::Journal;
+use iptables_monitor::app::checks::history::HistoryStore;
 use iptables_monitor::app::checks::run;
-use iptables_monitor::app::checks::scan::Options;
+use iptables_monitor::app::checks::scan::ScanOptions;
 use iptables_monitor::app::checks::watch;
 use iptables_monitor::domain::judging::report::Report;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -57,7 +57,7 @@ fn a_burst_that_overruns_the_buffer_ends_in_the_truth() {
     let allowlist = allowlist();
     let last: Mutex<Option<(Report, watch::Counters)>> = Mutex::default();
     let cancelled = Arc::new(AtomicBool::new(false));
-    let settings = run::Settings {
+    let settings = run::CheckSettings {
         node: "n".into(),
         sources: Sources {
             input: Some(allowlist.path().into()),
@@ -66,11 +66,11 @@ fn a_burst_that_overruns_the_buffer_ends_in_the_truth() {
             ipv6: Ipv6Mode::True,
         },
         interval: Duration::from_secs(3_600),
-        watch: Some(watch::Settings {
+        watch: Some(watch::WatchSettings {
             receive_buffer_bytes: 1,
-            ..watch::Settings::new(PathBuf::from(MONITOR))
+            ..watch::WatchSettings::new(PathBuf::from(MONITOR))
         }),
-        scan: Options {
+        scan: ScanOptions {
             dump_timeout: LIMIT,
             nftables: true,
             limit: 1_000,
@@ -96,7 +96,7 @@ fn a_burst_that_overruns_the_buffer_ends_in_the_truth() {
                     let counters = checked.heard.as_ref().map(|(counters, _)| *counters).unwrap();
                     *last.lock().unwrap() = Some((checked.report.clone(), counters));
                 };
-                let (journal, never) = (Arc::new(Journal::none()), std::future::pending());
+                let (journal, never) = (Arc::new(HistoryStore::none()), std::future::pending());
                 runtime.block_on(async {
                     let checking = run::run(settings, journal, None, None, tell, never);
                     tokio::select! {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use iptables_monitor::app::checks::watch::{self, Settings};
+use iptables_monitor::app::checks::watch::{self, WatchSettings};
 use iptables_monitor::domain::changes::Scope;
 use rustix::thread::{CapabilitySet, CpuSet, capabilities, sched_setaffinity, set_capabilities};
 
@@ -89,7 +89,7 @@ fn without_privileges_it_says_what_is_missing() {
         few.effective.remove(CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW);
         few.permitted = few.effective;
         set_capabilities(None, few).unwrap();
-        watch::start(Settings::new(PathBuf::from(MONITOR))).unwrap()
+        watch::start(WatchSettings::new(PathBuf::from(MONITOR))).unwrap()
     });
     let failures = watch.failures();
     let said = |failure: Option<String>| failure.expect("it says so");

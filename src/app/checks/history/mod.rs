@@ -17,7 +17,7 @@ use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::{self, Change, Digested, Happening, Key, Moment, Place, Present};
 use crate::domain::changes::{ChangeSet, Provenance, What};
 use crate::domain::verdict::Verdict;
-use crate::host::store::history::Reader;
+use crate::host::store::history::HistoryReader;
 pub use crate::host::store::history::{MIN_LIMIT_BYTES, Remembered, StoreError};
 
 /// The limit of the journal's size unless told otherwise, in bytes.
@@ -43,7 +43,7 @@ const PAGE: u32 = 50;
 
 /// What the journal has done since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct HistoryCounts {
     /// Changes that were written.
     pub written: u64,
     /// Changes, or lines of a comparison, that were not written: the queue or the disk was full, or broken.
@@ -62,7 +62,7 @@ pub struct Counts {
 
 /// The journal.
 #[derive(Debug)]
-pub struct Journal {
+pub struct HistoryStore {
     shared: Arc<Shared>,
     /// To the thread that writes; none where nothing is kept.
     messages: Option<SyncSender<Message>>,
@@ -71,7 +71,7 @@ pub struct Journal {
 /// What the threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    counts: Mutex<Counts>,
+    counts: Mutex<HistoryCounts>,
     known: Mutex<HashMap<Key, Provenance>>,
     pace: Mutex<Pace>,
 }
@@ -104,7 +104,7 @@ enum Message {
     End,
 }
 
-impl Journal {
+impl HistoryStore {
     /// A journal that keeps nothing.
     pub fn none() -> Self {
         Self { shared: Arc::default(), messages: None }
@@ -201,7 +201,7 @@ impl Journal {
     }
 
     /// What was done so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> HistoryCounts {
         *lock(&self.shared.counts)
     }
 }
@@ -293,7 +293,7 @@ pub fn read(
     since: SystemTime,
     mut each: impl FnMut(&Moment) -> bool,
 ) -> Result<(), StoreError> {
-    let reader = Reader::open(directory)?;
+    let reader = HistoryReader::open(directory)?;
     let mut last = 0;
     loop {
         let page = reader.moments(since, last, PAGE)?;
@@ -315,5 +315,5 @@ pub fn remembered(
     line: &[u8],
     count: u32,
 ) -> Result<Option<Remembered>, StoreError> {
-    Reader::open(directory)?.rule(Key::of(place, line), count)
+    HistoryReader::open(directory)?.rule(Key::of(place, line), count)
 }

@@ -35,7 +35,7 @@ fn lines(numbers: std::ops::Range<u64>) -> Vec<RuleChange> {
     numbers.clone().map(|number| change(number, number != numbers.start)).collect()
 }
 
-fn compare(journal: &Journal, second: u64, lines: &[RuleChange]) {
+fn compare(journal: &HistoryStore, second: u64, lines: &[RuleChange]) {
     let present = lines.iter().map(|rule| {
         let RuleChange { backend, family, ref table, ref chain, kind, is_allowed, .. } = *rule;
         let place = Place { backend, family, table, chain: chain.as_deref() };
@@ -56,20 +56,20 @@ fn moments(directory: &Path) -> Vec<Moment> {
 
 /// A journal, and the thread that writes it.
 struct Open {
-    journal: Journal,
+    journal: HistoryStore,
     thread: Thread<()>,
 }
 
 impl Deref for Open {
-    type Target = Journal;
+    type Target = HistoryStore;
 
-    fn deref(&self) -> &Journal {
+    fn deref(&self) -> &HistoryStore {
         &self.journal
     }
 }
 
 fn open(directory: &Path) -> Open {
-    let (journal, thread) = Journal::open(directory.to_owned(), MIN_LIMIT_BYTES).unwrap();
+    let (journal, thread) = HistoryStore::open(directory.to_owned(), MIN_LIMIT_BYTES).unwrap();
     Open { journal, thread }
 }
 
@@ -163,11 +163,11 @@ fn nothing_is_noted_once_a_minute() {
 
 #[test]
 fn without_a_directory_nothing_is_kept() {
-    let journal = Journal::none();
+    let journal = HistoryStore::none();
     journal.record(&set(1, lines(0..2_000)));
     compare(&journal, 2, &lines(0..2_000));
     assert!(!journal.wants_reconcile(at(9)));
-    assert_eq!(journal.counts(), Counts::default());
+    assert_eq!(journal.counts(), HistoryCounts::default());
 }
 
 #[test]

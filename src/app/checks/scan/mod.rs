@@ -25,11 +25,11 @@ use std::time::Duration;
 use crate::domain::changes::RuleChange;
 use crate::domain::judging::audit::Outcome;
 use crate::host::process::command::Deadline;
-pub use reader::Reader;
+pub use reader::NodeReader;
 
 /// How to read the node.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ScanOptions {
     /// The longest a single dump may take.
     pub dump_timeout: Duration,
     /// Whether tables that no iptables tool manages are judged.
@@ -51,7 +51,7 @@ pub struct Scan {
     pub is_torn: bool,
     /// How long each dump took, by program, from its start to the end of its text.
     pub dumps: Vec<(&'static str, Duration)>,
-    /// What is other than it was when it was read well last; nothing at the first read. See [`Reader::check`].
+    /// What is other than it was when it was read well last; nothing at the first read. See [`NodeReader::check`].
     pub changes: Vec<RuleChange>,
     /// Changes that are not listed.
     pub untold: u64,
@@ -61,7 +61,7 @@ pub struct Scan {
 
 /// Shared by the readers of one scan.
 struct Context<'a> {
-    options: &'a Options,
+    options: &'a ScanOptions,
     /// This program, if the current one is another.
     program: Option<&'a Path>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::side::Side;
 use super::unit::{Attempt, Found, Key, Unit};
-use super::{Context, Options, Scan, legacy, nft};
+use super::{Context, Scan, ScanOptions, legacy, nft};
 use crate::domain::changes::diff::Told;
 use crate::domain::changes::history::{Place, Present};
 use crate::domain::changes::{Part, Scope};
@@ -21,17 +21,17 @@ const TEXT_BYTES: usize = 32 << 20;
 
 /// Reads the node again and again.
 #[derive(Debug)]
-pub struct Reader {
-    options: Options,
+pub struct NodeReader {
+    options: ScanOptions,
     program: Option<PathBuf>,
     book: Option<Rulebook>,
     nft: Side,
     legacy: Side,
 }
 
-impl Reader {
+impl NodeReader {
     /// A reader that has read nothing yet.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: ScanOptions) -> Self {
         Self {
             options,
             program: None,

@@ -154,7 +154,7 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::checks::scan::Options;
+    use crate::app::checks::scan::ScanOptions;
     use crate::domain::changes::RuleChange;
     use crate::domain::judging::allowlist::Allowlist;
     use crate::domain::judging::audit::{InForce, Ipv6};
@@ -200,7 +200,7 @@ mod tests {
 
         /// The changes that a check tells, and whether it was torn.
         fn check(&mut self, scope: &Scope) -> (Vec<RuleChange>, bool) {
-            let options = Options {
+            let options = ScanOptions {
                 dump_timeout: std::time::Duration::from_secs(60),
                 nftables: true,
                 limit: 9,

@@ -39,7 +39,7 @@ use crate::host::xtables;
 
 /// How changes are heard of.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct WatchSettings {
     /// Room for messages of the kernel that were not looked at yet. It takes 33 MB to hear of 50,000 rules at once.
     pub receive_buffer_bytes: usize,
     /// This program, which is run to read the contents of legacy tables.
@@ -48,7 +48,7 @@ pub struct Settings {
     pub lock: PathBuf,
 }
 
-impl Settings {
+impl WatchSettings {
     /// The settings of an agent that is installed here.
     pub fn new(program: PathBuf) -> Self {
         Self { receive_buffer_bytes: 32 << 20, program, lock: PathBuf::from(xtables::lock::PATH) }
@@ -100,7 +100,7 @@ pub struct Watch {
 ///
 /// # Errors
 /// If no thread or eventfd can be had. Where the kernel does not tell of changes, [`Watch::failures`] says so.
-pub fn start(settings: Settings) -> io::Result<Watch> {
+pub fn start(settings: WatchSettings) -> io::Result<Watch> {
     let shared = Arc::new(Shared::new()?);
     let mut watch = Watch { shared: Arc::clone(&shared), threads: Vec::new() };
     let nftables = nftables::Listener::start(Arc::clone(&shared), settings.receive_buffer_bytes);

@@ -65,7 +65,7 @@ fn whole_characters(bytes: &[u8]) -> &[u8] {
 
 /// Where a process runs, as its control groups are named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct CgroupPlace {
     /// The container's id.
     pub container: Option<String>,
     /// The pod.
@@ -79,10 +79,10 @@ pub struct Place {
 ///
 /// *Source*: `pkg/kubelet/cm/cgroup_manager_linux.go` of Kubernetes 1.31 (`kubepods`, `pod<UID>`, escaping of `-`);
 /// the runtimes' `cri-containerd-`, `crio-`, `docker-`, `libpod-` scopes.
-pub fn parse_cgroup(text: &[u8]) -> Place {
+pub fn parse_cgroup(text: &[u8]) -> CgroupPlace {
     let text = String::from_utf8_lossy(text);
     let places = text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(place_of);
-    let mut best = Place::default();
+    let mut best = CgroupPlace::default();
     for place in places {
         if place.container.is_some() && place.pod.is_some() {
             return place;
@@ -94,12 +94,12 @@ pub fn parse_cgroup(text: &[u8]) -> Place {
 }
 
 /// The innermost container and pod of a path: a node may itself be a container.
-fn place_of(path: &str) -> Place {
-    let mut place = Place::default();
+fn place_of(path: &str) -> CgroupPlace {
+    let mut place = CgroupPlace::default();
     // containerd with the systemd driver but without a systemd of its own joins three names with colons
     for name in path.split(['/', ':']) {
         if let Some(uid) = pod_uid(name) {
-            place = Place { container: None, pod: Some(PodHint { uid, name: None }) };
+            place = CgroupPlace { container: None, pod: Some(PodHint { uid, name: None }) };
         } else if let Some(id) = container_id(name) {
             place.container = Some(id.to_owned());
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::record::{Counts, Judgement, Line, Record, Slot, Text};
+use super::record::{Judgement, Line, LineCounts, Record, Slot, Text};
 use super::{Audit, Rulebook, TextBudget};
 use crate::domain::judging::allowlist::suggest;
 use crate::domain::judging::report::{TableSummary, Violation};
@@ -213,7 +213,7 @@ impl Summary {
     fn add(&mut self, key: &TableKey, table: &Table, limit: usize) {
         let (backend, family, name) = key;
         self.ruleset.update(format!("{backend} {family} {name}\n"));
-        let mut all = Counts::default();
+        let mut all = LineCounts::default();
         for (slot, record) in table {
             let counts = record.counts();
             all.rules += counts.rules;

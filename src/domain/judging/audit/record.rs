@@ -137,7 +137,7 @@ fn digest(text: &[u8]) -> [u8; DIGEST_BYTES] {
 /// How many lines there are of what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct Counts {
+pub struct LineCounts {
     pub rules: u64,
     pub violations: u64,
     pub undecided: u64,
@@ -154,7 +154,7 @@ pub struct Record {
     printed: Box<[(u32, Box<[u8]>)]>,
     hash: [u8; 32],
     violating: Option<[u8; 32]>,
-    counts: Counts,
+    counts: LineCounts,
     taken: usize,
 }
 
@@ -170,7 +170,7 @@ impl Record {
     }
 
     /// What it adds to its table.
-    pub const fn counts(&self) -> &Counts {
+    pub const fn counts(&self) -> &LineCounts {
         &self.counts
     }
 
@@ -218,7 +218,7 @@ pub(super) struct Filling {
     printed: Vec<(u32, Box<[u8]>)>,
     hash: Sha256,
     violating: Option<Sha256>,
-    pub counts: Counts,
+    pub counts: LineCounts,
     taken: usize,
 }
 

@@ -51,7 +51,7 @@ pub enum Start {
 
 /// Which entries are read.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct JournalOptions {
     /// A directory of journal files instead of this machine's: `/var/log/journal` of a host, or a saved one.
     pub directory: Option<PathBuf>,
     /// Where to begin without a position.
@@ -66,7 +66,7 @@ pub struct Options {
     pub silence: Duration,
 }
 
-impl Default for Options {
+impl Default for JournalOptions {
     /// Follows this machine's journal from the end, the kernel only, lines of 16 KiB.
     fn default() -> Self {
         Self {
@@ -82,7 +82,7 @@ impl Default for Options {
 
 /// Where to go on after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
+pub struct JournalPosition {
     /// The last entry that was handed over; it names its boot (`b=`).
     pub cursor: Option<String>,
     /// When journald got it, in microseconds since 1970: for a journal that does not have it any more.
@@ -126,8 +126,8 @@ pub enum JournalError {
 /// A journal that is being read.
 #[derive(Debug)]
 pub struct Journal {
-    options: Options,
-    position: Position,
+    options: JournalOptions,
+    position: JournalPosition,
     process: Option<Process>,
     failures: u32,
     retry: Option<Instant>,
@@ -155,9 +155,9 @@ struct Process {
 
 impl Journal {
     /// Begins at a position, or where the options say; journalctl is started by [`Journal::read`].
-    pub fn open(options: Options, position: Option<Position>) -> Self {
+    pub fn open(options: JournalOptions, position: Option<JournalPosition>) -> Self {
         let mut position =
-            position.unwrap_or_else(|| Position { cursor: None, since_us: since_us(options.start) });
+            position.unwrap_or_else(|| JournalPosition { cursor: None, since_us: since_us(options.start) });
         let gaps = u64::from(position.cursor.as_ref().is_some_and(|cursor| !is_cursor(cursor)));
         position.cursor = position.cursor.filter(|cursor| is_cursor(cursor));
         Self {
@@ -195,7 +195,7 @@ impl Journal {
     }
 
     /// Where to go on once everything that was handed over is safe.
-    pub fn position(&self) -> Position {
+    pub fn position(&self) -> JournalPosition {
         self.position.clone()
     }
 
@@ -288,8 +288,10 @@ impl Journal {
                 match entry::parse(line) {
                     Some(entry) => {
                         enter(&entry, process.expected.take(), &self.options, batch);
-                        self.position =
-                            Position { cursor: Some(entry.cursor.into_owned()), since_us: entry.received_us };
+                        self.position = JournalPosition {
+                            cursor: Some(entry.cursor.into_owned()),
+                            since_us: entry.received_us,
+                        };
                     }
                     None => batch.lost += 1,
                 }
@@ -353,7 +355,7 @@ impl Journal {
 }
 
 /// Adds an entry's line, unless it is the one that was handed over last.
-fn enter(entry: &Entry<'_>, expected: Option<String>, options: &Options, batch: &mut Batch) {
+fn enter(entry: &Entry<'_>, expected: Option<String>, options: &JournalOptions, batch: &mut Batch) {
     match expected {
         Some(expected) if expected == entry.cursor => return,
         // the journal does not have it any more, and nobody knows what else is gone
@@ -399,7 +401,7 @@ fn is_cursor(cursor: &str) -> bool {
 /// The last entry is asked for again, not what comes after it: `--after-cursor` skips an entry unseen if the journal
 /// does not have that one any more. `--follow` means this boot only since systemd 250, unless `--boot=all` comes after
 /// it; some versions heed that only with `--merge`. `--since` or a cursor is always given, for nothing else reads all.
-fn arguments(options: &Options, position: &Position) -> Vec<OsString> {
+fn arguments(options: &JournalOptions, position: &JournalPosition) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = ["--output=json", "--all", "--no-pager"].map(OsString::from).into();
     let fields = "MESSAGE,MESSAGE_ID,_TRANSPORT,SYSLOG_FACILITY,_SOURCE_REALTIME_TIMESTAMP,_SOURCE_MONOTONIC_TIMESTAMP";
     arguments.push(format!("--output-fields={fields}").into());
@@ -442,22 +444,22 @@ fn machine_id() -> Option<String> {
 mod tests {
     use super::*;
 
-    fn line(options: &Options, cursor: Option<&str>) -> String {
-        let position = Position { cursor: cursor.map(str::to_owned), since_us: 1_700_000_000_000_042 };
+    fn line(options: &JournalOptions, cursor: Option<&str>) -> String {
+        let position = JournalPosition { cursor: cursor.map(str::to_owned), since_us: 1_700_000_000_000_042 };
         let arguments = arguments(options, &position);
         arguments.join(" ".as_ref()).into_string().unwrap()
     }
 
     #[test]
     fn a_journal_is_followed_through_all_boots() {
-        let options = Options { directory: Some("/j".into()), ..Options::default() };
+        let options = JournalOptions { directory: Some("/j".into()), ..JournalOptions::default() };
         let followed = line(&options, None);
         // the order matters to some versions
         assert!(followed.contains("--merge --follow --no-tail --boot=all --directory=/j"), "{followed}");
         assert!(followed.contains(" --since=@1700000000.000042 "), "{followed}");
         let kernel = format!(" _TRANSPORT=kernel + _TRANSPORT=driver MESSAGE_ID={MISSED}");
         assert!(followed.ends_with(&kernel), "{followed}");
-        let trusting = Options { trusts_identifier: true, is_following: false, ..options };
+        let trusting = JournalOptions { trusts_identifier: true, is_following: false, ..options };
         let read = line(&trusting, Some("s=1;i=2"));
         assert!(read.ends_with(" + SYSLOG_IDENTIFIER=kernel") && !read.contains("--follow"), "{read}");
         assert!(read.contains(" --cursor=s=1;i=2 ") && !read.contains("--since"), "{read}");
@@ -466,14 +468,14 @@ mod tests {
     #[test]
     fn without_a_directory_only_this_machine_is_followed() {
         let matches = machine_id().map_or(0, |_| 2);
-        assert_eq!(line(&Options::default(), None).matches("_MACHINE_ID=").count(), matches);
+        assert_eq!(line(&JournalOptions::default(), None).matches("_MACHINE_ID=").count(), matches);
     }
 
     #[test]
     fn a_forged_cursor_is_a_gap_and_no_argument() {
         for forged in ["", "--file=/etc/shadow", "s=1 --all", "s=1\n", &"a".repeat(2000)] {
-            let position = Position { cursor: Some(forged.to_owned()), since_us: 7 };
-            let journal = Journal::open(Options::default(), Some(position));
+            let position = JournalPosition { cursor: Some(forged.to_owned()), since_us: 7 };
+            let journal = Journal::open(JournalOptions::default(), Some(position));
             assert_eq!((journal.position().cursor, journal.gaps), (None, 1), "{forged}");
         }
     }

@@ -27,7 +27,7 @@ use rustix::fs::{AtFlags, CWD};
 use crate::domain::drops::batch::{Batch, Status};
 use listing::Listing;
 use place::Facts;
-pub use place::{Place, Position};
+pub use place::{TailPlace, TailPosition};
 use reader::{Found, Reader};
 use watch::Watch;
 
@@ -42,7 +42,7 @@ pub enum Start {
 
 /// How a file is read.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct TailOptions {
     /// Where to begin without a position.
     pub start: Start,
     /// Whether to wait for more at the file's end.
@@ -51,7 +51,7 @@ pub struct Options {
     pub line_limit: usize,
 }
 
-impl Default for Options {
+impl Default for TailOptions {
     /// Follows from the end, lines of 16 KiB.
     fn default() -> Self {
         Self { start: Start::End, is_following: true, line_limit: 16 * 1024 }
@@ -89,7 +89,7 @@ impl TailError {
 #[derive(Debug)]
 pub struct Tail {
     path: PathBuf,
-    options: Options,
+    options: TailOptions,
     state: State,
     watch: Watch,
     /// The file to which the writer may go next.
@@ -98,17 +98,17 @@ pub struct Tail {
 
 #[derive(Debug)]
 enum State {
-    Closed(Position),
+    Closed(TailPosition),
     Open(Box<Reader>),
 }
 
 impl Tail {
     /// Begins at a position, or where the options say. What cannot be read yet is tried again by [`Tail::read`].
-    pub fn open(path: &Path, mut options: Options, position: Option<Position>) -> Self {
+    pub fn open(path: &Path, mut options: TailOptions, position: Option<TailPosition>) -> Self {
         options.line_limit = options.line_limit.clamp(1, reader::MAX_LINE_LIMIT);
-        let state = State::Closed(position.unwrap_or(Position::Start));
+        let state = State::Closed(position.unwrap_or(TailPosition::Start));
         let mut tail = Self { path: path.to_owned(), options, state, watch: Watch::default(), next: None };
-        if matches!(tail.state, State::Closed(Position::Start)) {
+        if matches!(tail.state, State::Closed(TailPosition::Start)) {
             // now, so that "the end" is the end as it is now; the next read says what went wrong
             let _ = tail.locate(&mut Batch::default());
         }
@@ -137,10 +137,10 @@ impl Tail {
     }
 
     /// Where to go on once everything that was handed over is safe.
-    pub fn position(&self) -> Position {
+    pub fn position(&self) -> TailPosition {
         match &self.state {
             State::Closed(position) => position.clone(),
-            State::Open(reader) => Position::At(reader.place()),
+            State::Open(reader) => TailPosition::At(reader.place()),
         }
     }
 
@@ -201,16 +201,16 @@ impl Tail {
         let position = position.clone();
         let listing = Listing::read(&self.path)?;
         match position {
-            Position::Start => self.start(listing),
-            Position::Waiting { since } => self.open_since(since, listing, batch),
-            Position::At(place) => {
+            TailPosition::Start => self.start(listing),
+            TailPosition::Waiting { since } => self.open_since(since, listing, batch),
+            TailPosition::At(place) => {
                 if let Some(reader) = self.find(&place, &listing, batch)? {
                     self.read_from(reader);
                     return Ok(true);
                 }
                 // counted once, whatever may be wrong with the files that come after it
                 batch.gaps += 1;
-                self.state = State::Closed(Position::Waiting { since: place.modified });
+                self.state = State::Closed(TailPosition::Waiting { since: place.modified });
                 self.open_since(place.modified, listing, batch)
             }
         }
@@ -250,14 +250,19 @@ impl Tail {
             self.read_from(Reader::new(file, facts, self.options.line_limit));
             return Ok(true);
         }
-        self.state = State::Closed(Position::Waiting { since });
+        self.state = State::Closed(TailPosition::Waiting { since });
         let (empty, _) = empty.ok_or_else(|| TailError::Missing { path: self.path.clone() })?;
         self.next = Some(empty);
         Ok(false)
     }
 
     /// Finds the file of a place, whatever it is called now, or a copy of it.
-    fn find(&self, place: &Place, listing: &Listing, batch: &mut Batch) -> Result<Option<Reader>, TailError> {
+    fn find(
+        &self,
+        place: &TailPlace,
+        listing: &Listing,
+        batch: &mut Batch,
+    ) -> Result<Option<Reader>, TailError> {
         let limit = self.options.line_limit;
         let error = |error| TailError::from_io(&self.path, error);
         let renamed = listing.readable().filter(|sibling| sibling.facts.inode == place.inode);
@@ -298,7 +303,7 @@ impl Tail {
         }
         batch.gaps += 1;
         reader.finish(batch);
-        self.state = State::Closed(Position::Waiting { since: place.modified });
+        self.state = State::Closed(TailPosition::Waiting { since: place.modified });
         Ok(())
     }
 

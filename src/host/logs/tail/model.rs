@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use proptest::prelude::*;
 
-use super::{Options, Position, Start, Tail};
+use super::{Start, Tail, TailOptions, TailPosition};
 use crate::domain::drops::batch::{Batch, Status};
 
 /// How many rotated files are kept.
@@ -74,7 +74,7 @@ struct World {
     hole: u64,
     /// What lies before the reader's position, and before the saved one.
     passed: BTreeSet<u32>,
-    saved: (Position, BTreeSet<u32>),
+    saved: (TailPosition, BTreeSet<u32>),
     gaps: u64,
     tail: Tail,
     /// Files that were truncated since the last read.
@@ -160,7 +160,7 @@ impl World {
     /// The file in which the reader is, or will begin.
     fn position(&self) -> Option<u64> {
         match self.tail.position() {
-            Position::At(place) => Some(place.inode),
+            TailPosition::At(place) => Some(place.inode),
             _ => None,
         }
     }
@@ -284,7 +284,7 @@ impl World {
         // what was read but not saved is read again, if it is still there
         let gone: Vec<_> = self.contents.keys().filter(|inode| !named.contains(inode)).copied().collect();
         let saved = match &self.saved.0 {
-            Position::At(place) => Some(place.inode),
+            TailPosition::At(place) => Some(place.inode),
             _ => None,
         };
         let trace = |inode| if saved == Some(inode) { Trace::File(inode) } else { Trace::None };
@@ -323,8 +323,8 @@ impl World {
     }
 }
 
-fn open(path: PathBuf, position: Option<Position>) -> Tail {
-    let options = Options { start: Start::Beginning, ..Options::default() };
+fn open(path: PathBuf, position: Option<TailPosition>) -> Tail {
+    let options = TailOptions { start: Start::Beginning, ..TailOptions::default() };
     Tail::open(&path, options, position)
 }
 

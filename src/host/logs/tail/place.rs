@@ -21,7 +21,7 @@ pub(super) const TRAIL_BYTES: usize = 64;
 /// Where to go on after a restart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Position {
+pub enum TailPosition {
     /// Nothing was seen yet: not even whether there is a file.
     Start,
     /// There was no file; whatever appears is read from its beginning.
@@ -30,12 +30,12 @@ pub enum Position {
         since: i64,
     },
     /// Within a file.
-    At(Place),
+    At(TailPlace),
 }
 
 /// The first byte of a file that was not handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct TailPlace {
     /// The file's inode.
     pub inode: u64,
     /// When it was made, in nanoseconds since 1970, where the filesystem knows.
@@ -52,7 +52,7 @@ pub struct Place {
     pub is_within_cut: bool,
 }
 
-impl Place {
+impl TailPlace {
     /// Whether this is the place's file, and not truncated. One that only lost its end is still the same.
     pub(super) fn is_in(&self, file: &File, facts: &Facts) -> io::Result<bool> {
         let is_same = facts.inode == self.inode && facts.born == self.born && self.head.is_in(file)?;

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use rustix::fs::SeekFrom;
 
-use super::place::{Facts, HEAD_BYTES, Place, Print, TRAIL_BYTES, read_piece};
+use super::place::{Facts, HEAD_BYTES, Print, TRAIL_BYTES, TailPlace, read_piece};
 use crate::domain::drops::batch::Batch;
 use crate::domain::drops::lines::Lines;
 
@@ -71,7 +71,7 @@ impl Reader {
     }
 
     /// Goes on at a place.
-    pub(super) fn resume(file: File, facts: Facts, place: &Place, line_limit: usize) -> io::Result<Self> {
+    pub(super) fn resume(file: File, facts: Facts, place: &TailPlace, line_limit: usize) -> io::Result<Self> {
         let head = read_piece(&file, 0, HEAD_BYTES)?;
         // one past the end is enough to see that the file's end is gone
         let offset = place.offset.min(facts.size_bytes.saturating_add(1));
@@ -95,8 +95,8 @@ impl Reader {
     }
 
     /// The first byte that was not handed over.
-    pub(super) fn place(&self) -> Place {
-        Place {
+    pub(super) fn place(&self) -> TailPlace {
+        TailPlace {
             inode: self.facts.inode,
             born: self.facts.born,
             modified: self.facts.modified,

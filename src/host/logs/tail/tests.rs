@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Options, Position, Start, Tail, TailError};
+use super::{Start, Tail, TailError, TailOptions, TailPosition};
 use crate::domain::drops::batch::{Batch, Status};
 
 struct Log {
@@ -34,7 +34,7 @@ impl Log {
     }
 
     fn tail(&self, start: Start) -> Tail {
-        Tail::open(&self.path(), Options { start, ..Options::default() }, None)
+        Tail::open(&self.path(), TailOptions { start, ..TailOptions::default() }, None)
     }
 }
 
@@ -57,7 +57,7 @@ fn check(tail: &mut Tail, expect: &[&str], gaps: u64) {
 }
 
 fn error(path: &Path) -> TailError {
-    Tail::open(path, Options::default(), None).read(&mut Batch::default(), Instant::now()).unwrap_err()
+    Tail::open(path, TailOptions::default(), None).read(&mut Batch::default(), Instant::now()).unwrap_err()
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_last_line_waits_for_its_end_unless_nothing_will_follow() {
     let log = Log::new("one\ntw");
     let mut tail = log.tail(Start::Beginning);
     check(&mut tail, &["one"], 0);
-    let options = Options { start: Start::Beginning, is_following: false, ..Options::default() };
+    let options = TailOptions { start: Start::Beginning, is_following: false, ..TailOptions::default() };
     let mut once = Tail::open(&log.path(), options, None);
     let mut batch = Batch::default();
     assert_eq!(once.read(&mut batch, Instant::now()).unwrap(), Status::Ended);
@@ -99,7 +99,7 @@ fn long_lines_are_cut_and_counted_across_a_restart() {
     tail.read(&mut batch, Instant::now()).unwrap();
     let lengths: Vec<_> = batch.lines().map(|(line, _)| line.len()).collect();
     assert_eq!((lengths, batch.cut), (vec![16_384, 5, 16_384], 2));
-    let mut again = Tail::open(&log.path(), Options::default(), Some(tail.position()));
+    let mut again = Tail::open(&log.path(), TailOptions::default(), Some(tail.position()));
     log.append(" rest\nnext\n");
     check(&mut again, &["next"], 0);
     check(&mut tail, &["next"], 0);
@@ -116,7 +116,7 @@ fn more_lines_than_a_batch_takes_are_read_across_a_rotation() {
     assert_eq!(batch.len(), 4096);
     log.rotate();
     log.append("new\n");
-    let mut again = Tail::open(&log.path(), Options::default(), Some(tail.position()));
+    let mut again = Tail::open(&log.path(), TailOptions::default(), Some(tail.position()));
     for tail in [&mut tail, &mut again] {
         let (rest, gaps) = read(tail);
         assert_eq!((rest.len(), gaps), (10_000 - 4096 + 1, 0));
@@ -133,7 +133,7 @@ fn a_log_that_lost_its_end_in_a_crash_is_not_read_again() {
     let position = tail.position();
     OpenOptions::new().write(true).open(log.path()).unwrap().set_len(2000).unwrap();
     check(&mut tail, &[], 1);
-    let mut again = Tail::open(&log.path(), Options::default(), Some(position));
+    let mut again = Tail::open(&log.path(), TailOptions::default(), Some(position));
     check(&mut again, &[], 1);
     log.append("new\n");
     check(&mut tail, &["new"], 0);
@@ -176,7 +176,7 @@ fn a_copy_that_ends_before_what_was_read_has_nothing_more() {
     let position = tail.position();
     fs::write(log.path(), "four\n").unwrap();
     check(&mut tail, &["four"], 1);
-    check(&mut Tail::open(&log.path(), Options::default(), Some(position)), &["four"], 1);
+    check(&mut Tail::open(&log.path(), TailOptions::default(), Some(position)), &["four"], 1);
 }
 
 #[test]
@@ -185,14 +185,14 @@ fn a_position_survives_as_json_and_a_forged_one_does_no_harm() {
     let mut tail = log.tail(Start::Beginning);
     check(&mut tail, &["one", "two"], 0);
     let json = serde_json::to_value(tail.position()).unwrap();
-    assert_eq!(serde_json::from_value::<Position>(json.clone()).unwrap(), tail.position());
+    assert_eq!(serde_json::from_value::<TailPosition>(json.clone()).unwrap(), tail.position());
     for (field, value) in [("offset", u64::MAX), ("offset", 1), ("offset", 0), ("inode", 0)] {
         let mut forged = json.clone();
         forged["at"][field] = value.into();
         for (piece, bytes) in [("head", u64::MAX >> 1), ("trail", u64::MAX >> 1), ("trail", 0)] {
             forged["at"][piece]["bytes"] = bytes.into();
             let position = serde_json::from_value(forged.clone()).unwrap();
-            read(&mut Tail::open(&log.path(), Options::default(), Some(position)));
+            read(&mut Tail::open(&log.path(), TailOptions::default(), Some(position)));
         }
     }
 }
@@ -207,7 +207,7 @@ fn what_cannot_be_read_is_said_and_tried_again() {
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     assert!(matches!(error(&fifo), TailError::NotAFile { .. }));
 
-    let mut tail = Tail::open(&missing, Options::default(), None);
+    let mut tail = Tail::open(&missing, TailOptions::default(), None);
     assert!(tail.read(&mut Batch::default(), Instant::now()).is_err());
     fs::create_dir(missing.parent().unwrap()).unwrap();
     assert!(tail.read(&mut Batch::default(), Instant::now()).is_err());
@@ -243,7 +243,7 @@ fn a_symlink_is_followed_to_the_file_and_to_the_next() {
     fs::create_dir(&target).unwrap();
     fs::write(target.join("monday.log"), "one\n").unwrap();
     symlink(target.join("monday.log"), &link).unwrap();
-    let mut tail = Tail::open(&link, Options { start: Start::Beginning, ..Options::default() }, None);
+    let mut tail = Tail::open(&link, TailOptions { start: Start::Beginning, ..TailOptions::default() }, None);
     check(&mut tail, &["one"], 0);
     fs::write(target.join("tuesday.log"), "two\n").unwrap();
     fs::remove_file(&link).unwrap();

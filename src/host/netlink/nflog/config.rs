@@ -11,7 +11,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use netlink_sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 
-use super::{NflogError, Options, receive, wait};
+use super::{NflogError, NflogOptions, receive, wait};
 use crate::host::netlink::nfnetlink::message::{Replies, Request};
 
 const MSG_CONFIG: u16 = 4 << 8 | 1;
@@ -40,7 +40,7 @@ pub(super) fn take(
     socket: &Socket,
     buffer: &mut Vec<u8>,
     group: u16,
-    options: Options,
+    options: NflogOptions,
 ) -> Result<(), NflogError> {
     let bind = |source| NflogError::Bind { group, source };
     let [r0, r1, r2, r3] = options.copy_bytes.to_be_bytes();

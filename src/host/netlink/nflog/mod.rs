@@ -29,7 +29,7 @@ const RECEIVE_BYTES: usize = 128 << 10;
 
 /// How the kernel is to hand packets over.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct NflogOptions {
     /// Bytes of each packet that are copied; enough for the headers.
     pub copy_bytes: u32,
     /// The kernel collects this many packets ...
@@ -40,7 +40,7 @@ pub struct Options {
     pub receive_bytes: usize,
 }
 
-impl Default for Options {
+impl Default for NflogOptions {
     fn default() -> Self {
         Self { copy_bytes: 128, queue: 64, delay: Duration::from_millis(100), receive_bytes: 8 << 20 }
     }
@@ -127,7 +127,7 @@ impl Nflog {
     ///
     /// # Errors
     /// If one of them cannot be had: then none is taken.
-    pub fn open(groups: &[u16], options: Options) -> Result<Self, NflogError> {
+    pub fn open(groups: &[u16], options: NflogOptions) -> Result<Self, NflogError> {
         let mut socket = Socket::new(NETLINK_NETFILTER).map_err(NflogError::Socket)?;
         socket.bind_auto().map_err(NflogError::Socket)?;
         set_socket_recv_buffer_size_force(&socket, options.receive_bytes)

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rustix::fs::{FlockOperation, flock};
 
-pub use self::read::{Reader, Remembered};
+pub use self::read::{HistoryReader, Remembered};
 pub use self::reconcile::Reconciliation;
 #[cfg(test)]
 pub(crate) use self::tests::block_writers;

@@ -18,7 +18,7 @@ const TEXT: &str = "backend, family, table_name, chain, kind, line, is_cut";
 
 /// The journal, open for reading.
 #[derive(Debug)]
-pub struct Reader {
+pub struct HistoryReader {
     connection: Connection,
 }
 
@@ -33,7 +33,7 @@ pub struct Remembered {
     pub changes: Vec<(SystemTime, Watch, Change)>,
 }
 
-impl Reader {
+impl HistoryReader {
     /// Opens the journal in this directory.
     ///
     /// # Errors

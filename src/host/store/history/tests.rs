@@ -80,7 +80,7 @@ fn compare(store: &mut Store, second: u64, is_first: bool, lines: &[(Key, Change
 }
 
 fn all(directory: &Path) -> Vec<Moment> {
-    let reader = Reader::open(directory).unwrap();
+    let reader = HistoryReader::open(directory).unwrap();
     reader
         .moments(SystemTime::UNIX_EPOCH, 0, u32::MAX)
         .unwrap()
@@ -171,7 +171,7 @@ proptest! {
             }
         }
         prop_assert_eq!(all(directory.path()), model.moments);
-        let reader = Reader::open(directory.path()).unwrap();
+        let reader = HistoryReader::open(directory.path()).unwrap();
         for (key, (_, life)) in &model.lives {
             prop_assert_eq!(reader.rule(*key, 5).unwrap().map(|found| found.life), Some(*life));
         }
@@ -219,7 +219,7 @@ fn who_brought_a_rule_is_known_to_the_next_process() {
     let known = Store::open(directory.path(), LIMIT).unwrap().known().unwrap();
     let found = &known[&key];
     assert_eq!((found.first_seen, found.is_older, &found.authors), (at(5), false, &change.authors));
-    let remembered = Reader::open(directory.path()).unwrap().rule(key, 9).unwrap().unwrap();
+    let remembered = HistoryReader::open(directory.path()).unwrap().rule(key, 9).unwrap().unwrap();
     assert_eq!(remembered.changes, [(at(5), Watch::Watched, Change::from(&change))]);
     assert_eq!(remembered.watched_until, Some(at(5)));
 }
@@ -245,7 +245,7 @@ fn a_newer_version_is_refused_and_kept() {
     let error = Store::open(directory.path(), LIMIT).unwrap_err();
     assert!(matches!(error, StoreError::Newer { .. }) && !error.is_damage(), "{error:?}");
     assert!(error.to_string().contains("newer"), "{error}");
-    assert!(matches!(Reader::open(directory.path()).unwrap_err(), StoreError::Newer { .. }));
+    assert!(matches!(HistoryReader::open(directory.path()).unwrap_err(), StoreError::Newer { .. }));
     assert!(std::fs::read(&path).unwrap() == before);
 }
 
@@ -255,7 +255,7 @@ fn the_database_of_another_program_is_no_journal() {
     let path = directory.path().join(FILE);
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE other (id INTEGER)").unwrap();
     assert!(matches!(Store::open(directory.path(), LIMIT).unwrap_err(), StoreError::Foreign));
-    assert!(matches!(Reader::open(directory.path()).unwrap_err(), StoreError::Foreign));
+    assert!(matches!(HistoryReader::open(directory.path()).unwrap_err(), StoreError::Foreign));
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_named_pipe_is_refused_at_once() {
     let path = directory.path().join(FILE);
     mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     assert!(matches!(Store::open(directory.path(), LIMIT).unwrap_err(), StoreError::File { .. }));
-    assert!(matches!(Reader::open(directory.path()).unwrap_err(), StoreError::File { .. }));
+    assert!(matches!(HistoryReader::open(directory.path()).unwrap_err(), StoreError::File { .. }));
 }
 
 #[test]
@@ -339,8 +339,8 @@ fn after_damage(good: &[u8], damage: impl FnOnce(&mut Vec<u8>)) -> Result<(), St
     let mut bytes = good.to_vec();
     damage(&mut bytes);
     std::fs::write(directory.path().join(FILE), bytes).unwrap();
-    let _ =
-        Reader::open(directory.path()).and_then(|reader| reader.moments(SystemTime::UNIX_EPOCH, 0, 1_000));
+    let _ = HistoryReader::open(directory.path())
+        .and_then(|reader| reader.moments(SystemTime::UNIX_EPOCH, 0, 1_000));
     let mut store = Store::open(directory.path(), LIMIT)?;
     store.known()?;
     store.append(digest(&set(9, vec![changed(What::Removed, 2, false)]), &mut boundless()).iter())?;

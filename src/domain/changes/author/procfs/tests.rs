@@ -70,9 +70,9 @@ fn other_paths_are_nowhere() {
     ] {
         check(path, None, None);
     }
-    assert_eq!(parse_cgroup(b""), Place::default());
-    assert_eq!(parse_cgroup(b"0::"), Place::default());
-    assert_eq!(parse_cgroup(b"\xff\n:\n::\n"), Place::default());
+    assert_eq!(parse_cgroup(b""), CgroupPlace::default());
+    assert_eq!(parse_cgroup(b"0::"), CgroupPlace::default());
+    assert_eq!(parse_cgroup(b"\xff\n:\n::\n"), CgroupPlace::default());
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod laws;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::domain::drops::prefix::Position;
+use crate::domain::drops::prefix::PrefixPlace;
 use crate::domain::drops::record::Record;
 use crate::domain::packets::packet::{Flags, Header, Protocol};
 
@@ -18,15 +18,15 @@ fn clock() -> Clock {
 }
 
 fn every() -> LogParser {
-    LogParser::new(Matcher::new(NONE, NONE, Position::WholeWordAnywhere), None)
+    LogParser::new(Matcher::new(NONE, NONE, PrefixPlace::WholeWordAnywhere), None)
 }
 
 fn words(drops: &[&str]) -> LogParser {
-    LogParser::new(Matcher::new(drops, NONE, Position::WholeWordAnywhere), None)
+    LogParser::new(Matcher::new(drops, NONE, PrefixPlace::WholeWordAnywhere), None)
 }
 
 fn start(drops: &[&str], accepts: &[&str]) -> LogParser {
-    LogParser::new(Matcher::new(drops, accepts, Position::StartOfMessage), None)
+    LogParser::new(Matcher::new(drops, accepts, PrefixPlace::StartOfMessage), None)
 }
 
 #[track_caller]
@@ -293,7 +293,7 @@ fn a_folded_repeat_stands_for_many() {
 #[test]
 fn a_layout_reads_the_first_words() {
     let layout = TimeLayout::parse("Jan _2 15:04:05 2006").unwrap();
-    let parser = LogParser::new(Matcher::new(&["DROP:"], NONE, Position::WholeWordAnywhere), Some(layout));
+    let parser = LogParser::new(Matcher::new(&["DROP:"], NONE, PrefixPlace::WholeWordAnywhere), Some(layout));
     let line = format!("Sep  3 11:38:30 2020 node-1 kernel: DROP: IN=eth0 OUT= {TCP}");
     assert_eq!(json(&packet(&parser, &line))["time"], "2020-09-03T11:38:30Z");
 }

@@ -9,17 +9,17 @@ const PLACES: usize = 4096;
 
 /// The places behind each batch, in order, and who still works on what came before them.
 #[derive(Debug)]
-pub struct Ledger<P> {
+pub struct Positions<P> {
     places: VecDeque<(P, Vec<Arc<()>>)>,
 }
 
-impl<P> Default for Ledger<P> {
+impl<P> Default for Positions<P> {
     fn default() -> Self {
         Self { places: VecDeque::new() }
     }
 }
 
-impl<P> Ledger<P> {
+impl<P> Positions<P> {
     /// Enters a batch that ends at this place. It is delivered when nobody else holds `hold` any more.
     pub fn enter(&mut self, place: P, hold: Arc<()>) {
         if self.places.len() >= PLACES
@@ -51,30 +51,30 @@ mod tests {
 
     #[test]
     fn nothing_is_delivered_before_what_came_earlier() {
-        let mut ledger = Ledger::default();
+        let mut positions = Positions::default();
         let holds: Vec<_> = (0..4).map(|_| Arc::new(())).collect();
-        holds.iter().enumerate().for_each(|(place, hold)| ledger.enter(place, Arc::clone(hold)));
+        holds.iter().enumerate().for_each(|(place, hold)| positions.enter(place, Arc::clone(hold)));
         let mut holds: Vec<_> = holds.into_iter().map(Some).collect();
-        assert_eq!(ledger.delivered(), None);
+        assert_eq!(positions.delivered(), None);
         holds[1] = None;
-        assert_eq!(ledger.delivered(), None);
+        assert_eq!(positions.delivered(), None);
         holds[0] = None;
-        assert_eq!(ledger.delivered(), Some(1));
+        assert_eq!(positions.delivered(), Some(1));
         holds[3] = None;
-        assert_eq!(ledger.delivered(), None);
+        assert_eq!(positions.delivered(), None);
         holds[2] = None;
-        assert_eq!(ledger.delivered(), Some(3));
+        assert_eq!(positions.delivered(), Some(3));
     }
 
     #[test]
     fn a_stuck_delivery_costs_bounded_memory() {
-        let mut ledger = Ledger::default();
+        let mut positions = Positions::default();
         let stuck = Arc::new(());
-        ledger.enter(0, Arc::clone(&stuck));
-        (1..3 * PLACES).for_each(|place| ledger.enter(place, Arc::new(())));
-        assert!(ledger.places.len() <= PLACES);
-        assert!(ledger.places.back().unwrap().1.len() <= 2);
+        positions.enter(0, Arc::clone(&stuck));
+        (1..3 * PLACES).for_each(|place| positions.enter(place, Arc::new(())));
+        assert!(positions.places.len() <= PLACES);
+        assert!(positions.places.back().unwrap().1.len() <= 2);
         drop(stuck);
-        assert_eq!(ledger.delivered(), Some(3 * PLACES - 1));
+        assert_eq!(positions.delivered(), Some(3 * PLACES - 1));
     }
 }

@@ -59,14 +59,14 @@ impl Pending {
 
 /// What the reading thread knows of the log's course.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct SequenceGaps {
     expected: Option<u64>,
     newest: Option<u64>,
     pub clock: Clock,
     line: Vec<u8>,
 }
 
-impl Ledger {
+impl SequenceGaps {
     /// An account that goes on behind the record with this number.
     pub fn new(last: Option<u64>) -> Self {
         Self {
@@ -157,10 +157,10 @@ impl Clock {
 mod tests {
     use super::*;
 
-    fn enter(ledger: &mut Ledger, pending: &mut Pending, text: &str) {
+    fn enter(sequence_gaps: &mut SequenceGaps, pending: &mut Pending, text: &str) {
         let record = Record::parse(text.as_bytes());
-        ledger.prepare(record);
-        ledger.enter(record, pending);
+        sequence_gaps.prepare(record);
+        sequence_gaps.enter(record, pending);
     }
 
     fn fetch(pending: &mut Pending) -> (Vec<String>, u64, u64) {
@@ -172,9 +172,9 @@ mod tests {
 
     /// What is told of these records by one who has read up to `last`.
     fn check(last: Option<u64>, records: &[&str], lines: &[&str], lost: u64, gaps: u64) {
-        let (mut ledger, mut pending) = (Ledger::new(last), Pending::default());
-        records.iter().for_each(|record| enter(&mut ledger, &mut pending, record));
-        ledger.caught_up(&mut pending);
+        let (mut sequence_gaps, mut pending) = (SequenceGaps::new(last), Pending::default());
+        records.iter().for_each(|record| enter(&mut sequence_gaps, &mut pending, record));
+        sequence_gaps.caught_up(&mut pending);
         assert_eq!(fetch(&mut pending), (lines.iter().map(|&line| line.to_owned()).collect(), lost, gaps));
     }
 
@@ -194,10 +194,10 @@ mod tests {
 
     #[test]
     fn a_position_beyond_the_log_does_not_silence_it() {
-        let (mut ledger, mut pending) = (Ledger::new(Some(1000)), Pending::default());
-        enter(&mut ledger, &mut pending, "4,7,1,-;a");
-        ledger.caught_up(&mut pending);
-        enter(&mut ledger, &mut pending, "4,8,1,-;b");
+        let (mut sequence_gaps, mut pending) = (SequenceGaps::new(Some(1000)), Pending::default());
+        enter(&mut sequence_gaps, &mut pending, "4,7,1,-;a");
+        sequence_gaps.caught_up(&mut pending);
+        enter(&mut sequence_gaps, &mut pending, "4,8,1,-;b");
         assert_eq!(fetch(&mut pending), (vec!["b".to_owned()], 0, 1));
         check(Some(u64::MAX), &["4,7,1,-;a"], &[], 0, 1);
     }
@@ -205,17 +205,18 @@ mod tests {
     #[test]
     fn an_overrun_before_the_first_record_has_no_size() {
         let mut pending = Pending::default();
-        Ledger::new(None).overwritten(&mut pending);
-        Ledger::new(Some(3)).overwritten(&mut pending);
+        SequenceGaps::new(None).overwritten(&mut pending);
+        SequenceGaps::new(Some(3)).overwritten(&mut pending);
         assert_eq!(fetch(&mut pending), (vec![], 0, 1));
     }
 
     #[test]
     fn what_does_not_fit_is_refused_and_counted() {
-        let (mut ledger, mut pending) = (Ledger::new(None), Pending::default());
+        let (mut sequence_gaps, mut pending) = (SequenceGaps::new(None), Pending::default());
         let long = "x".repeat(1000);
         let count = (HELD_BYTES / 1000) as u64;
-        (0..count).for_each(|number| enter(&mut ledger, &mut pending, &format!("4,{number},1,-;{long}")));
+        (0..count)
+            .for_each(|number| enter(&mut sequence_gaps, &mut pending, &format!("4,{number},1,-;{long}")));
         let (lines, lost, _) = fetch(&mut pending);
         assert!(lost > 0, "{}", lines.len());
         assert_eq!(lines.len() as u64 + lost, count);
@@ -224,16 +225,17 @@ mod tests {
 
     #[test]
     fn the_end_and_a_failure_are_told_once_what_came_before_is() {
-        let (mut ledger, mut pending, mut batch) = (Ledger::new(None), Pending::default(), Batch::default());
+        let (mut sequence_gaps, mut pending, mut batch) =
+            (SequenceGaps::new(None), Pending::default(), Batch::default());
         assert!(!pending.has_news());
-        enter(&mut ledger, &mut pending, "4,7,1,-;a");
+        enter(&mut sequence_gaps, &mut pending, "4,7,1,-;a");
         assert_eq!(pending.hand_over(&mut batch), Ok(Status::Behind));
-        ledger.caught_up(&mut pending);
+        sequence_gaps.caught_up(&mut pending);
         assert!(pending.has_news());
         batch.clear();
         assert_eq!(pending.hand_over(&mut batch), Ok(Status::CaughtUp));
         assert!(!pending.has_news());
-        enter(&mut ledger, &mut pending, "4,8,1,-;b");
+        enter(&mut sequence_gaps, &mut pending, "4,8,1,-;b");
         pending.failure = Some(Errno::IO);
         assert_eq!(pending.hand_over(&mut batch), Ok(Status::Behind));
         assert_eq!(batch.len(), 1);

@@ -1,4 +1,4 @@
-//! The desk that every logged packet passes: who is on both sides, whether it repeats another, who is to be told.
+//! Where every logged packet passes: who is on both sides, whether it repeats another, who is to be told.
 //! Reads no log and writes no Event; it never waits.
 
 use std::collections::VecDeque;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::queue::{Queue, Telling};
+use super::queue::{Message, Queue};
 use super::settings::EventSettings;
 use super::source::Logged;
 use crate::domain::drops::accounting::{Accounting, Fate};
@@ -101,21 +101,21 @@ impl Knowledge {
 /// What was told of a kind, so that its repeats are more of the same.
 #[derive(Clone, Debug, Default)]
 struct Told {
-    messages: Vec<Message>,
+    messages: Vec<PodMessage>,
     names: Pair,
 }
 
 /// What a pod's owner is told.
 #[derive(Clone, Debug)]
-struct Message {
+struct PodMessage {
     pod: Arc<Pod>,
     text: Arc<str>,
     is_of_stranger: bool,
 }
 
-/// The desk.
+/// What is folded, and whom it is told.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Folding {
     settings: EventSettings,
     knowledge: Knowledge,
     fine: Window<Kind, Told>,
@@ -128,8 +128,8 @@ pub struct Desk {
     metrics: DropMetrics,
 }
 
-impl Desk {
-    /// A desk at which nothing has arrived yet.
+impl Folding {
+    /// Nothing has arrived yet.
     pub fn new(
         settings: EventSettings,
         knowledge: Knowledge,
@@ -260,11 +260,11 @@ impl Desk {
     }
 
     /// What holds nothing was told before.
-    fn push(&self, message: Message, Repeats { count, last }: Repeats, hold: Option<Arc<()>>) {
+    fn push(&self, message: PodMessage, Repeats { count, last }: Repeats, hold: Option<Arc<()>>) {
         let Some(queue) = &self.queue else { return };
-        let Message { pod, text, is_of_stranger } = message;
+        let PodMessage { pod, text, is_of_stranger } = message;
         let is_repeat = hold.is_none();
-        self.metrics.shed(queue.push(Telling {
+        self.metrics.shed(queue.push(Message {
             pod,
             message: text,
             count,
@@ -276,7 +276,7 @@ impl Desk {
     }
 
     /// A message for each side that is a pod; packets that were let through harm nobody.
-    fn messages(&self, logged: &Logged, src: &Peer, dst: &Peer) -> Vec<Message> {
+    fn messages(&self, logged: &Logged, src: &Peer, dst: &Peer) -> Vec<PodMessage> {
         let header = &logged.packet.header;
         if !self.knowledge.is_drop(logged) {
             return Vec::new();
@@ -286,7 +286,7 @@ impl Desk {
             let name = other.name(ip, self.settings.identifier);
             let is_of_stranger = matches!(other, Peer::Host(_) | Peer::Unknown);
             let text = message(side, &name, ip, header).into();
-            Some(Message { pod: Arc::clone(pod), text, is_of_stranger })
+            Some(PodMessage { pod: Arc::clone(pod), text, is_of_stranger })
         };
         let sender = of(Side::Sender, src, dst, header.dst);
         let receiver = of(Side::Receiver, dst, src, header.src);
