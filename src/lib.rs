@@ -5,7 +5,7 @@
 //!
 //! # Data flow
 //! ```text
-//! nf_tables over netlink ──► shapes ─┐ which text may be trusted        patterns dir, profiles
+//! nf_tables over netlink ──► kernel ─┐ which text may be trusted        patterns dir, profiles
 //! iptables-nft-save ───────► text ───┴► pairing ─┐                               │
 //! nft -j ──────────────────► canonical lines ────┼─► entries ─► audit ◄── Allowlist (Go syntax)
 //! iptables-legacy-save ────► text, count ────────┘               │
@@ -18,20 +18,37 @@
 //! watch of our own CiliumNode or Node ─► what it holds ┘ restored when others overwrite it
 //!
 //! NFNLGRP_NFTABLES, legacy counters, allowlist directory ─► watch ─► Scope (what may have changed) ─► scan of just that
-//!                    └─► /proc/PID ─► Author (a hint) ─────────────────────────────► ChangeSet ─► Provenance, journal
-//! file, journal, kmsg, NFLOG ─► Batch ─► parse ─► pods ─► fold ─► Events, metrics, `monitor drops`
+//!                    └─► /proc/PID ─► Author (a hint) ─────────────────────────────► ChangeSet ─► Provenance, history
+//! file, journal, kmsg, NFLOG ─► Batch ─► parse ─► peers ─► folding ─► Events, metrics, `monitor drops`
 //! ```
 //!
-//! # Layers
+//! # The house
+//! Floors: `main → cli → app → { host, k8s, telemetry } → domain`. Adapters never name one another. A capability has the
+//! same name on every floor: checks (on the ground: changes, judging), cluster, drops.
 //! ```text
-//! main → cli → app → { host, k8s, telemetry } → domain
+//! domain/     pure: from text and values to values; all may name the first five
+//!   verdict     compliant, violations, unknown
+//!   words/      text for people: escaped, cut; numbers, moments, errors with their causes; how long to wait
+//!   rules/      what a firewall holds: entries, problems; kernel/ (which text may be trusted), saved/ (what tools print)
+//!   packets/    what a packet is            peers/    who had which address when
+//!   changes/    what changed, when, by whom; what is remembered of it
+//!   judging/    what is allowed and what was found: allowlists, audit, report, why        may name changes
+//!   cluster/    what a report calls for: label, Events                                    may name judging, changes
+//!   drops/      from a log line to a kind of drop, and how to log
+//! host/       this node, by what is touched. Writes nothing but, if asked, routes, checkpoints and the history
+//!   netlink/    nf_tables read and heard, NFLOG, routes          xtables/   the legacy tables, their lock
+//!   logs/       files, journald, kmsg                            files/     directories of settings, checkpoints
+//!   process/    programs run, /proc                              store/     the history
+//!   net/        addresses, names of the DNS                      bpf_map    one counter      raw/   the only `unsafe`
+//! k8s/        the API server: one label, Events, pods, the Node, what RBAC grants; every call has a deadline
+//! telemetry/  log lines, metrics, probes and the page
+//! app/        the loops that join adapters and decisions
+//!   checks/     the rules read, judged and kept an eye on: run (the loop), scan/, watch/, history/
+//!   cluster/    what the cluster is told        drops/    logs followed, packets folded, owners of pods told
+//!   peers/      the one directory of who has which address
+//!   agent       starts and stops them all; they meet nowhere else
+//! cli/        arguments, the writers of reports, manifests
 //! ```
-//! - [`domain`]: pure functions. What text says, what may be trusted, what is allowed.
-//! - [`host`]: this node. Programs, directories, netlink, getsockopt, `/proc`. Writes nothing but, if asked, two routes and the journal.
-//! - [`k8s`]: the API server. One label and its watch, Events, the Node's addresses, what RBAC grants; each call has a deadline.
-//! - [`telemetry`]: log lines, metrics, probes and the page.
-//! - [`app`]: joins them. One scan, the loop that repeats it, and what the cluster is told.
-//! - [`cli`]: arguments, and the writers of reports.
 //!
 //! # Words
 //! *Entry*: a line that is judged. *Rule*: an entry that acts on packets. *Pattern*: a regular expression of an
