@@ -40,17 +40,19 @@ fn attributes(operation: Operation, object: Object<'_>) -> Value {
     let Operation { resource, verb } = operation;
     let (plural, group) = resource.plural_and_group();
     let namespace = resource.namespace().unwrap_or_default();
-    let mut attributes =
-        json!({"verb": verb.rbac(), "group": group, "resource": plural, "namespace": namespace, "name": ""});
-    match object {
-        Object::Named(name) if namespace.is_empty() => attributes["name"] = name.into(),
-        Object::Where(key, value) => {
+    let name = match object {
+        Object::Named(name) if namespace.is_empty() => name,
+        _ => "",
+    };
+    let attributes = json!({"verb": verb.rbac(), "group": group, "resource": plural, "namespace": namespace, "name": name});
+    match (object, attributes) {
+        (Object::Where(key, value), Value::Object(mut attributes)) => {
             let requirement = json!({"key": key, "operator": "In", "values": [value]});
-            attributes["fieldSelector"] = json!({"requirements": [requirement]});
+            attributes.insert("fieldSelector".to_owned(), json!({"requirements": [requirement]}));
+            Value::Object(attributes)
         }
-        Object::Named(_) | Object::Every => {}
+        (_, attributes) => attributes,
     }
-    attributes
 }
 
 #[derive(serde::Deserialize)]
