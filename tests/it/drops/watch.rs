@@ -97,10 +97,18 @@ async fn list_three_times(keep_ended: Duration) -> (Fake, Watched, SystemTime) {
 async fn pods_are_listed_anew_when_their_version_is_gone() {
     let (fake, watched, before) = list_three_times(Duration::from_secs(3600)).await;
     assert_eq!(watched.known(before), [1, 2, 3, 4, 5], "packets may come late");
-    let asked: Vec<_> =
-        fake.seen().into_iter().map(|seen| seen.path).filter(|path| path.contains("/pods?")).collect();
     let expected =
         ["limit=", "resourceVersion=10", "limit=", "resourceVersion=20", "limit=", "resourceVersion=30"];
+    let of_pods = || {
+        let asked = fake.seen().into_iter().map(|seen| seen.path);
+        asked.filter(|path| path.contains("/pods?")).collect::<Vec<_>>()
+    };
+    let end = Instant::now() + LIMIT;
+    while of_pods().len() <= expected.len() {
+        assert!(Instant::now() < end, "no watch follows the last list: {:#?}", of_pods());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let asked = of_pods();
     assert!(asked.iter().zip(expected).all(|(path, part)| path.contains(part)), "{asked:#?}");
     assert!(asked[expected.len()..].iter().all(|path| path.contains("resourceVersion=30")), "{asked:#?}");
 }

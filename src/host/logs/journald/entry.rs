@@ -100,9 +100,10 @@ impl Wire<'_> {
     }
 }
 
-/// `Missed 17 kernel messages`.
+/// `Missed 17 kernel messages`. The kernel keeps fewer than fit 32 bits; a larger number, of a forged journal, says nothing.
 fn missed(message: &[u8]) -> Option<u64> {
-    std::str::from_utf8(message).ok()?.split_ascii_whitespace().find_map(|word| word.parse().ok())
+    let mut words = std::str::from_utf8(message).ok()?.split_ascii_whitespace();
+    words.find_map(|word| word.parse::<u32>().ok()).map(u64::from)
 }
 
 /// A field's value, the first if there are several.
@@ -209,6 +210,8 @@ mod tests {
         };
         assert_eq!(message("driver", "Missed 17 kernel messages"), Some(What::Missed(Some(17))));
         assert_eq!(message("driver", "Missed some"), Some(What::Missed(None)));
+        let forged = format!("Missed {} kernel messages", u64::MAX);
+        assert_eq!(message("driver", &forged), Some(What::Missed(None)));
         let line = b"Missed 17 kernel messages".to_vec().into();
         assert_eq!(message("journal", "Missed 17 kernel messages"), Some(What::Line(line)));
     }
