@@ -20,6 +20,7 @@ pub mod profiles;
 pub mod provenance;
 pub mod reaction;
 pub mod report;
+pub mod rules;
 pub mod ruleset;
 pub mod shadow;
 pub mod shapes;

@@ -1,0 +1,5 @@
+//! What the firewall of a node holds, and how it is written.
+//! Judges nothing.
+
+pub mod kernel;
+pub mod text;

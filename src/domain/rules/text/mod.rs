@@ -1,0 +1,4 @@
+//! Rules as text.
+//! Decodes nothing.
+
+pub mod line;
