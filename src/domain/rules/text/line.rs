@@ -74,7 +74,7 @@ impl Line {
     /// A name that iptables-save writes without quotes. None unless it reads as one word that nothing else could be.
     pub fn name(&mut self, name: &[u8]) -> Option<()> {
         let is_clean = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
-        if name.is_empty() || !name.iter().all(is_clean) {
+        if matches!(name.first(), None | Some(b'-' | b'!')) || !name.iter().all(is_clean) {
             return None;
         }
         self.push(b" ");

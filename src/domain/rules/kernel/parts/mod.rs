@@ -12,13 +12,14 @@
 
 mod matches;
 mod targets;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::layout::Layout;
-use crate::domain::ruleset::Family;
 use crate::domain::rules::text::line::Line;
+use crate::domain::ruleset::Family;
 
 /// `XT_ALIGN` rounds an info up to this many bytes.
 const XT_ALIGN: usize = 8;
@@ -114,11 +115,11 @@ pub struct Extension {
 }
 
 /// Every extension whose text is known.
-const TABLES: [&[Extension]; 2] = [matches::EXTENSIONS, targets::EXTENSIONS];
+const TABLES: [&[&[Extension]]; 2] = [matches::TABLES, &[targets::EXTENSIONS]];
 
 /// Every extension whose text is known, in no order that matters.
 pub fn extensions() -> impl Iterator<Item = &'static Extension> {
-    TABLES.into_iter().flatten()
+    TABLES.into_iter().flatten().copied().flatten()
 }
 
 fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extension> {
