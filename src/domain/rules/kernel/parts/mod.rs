@@ -12,7 +12,7 @@
 
 mod matches;
 mod targets;
-mod words;
+pub(in crate::domain::rules) mod words;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -22,7 +22,7 @@ use crate::domain::rules::text::line::Line;
 use crate::domain::ruleset::Family;
 
 /// `XT_ALIGN` rounds an info up to this many bytes.
-const XT_ALIGN: usize = 8;
+pub(super) const XT_ALIGN: usize = 8;
 
 /// The longest structure of an extension: `struct xt_u32`, aligned.
 const LONGEST_INFO: usize = 2064;
@@ -136,24 +136,48 @@ fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extensio
 ///
 /// None if its name is no word, which no kernel that registers extensions has.
 pub fn write(role: Role, part: &Part<'_>, around: Surroundings<'_>, line: &mut Line) -> Option<()> {
-    let start = line.len();
-    line.word(match role {
-        Role::Match => "-m",
-        Role::Target => "-j",
-    });
-    line.name(part.name)?;
+    let extension = find(role, part, around.family);
+    name(role, part, line)?;
     let options = line.len();
-    let shown = find(role, part, around.family).and_then(|extension| {
+    let shown = extension.and_then(|extension| {
         let info = Info { bytes: part.info, revision: part.revision, around, state: extension.state };
         (extension.text)(&info, line)
     });
     if shown.is_none() {
         line.truncate(options);
-        line.word("--raw");
-        line.word(part.revision);
-        line.push(b":");
-        line.hex(part.info);
+        raw(part, extension, line);
     }
-    debug_assert!(line.len() > start);
     Some(())
+}
+
+/// Writes a part with ` --raw` and all its bytes, whatever is known of it.
+///
+/// None if its name is no word, which no kernel that registers extensions has.
+pub fn write_raw(role: Role, part: &Part<'_>, family: Family, line: &mut Line) -> Option<()> {
+    name(role, part, line)?;
+    raw(part, find(role, part, family), line);
+    Some(())
+}
+
+fn name(role: Role, part: &Part<'_>, line: &mut Line) -> Option<()> {
+    line.word(match role {
+        Role::Match => "-m",
+        Role::Target => "-j",
+    });
+    line.name(part.name)
+}
+
+/// All bytes, of which the state is zeros.
+fn raw(part: &Part<'_>, extension: Option<&Extension>, line: &mut Line) {
+    line.word(format_args!("--raw {}:", part.revision));
+    let state = extension.map_or(&[][..], |extension| extension.state);
+    for (at, byte) in part.info.iter().enumerate() {
+        let is_state = state.iter().any(|range| range.contains(&at));
+        line.hex(&[if is_state { 0 } else { *byte }]);
+    }
+}
+
+/// The bytes of a part's info that the kernel changes by itself.
+pub fn state(role: Role, part: &Part<'_>, family: Family) -> &'static [Range<usize>] {
+    find(role, part, family).map_or(&[], |extension| extension.state)
 }
