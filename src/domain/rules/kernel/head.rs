@@ -93,6 +93,8 @@ pub struct Head {
     pub output: Device,
     /// `-p`
     pub protocol: Option<Protocol>,
+    /// `-p all` of ip6tables-legacy, which it keeps and never prints; IPv6 only.
+    pub has_every_protocol: bool,
     /// `-f`, or `! -f` if true; IPv4 only.
     pub fragment: Option<bool>,
 }
@@ -211,14 +213,15 @@ impl Head {
                 is_negated: inverse & INVERSE_PROTOCOL != 0,
             }),
         };
-        let is_fragment = family == Family::Ip && flags & FRAGMENT_OR_PROTOCOL != 0;
+        let is_flagged = flags & FRAGMENT_OR_PROTOCOL != 0;
         Some(Self {
             source: network(0, INVERSE_SOURCE)?,
             destination: network(1, INVERSE_DESTINATION)?,
             input: device(0, INVERSE_INPUT)?,
             output: device(1, INVERSE_OUTPUT)?,
             protocol,
-            fragment: is_fragment.then_some(inverse & INVERSE_FRAGMENT != 0),
+            has_every_protocol: is_flagged && family == Family::Ip6 && protocol.is_none(),
+            fragment: (is_flagged && family == Family::Ip).then_some(inverse & INVERSE_FRAGMENT != 0),
         })
     }
 
@@ -249,8 +252,10 @@ impl Head {
         invert(self.output.is_negated && !self.output.name.as_bytes().is_empty(), INVERSE_OUTPUT);
         if let Some(protocol) = self.protocol {
             put(places.protocol(), &u16::from(protocol.number).to_ne_bytes());
-            flags |= if family == Family::Ip6 { FRAGMENT_OR_PROTOCOL } else { 0 };
             invert(protocol.is_negated, INVERSE_PROTOCOL);
+        }
+        if family == Family::Ip6 && (self.protocol.is_some() || self.has_every_protocol) {
+            flags |= FRAGMENT_OR_PROTOCOL;
         }
         if let Some(is_negated) = self.fragment.filter(|_| family == Family::Ip) {
             flags |= FRAGMENT_OR_PROTOCOL;
