@@ -10,6 +10,7 @@
 //! *Source*: structures and revisions from `include/uapi/linux/netfilter/xt_*.h`, `netfilter_ipv4/ipt_*.h` and
 //! `netfilter_ipv6/ip6t_*.h`, in the layout of 64-bit kernels; the text from iptables-extensions(8).
 
+mod ipsets;
 mod matches;
 mod targets;
 mod words;
@@ -20,6 +21,13 @@ use std::ops::Range;
 use super::layout::Layout;
 use crate::domain::rules::text::line::Line;
 use crate::domain::ruleset::Family;
+
+/// Tables of both families have the extension.
+const BOTH: &[Family] = &[Family::Ip, Family::Ip6];
+/// Tables of IPv4 have it.
+const IP: &[Family] = &[Family::Ip];
+/// Tables of IPv6 have it.
+const IP6: &[Family] = &[Family::Ip6];
 
 /// `XT_ALIGN` rounds an info up to this many bytes.
 const XT_ALIGN: usize = 8;
@@ -115,7 +123,7 @@ pub struct Extension {
 }
 
 /// Every extension whose text is known.
-const TABLES: [&[&[Extension]]; 2] = [matches::TABLES, &[targets::EXTENSIONS]];
+const TABLES: [&[&[Extension]]; 2] = [matches::TABLES, targets::TABLES];
 
 /// Every extension whose text is known, in no order that matters.
 pub fn extensions() -> impl Iterator<Item = &'static Extension> {
@@ -132,28 +140,32 @@ fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extensio
     })
 }
 
-/// Writes a part: ` -m NAME OPTIONS`, ` -j NAME OPTIONS`, or ` --raw` and all its bytes instead of the options.
+/// Writes a part: ` -m NAME OPTIONS`, ` -j NAME OPTIONS`, or ` --raw` and all its bytes instead of the options. Bytes
+/// that the kernel changes by itself are zeros there.
 ///
 /// None if its name is no word, which no kernel that registers extensions has.
 pub fn write(role: Role, part: &Part<'_>, around: Surroundings<'_>, line: &mut Line) -> Option<()> {
     let start = line.len();
+    write_name(role, part, line)?;
+    let extension = find(role, part, around.family);
+    let state = extension.map_or(&[][..], |extension| extension.state);
+    let info = Info { bytes: part.info, revision: part.revision, around, state };
+    if extension.and_then(|extension| (extension.text)(&info, line)).is_none() {
+        line.truncate(start);
+        write_name(role, part, line)?;
+        line.word(format_args!("--raw {}:", part.revision));
+        for (at, byte) in part.info.iter().enumerate() {
+            let is_state = state.iter().any(|range| range.contains(&at));
+            line.hex(&[if is_state { 0 } else { *byte }]);
+        }
+    }
+    Some(())
+}
+
+fn write_name(role: Role, part: &Part<'_>, line: &mut Line) -> Option<()> {
     line.word(match role {
         Role::Match => "-m",
         Role::Target => "-j",
     });
-    line.name(part.name)?;
-    let options = line.len();
-    let shown = find(role, part, around.family).and_then(|extension| {
-        let info = Info { bytes: part.info, revision: part.revision, around, state: extension.state };
-        (extension.text)(&info, line)
-    });
-    if shown.is_none() {
-        line.truncate(options);
-        line.word("--raw");
-        line.word(part.revision);
-        line.push(b":");
-        line.hex(part.info);
-    }
-    debug_assert!(line.len() > start);
-    Some(())
+    line.name(part.name)
 }
