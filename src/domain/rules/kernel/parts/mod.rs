@@ -24,8 +24,11 @@ use crate::domain::ruleset::Family;
 /// `XT_ALIGN` rounds an info up to this many bytes.
 const XT_ALIGN: usize = 8;
 
-/// The longest structure of an extension: `struct xt_u32`, aligned.
-const LONGEST_INFO: usize = 2064;
+/// The longest structure of an extension: `struct xt_cgroup_info_v1`, which holds a path.
+const LONGEST_INFO: usize = 4112;
+
+/// Nearly all structures are shorter, and have less to clear.
+const USUAL_INFO: usize = 320;
 
 /// Whether a part asks something of a packet or does something to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +79,21 @@ impl Info<'_> {
             return None;
         }
         let decoded = T::decode(self.bytes)?;
-        let mut scratch = [0; LONGEST_INFO];
-        let again = scratch.get_mut(..self.bytes.len())?;
-        decoded.encode(again);
-        self.is_same(again).then_some(decoded)
+        let is_read = if self.bytes.len() <= USUAL_INFO {
+            self.is_encoded::<T, USUAL_INFO>(&decoded)
+        } else {
+            self.is_encoded::<T, LONGEST_INFO>(&decoded)
+        };
+        is_read.then_some(decoded)
+    }
+
+    /// Whether writing this gives its bytes, of which there are `N` at most.
+    fn is_encoded<T: Layout, const N: usize>(&self, decoded: &T) -> bool {
+        let mut scratch = [0; N];
+        scratch.get_mut(..self.bytes.len()).is_some_and(|again| {
+            decoded.encode(again);
+            self.is_same(again)
+        })
     }
 
     /// Whether these are its bytes, but for the state.
@@ -114,6 +128,21 @@ pub struct Extension {
     pub text: fn(&Info<'_>, &mut Line) -> Option<()>,
 }
 
+/// Another name under which iptables-save shows an extension if its info says so.
+pub struct Alias {
+    /// Which of the two the extension is.
+    pub role: Role,
+    /// The extension's name in the kernel.
+    pub name: &'static str,
+    /// The name that is shown.
+    pub shown: &'static str,
+    /// Whether it is shown.
+    pub applies: fn(&Info<'_>) -> bool,
+}
+
+/// Every alias.
+const ALIASES: [&[Alias]; 1] = [matches::ALIASES];
+
 /// Every extension whose text is known.
 const TABLES: [&[&[Extension]]; 2] = [matches::TABLES, &[targets::EXTENSIONS]];
 
@@ -136,24 +165,31 @@ fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extensio
 ///
 /// None if its name is no word, which no kernel that registers extensions has.
 pub fn write(role: Role, part: &Part<'_>, around: Surroundings<'_>, line: &mut Line) -> Option<()> {
-    let start = line.len();
     line.word(match role {
         Role::Match => "-m",
         Role::Target => "-j",
     });
-    line.name(part.name)?;
-    let options = line.len();
-    let shown = find(role, part, around.family).and_then(|extension| {
+    let name = line.len();
+    if let Some(extension) = find(role, part, around.family) {
         let info = Info { bytes: part.info, revision: part.revision, around, state: extension.state };
-        (extension.text)(&info, line)
-    });
-    if shown.is_none() {
-        line.truncate(options);
-        line.word("--raw");
-        line.word(part.revision);
-        line.push(b":");
-        line.hex(part.info);
+        line.name(shown_name(extension, &info).as_bytes())?;
+        if (extension.text)(&info, line).is_some() {
+            return Some(());
+        }
+        line.truncate(name);
     }
-    debug_assert!(line.len() > start);
+    line.name(part.name)?;
+    line.word("--raw");
+    line.word(part.revision);
+    line.push(b":");
+    line.hex(part.info);
     Some(())
+}
+
+/// The name under which iptables-save shows the extension.
+fn shown_name(extension: &Extension, info: &Info<'_>) -> &'static str {
+    let mut aliases = ALIASES.into_iter().flatten();
+    let alias = aliases
+        .find(|alias| alias.role == extension.role && alias.name == extension.name && (alias.applies)(info));
+    alias.map_or(extension.name, |alias| alias.shown)
 }
