@@ -43,6 +43,14 @@ impl Line {
         let _ = write!(self, " {word}");
     }
 
+    /// Replaces its last word, which is an extension's name, with an alias of the extension. None if it is another word.
+    pub fn rename(&mut self, name: &str, alias: &str) -> Option<()> {
+        let kept = self.bytes.strip_suffix(name.as_bytes())?.len();
+        self.bytes.truncate(kept);
+        self.push(alias.as_bytes());
+        Some(())
+    }
+
     /// ` --NAME` or ` ! --NAME`.
     pub fn option(&mut self, is_negated: bool, name: &str) {
         self.push(if is_negated { b" ! " } else { b" " });

@@ -10,6 +10,7 @@
 //! *Source*: structures and revisions from `include/uapi/linux/netfilter/xt_*.h`, `netfilter_ipv4/ipt_*.h` and
 //! `netfilter_ipv6/ip6t_*.h`, in the layout of 64-bit kernels; the text from iptables-extensions(8).
 
+mod ipsets;
 mod matches;
 mod targets;
 mod words;
@@ -20,6 +21,13 @@ use std::ops::Range;
 use super::layout::Layout;
 use crate::domain::rules::text::line::Line;
 use crate::domain::ruleset::Family;
+
+/// Tables of both families have the extension.
+const BOTH: &[Family] = &[Family::Ip, Family::Ip6];
+/// Tables of IPv4 have it.
+const IP: &[Family] = &[Family::Ip];
+/// Tables of IPv6 have it.
+const IP6: &[Family] = &[Family::Ip6];
 
 /// `XT_ALIGN` rounds an info up to this many bytes.
 const XT_ALIGN: usize = 8;
@@ -128,23 +136,8 @@ pub struct Extension {
     pub text: fn(&Info<'_>, &mut Line) -> Option<()>,
 }
 
-/// Another name under which iptables-save shows an extension if its info says so.
-pub struct Alias {
-    /// Which of the two the extension is.
-    pub role: Role,
-    /// The extension's name in the kernel.
-    pub name: &'static str,
-    /// The name that is shown.
-    pub shown: &'static str,
-    /// Whether it is shown.
-    pub applies: fn(&Info<'_>) -> bool,
-}
-
-/// Every alias.
-const ALIASES: [&[Alias]; 1] = [matches::ALIASES];
-
 /// Every extension whose text is known.
-const TABLES: [&[&[Extension]]; 2] = [matches::TABLES, &[targets::EXTENSIONS]];
+const TABLES: [&[&[Extension]]; 2] = [matches::TABLES, targets::TABLES];
 
 /// Every extension whose text is known, in no order that matters.
 pub fn extensions() -> impl Iterator<Item = &'static Extension> {
@@ -161,35 +154,32 @@ fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extensio
     })
 }
 
-/// Writes a part: ` -m NAME OPTIONS`, ` -j NAME OPTIONS`, or ` --raw` and all its bytes instead of the options.
+/// Writes a part: ` -m NAME OPTIONS`, ` -j NAME OPTIONS`, or ` --raw` and all its bytes instead of the options. Bytes
+/// that the kernel changes by itself are zeros there.
 ///
 /// None if its name is no word, which no kernel that registers extensions has.
 pub fn write(role: Role, part: &Part<'_>, around: Surroundings<'_>, line: &mut Line) -> Option<()> {
+    let start = line.len();
+    write_name(role, part, line)?;
+    let extension = find(role, part, around.family);
+    let state = extension.map_or(&[][..], |extension| extension.state);
+    let info = Info { bytes: part.info, revision: part.revision, around, state };
+    if extension.and_then(|extension| (extension.text)(&info, line)).is_none() {
+        line.truncate(start);
+        write_name(role, part, line)?;
+        line.word(format_args!("--raw {}:", part.revision));
+        for (at, byte) in part.info.iter().enumerate() {
+            let is_state = state.iter().any(|range| range.contains(&at));
+            line.hex(&[if is_state { 0 } else { *byte }]);
+        }
+    }
+    Some(())
+}
+
+fn write_name(role: Role, part: &Part<'_>, line: &mut Line) -> Option<()> {
     line.word(match role {
         Role::Match => "-m",
         Role::Target => "-j",
     });
-    let name = line.len();
-    if let Some(extension) = find(role, part, around.family) {
-        let info = Info { bytes: part.info, revision: part.revision, around, state: extension.state };
-        line.name(shown_name(extension, &info).as_bytes())?;
-        if (extension.text)(&info, line).is_some() {
-            return Some(());
-        }
-        line.truncate(name);
-    }
-    line.name(part.name)?;
-    line.word("--raw");
-    line.word(part.revision);
-    line.push(b":");
-    line.hex(part.info);
-    Some(())
-}
-
-/// The name under which iptables-save shows the extension.
-fn shown_name(extension: &Extension, info: &Info<'_>) -> &'static str {
-    let mut aliases = ALIASES.into_iter().flatten();
-    let alias = aliases
-        .find(|alias| alias.role == extension.role && alias.name == extension.name && (alias.applies)(info));
-    alias.map_or(extension.name, |alias| alias.shown)
+    line.name(part.name)
 }

@@ -1,16 +1,16 @@
 //! Matches of a packet's addresses.
 //! Knows no address of a connection.
 
-use super::{BOTH, IP, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::layout;
 use crate::domain::rules::kernel::parts::words::{self, Address};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, IP, Info};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    stateless("addrtype", IP, &[0], "netfilter/xt_addrtype.h", addrtype0),
-    stateless("addrtype", BOTH, &[1], "netfilter/xt_addrtype.h", addrtype1),
-    stateless("iprange", BOTH, &[1], "netfilter/xt_iprange.h", iprange),
+    matching("addrtype", IP, &[0], &[], "netfilter/xt_addrtype.h", addrtype0),
+    matching("addrtype", BOTH, &[1], &[], "netfilter/xt_addrtype.h", addrtype1),
+    matching("iprange", BOTH, &[1], &[], "netfilter/xt_iprange.h", iprange),
 ];
 
 layout! {

@@ -2,23 +2,20 @@
 //! number of connections, the node of a cluster, the virtual service.
 //! Knows no packet.
 
-use super::{BOTH, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::{Be16, Name, layout};
 use crate::domain::rules::kernel::parts::words::{self, Address};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    stateless("cluster", BOTH, &[0], "netfilter/xt_cluster.h", cluster),
-    stateless("connbytes", BOTH, &[0], "netfilter/xt_connbytes.h", connbytes),
-    stateless("connlabel", BOTH, &[0], "netfilter/xt_connlabel.h", connlabel),
-    Extension {
-        state: &[24..32],
-        ..stateless("connlimit", BOTH, &[0, 1], "netfilter/xt_connlimit.h", connlimit)
-    },
-    stateless("connmark", BOTH, &[1], "netfilter/xt_connmark.h", connmark),
-    stateless("helper", BOTH, &[0], "netfilter/xt_helper.h", helper),
-    stateless("ipvs", BOTH, &[0], "netfilter/xt_ipvs.h", ipvs),
+    matching("cluster", BOTH, &[0], &[], "netfilter/xt_cluster.h", cluster),
+    matching("connbytes", BOTH, &[0], &[], "netfilter/xt_connbytes.h", connbytes),
+    matching("connlabel", BOTH, &[0], &[], "netfilter/xt_connlabel.h", connlabel),
+    matching("connlimit", BOTH, &[0, 1], &[24..32], "netfilter/xt_connlimit.h", connlimit),
+    matching("connmark", BOTH, &[1], &[], "netfilter/xt_connmark.h", connmark),
+    matching("helper", BOTH, &[0], &[], "netfilter/xt_helper.h", helper),
+    matching("ipvs", BOTH, &[0], &[], "netfilter/xt_ipvs.h", ipvs),
 ];
 
 layout! {

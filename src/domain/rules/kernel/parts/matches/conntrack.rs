@@ -1,22 +1,18 @@
 //! Matches of what connection tracking knows of a connection: its state, protocol, addresses, ports, status, expiry.
 //! Marks, labels, counters and limits of connections are elsewhere.
 
-use super::{BOTH, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::{Be16, layout};
 use crate::domain::rules::kernel::parts::words::{self, Address};
-use crate::domain::rules::kernel::parts::{Alias, Extension, Info, Role};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    stateless("conntrack", BOTH, &[1], "netfilter/xt_conntrack.h", conntrack1),
-    stateless("conntrack", BOTH, &[2], "netfilter/xt_conntrack.h", conntrack2),
-    stateless("conntrack", BOTH, &[3], "netfilter/xt_conntrack.h", conntrack3),
-    stateless("state", BOTH, &[0], "netfilter/xt_state.h", state),
+    matching("conntrack", BOTH, &[1], &[], "netfilter/xt_conntrack.h", conntrack1),
+    matching("conntrack", BOTH, &[2], &[], "netfilter/xt_conntrack.h", conntrack2),
+    matching("conntrack", BOTH, &[3], &[], "netfilter/xt_conntrack.h", conntrack3),
+    matching("state", BOTH, &[0], &[], "netfilter/xt_state.h", state),
 ];
-
-/// Since Linux 2.6.38 `-m state` is kept as the match `conntrack` with a flag that the kernel ignores.
-pub(super) const ALIASES: &[Alias] =
-    &[Alias { role: Role::Match, name: "conntrack", shown: "state", applies: is_state }];
 
 layout! {
     /// `struct xt_conntrack_mtinfo1`.
@@ -53,6 +49,7 @@ const PROTO: u16 = 1 << 1;
 const STATUS: u16 = 1 << 6;
 const EXPIRES: u16 = 1 << 7;
 const DIRECTION: u16 = 1 << 12;
+/// `-m state`, which the kernel does not look at.
 const STATE_ALIAS: u16 = 1 << 13;
 const ALL: u16 = 0x3fff;
 /// `XT_CONNTRACK_ORIGSRC` to `XT_CONNTRACK_REPLDST`.
@@ -186,13 +183,14 @@ impl Conditions {
         Some(())
     }
 
-    /// `--state`, which stands alone, or `--ctstate`.
+    /// `--state`, which stands alone and renames the match, or `--ctstate`.
     fn write_state(&self, line: &mut Line) -> Option<()> {
         let is_inverted = self.inverted & STATE != 0;
         if self.matched & STATE_ALIAS != 0 {
             if self.matched != STATE | STATE_ALIAS || self.inverted & STATE_ALIAS != 0 {
                 return None;
             }
+            line.rename("conntrack", "state")?;
             line.option(is_inverted, "--state");
             simple_states(line, self.states)
         } else if self.matched & STATE != 0 {
@@ -202,13 +200,6 @@ impl Conditions {
             (self.states == 0).then_some(())
         }
     }
-}
-
-/// Whether iptables-save shows a match `conntrack` as `state`. All revisions keep the flags at the same place.
-fn is_state(info: &Info<'_>) -> bool {
-    const MATCHED: usize = 146;
-    let matched = info.bytes.get(MATCHED..).and_then(<[u8]>::first_chunk);
-    matched.is_some_and(|matched| u16::from_ne_bytes(*matched) & STATE_ALIAS != 0)
 }
 
 fn state(info: &Info<'_>, line: &mut Line) -> Option<()> {

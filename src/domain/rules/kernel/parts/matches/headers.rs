@@ -1,21 +1,21 @@
 //! Matches of the headers that IPv4 and IPv6 packets have: DSCP, ECN, length, ICMP, DCCP, AH of IPv4, ESP, IPComp.
 //! Extension headers of IPv6 are elsewhere.
 
-use super::{BOTH, IP, IP6, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::layout;
-use crate::domain::rules::kernel::parts::{Extension, Info, words};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, IP, IP6, Info, words};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    stateless("ah", IP, &[0], "netfilter_ipv4/ipt_ah.h", ah),
-    stateless("dccp", BOTH, &[0], "netfilter/xt_dccp.h", dccp),
-    stateless("dscp", BOTH, &[0], "netfilter/xt_dscp.h", dscp),
-    stateless("ecn", BOTH, &[0], "netfilter/xt_ecn.h", ecn),
-    stateless("esp", BOTH, &[0], "netfilter/xt_esp.h", esp),
-    stateless("icmp", IP, &[0], "netfilter_ipv4/ip_tables.h", icmp),
-    stateless("icmp6", IP6, &[0], "netfilter_ipv6/ip6_tables.h", icmp6),
-    stateless("ipcomp", BOTH, &[0], "netfilter/xt_ipcomp.h", ipcomp),
-    stateless("length", BOTH, &[0], "netfilter/xt_length.h", length),
+    matching("ah", IP, &[0], &[], "netfilter_ipv4/ipt_ah.h", ah),
+    matching("dccp", BOTH, &[0], &[], "netfilter/xt_dccp.h", dccp),
+    matching("dscp", BOTH, &[0], &[], "netfilter/xt_dscp.h", dscp),
+    matching("ecn", BOTH, &[0], &[], "netfilter/xt_ecn.h", ecn),
+    matching("esp", BOTH, &[0], &[], "netfilter/xt_esp.h", esp),
+    matching("icmp", IP, &[0], &[], "netfilter_ipv4/ip_tables.h", icmp),
+    matching("icmp6", IP6, &[0], &[], "netfilter_ipv6/ip6_tables.h", icmp6),
+    matching("ipcomp", BOTH, &[0], &[], "netfilter/xt_ipcomp.h", ipcomp),
+    matching("length", BOTH, &[0], &[], "netfilter/xt_length.h", length),
 ];
 
 layout! {

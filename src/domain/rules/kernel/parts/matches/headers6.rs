@@ -2,20 +2,20 @@
 //! Knows no header of IPv4.
 
 use super::headers::range_unless_full;
-use super::{IP6, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::layout;
-use crate::domain::rules::kernel::parts::{Extension, Info, words};
+use crate::domain::rules::kernel::parts::{Extension, IP6, Info, words};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    stateless("ah", IP6, &[0], "netfilter_ipv6/ip6t_ah.h", ah),
-    stateless("dst", IP6, &[0], "netfilter_ipv6/ip6t_opts.h", destination_options),
+    matching("ah", IP6, &[0], &[], "netfilter_ipv6/ip6t_ah.h", ah),
+    matching("dst", IP6, &[0], &[], "netfilter_ipv6/ip6t_opts.h", destination_options),
     // no header declares it: an `int` that nothing reads
-    stateless("eui64", IP6, &[0], "netfilter_ipv6/ip6_tables.h", eui64),
-    stateless("frag", IP6, &[0], "netfilter_ipv6/ip6t_frag.h", fragment),
-    stateless("hbh", IP6, &[0], "netfilter_ipv6/ip6t_opts.h", hop_by_hop_options),
-    stateless("hl", IP6, &[0], "netfilter_ipv6/ip6t_hl.h", hop_limit),
-    stateless("ipv6header", IP6, &[0], "netfilter_ipv6/ip6t_ipv6header.h", ipv6_header),
+    matching("eui64", IP6, &[0], &[], "netfilter_ipv6/ip6_tables.h", eui64),
+    matching("frag", IP6, &[0], &[], "netfilter_ipv6/ip6t_frag.h", fragment),
+    matching("hbh", IP6, &[0], &[], "netfilter_ipv6/ip6t_opts.h", hop_by_hop_options),
+    matching("hl", IP6, &[0], &[], "netfilter_ipv6/ip6t_hl.h", hop_limit),
+    matching("ipv6header", IP6, &[0], &[], "netfilter_ipv6/ip6t_ipv6header.h", ipv6_header),
 ];
 
 layout! {

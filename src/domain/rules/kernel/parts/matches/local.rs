@@ -1,21 +1,21 @@
 //! Matches of what the node knows beside the packet: its programs, control groups, processors and groups of devices;
 //! and comments.
 
-use super::{BOTH, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::{Name, layout};
-use crate::domain::rules::kernel::parts::{Extension, Info, words};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info, words};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    Extension { state: &[520..528], ..stateless("bpf", BOTH, &[0], "netfilter/xt_bpf.h", bpf0) },
+    matching("bpf", BOTH, &[0], &[520..528], "netfilter/xt_bpf.h", bpf0),
     // the descriptor was that of the process that wrote the rule
-    Extension { state: &[4..8, 520..528], ..stateless("bpf", BOTH, &[1], "netfilter/xt_bpf.h", bpf1) },
-    stateless("cgroup", BOTH, &[0], "netfilter/xt_cgroup.h", cgroup0),
-    Extension { state: &[4104..4112], ..stateless("cgroup", BOTH, &[1], "netfilter/xt_cgroup.h", cgroup1) },
-    Extension { state: &[520..528], ..stateless("cgroup", BOTH, &[2], "netfilter/xt_cgroup.h", cgroup2) },
-    stateless("comment", BOTH, &[0], "netfilter/xt_comment.h", comment),
-    stateless("cpu", BOTH, &[0], "netfilter/xt_cpu.h", cpu),
-    stateless("devgroup", BOTH, &[0], "netfilter/xt_devgroup.h", devgroup),
+    matching("bpf", BOTH, &[1], &[4..8, 520..528], "netfilter/xt_bpf.h", bpf1),
+    matching("cgroup", BOTH, &[0], &[], "netfilter/xt_cgroup.h", cgroup0),
+    matching("cgroup", BOTH, &[1], &[4104..4112], "netfilter/xt_cgroup.h", cgroup1),
+    matching("cgroup", BOTH, &[2], &[520..528], "netfilter/xt_cgroup.h", cgroup2),
+    matching("comment", BOTH, &[0], &[], "netfilter/xt_comment.h", comment),
+    matching("cpu", BOTH, &[0], &[], "netfilter/xt_cpu.h", cpu),
+    matching("devgroup", BOTH, &[0], &[], "netfilter/xt_devgroup.h", devgroup),
 ];
 
 /// `struct sock_filter`: code (u16), jumps if true and false (u8 each), and the argument k (u32).

@@ -10,7 +10,9 @@ mod local;
 mod marks;
 mod rates;
 
-use super::{Alias, Extension, Info, Role};
+use std::ops::Range;
+
+use super::{Extension, Info, Role};
 use crate::domain::rules::text::line::Line;
 use crate::domain::ruleset::Family;
 
@@ -25,19 +27,14 @@ pub(super) const TABLES: &[&[Extension]] = &[
     rates::EXTENSIONS,
 ];
 
-pub(super) const ALIASES: &[Alias] = conntrack::ALIASES;
-
-const IP: &[Family] = &[Family::Ip];
-const IP6: &[Family] = &[Family::Ip6];
-const BOTH: &[Family] = &[Family::Ip, Family::Ip6];
-
-/// A match without state.
-const fn stateless(
+/// A match, in the order of the columns of a table.
+const fn matching(
     name: &'static str,
     families: &'static [Family],
     revisions: &'static [u8],
+    state: &'static [Range<usize>],
     source: &'static str,
     text: fn(&Info<'_>, &mut Line) -> Option<()>,
 ) -> Extension {
-    Extension { name, role: Role::Match, families, revisions, state: &[], source, text }
+    Extension { name, role: Role::Match, families, revisions, state, source, text }
 }

@@ -3,26 +3,17 @@
 //!
 //! iptables keeps an interval for each packet, or a cost for each sixteen bytes, and prints a rounded rate.
 
-use super::{BOTH, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::{Name, layout};
-use crate::domain::rules::kernel::parts::{Extension, Info, words};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info, words};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    Extension {
-        state: &[48..56],
-        ..stateless("hashlimit", BOTH, &[1], "netfilter/xt_hashlimit.h", hashlimit1)
-    },
-    Extension {
-        state: &[296..304],
-        ..stateless("hashlimit", BOTH, &[2], "netfilter/xt_hashlimit.h", hashlimit2)
-    },
-    Extension {
-        state: &[304..312],
-        ..stateless("hashlimit", BOTH, &[3], "netfilter/xt_hashlimit.h", hashlimit3)
-    },
+    matching("hashlimit", BOTH, &[1], &[48..56], "netfilter/xt_hashlimit.h", hashlimit1),
+    matching("hashlimit", BOTH, &[2], &[296..304], "netfilter/xt_hashlimit.h", hashlimit2),
+    matching("hashlimit", BOTH, &[3], &[304..312], "netfilter/xt_hashlimit.h", hashlimit3),
     // kernels before Linux 4.11 show what is left of the rate
-    Extension { state: &[8..40], ..stateless("limit", BOTH, &[0], "netfilter/xt_limit.h", limit) },
+    matching("limit", BOTH, &[0], &[8..40], "netfilter/xt_limit.h", limit),
 ];
 
 layout! {
