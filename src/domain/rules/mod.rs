@@ -2,9 +2,11 @@
 //! rules say, and what the tools print. Knows nothing of where rules come from or what is allowed.
 
 pub mod kernel;
+pub mod lines;
 pub mod pairing;
 pub mod saved;
 pub mod shadow;
+pub mod text;
 pub mod wording;
 
 use std::fmt;

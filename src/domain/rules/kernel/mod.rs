@@ -13,10 +13,19 @@ pub mod attributes;
 mod chains;
 mod entries;
 mod expression;
+pub mod expressions;
 mod grammar;
+pub mod head;
+pub mod layout;
+pub mod legacy;
 mod limit;
+pub mod names;
+pub mod parts;
+pub mod rule;
 mod state;
 mod xt;
+
+use std::collections::BTreeMap;
 
 pub use action::{ActionHash, action_of_text};
 pub use chains::{
@@ -27,6 +36,9 @@ pub use state::clear_state;
 pub use xt::is_set_name;
 
 use super::Family;
+
+/// Names of ipsets by their index in the kernel.
+pub type Ipsets = BTreeMap<u16, Vec<u8>>;
 
 /// Whether the printed text of a rule says what the rule does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
