@@ -1,13 +1,13 @@
 //! The match `time`: when a packet comes.
 //! Asks no clock.
 
-use super::{BOTH, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::layout;
 use crate::domain::rules::kernel::parts::words::{clock, date_time, push};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info};
 use crate::domain::rules::text::line::Line;
 
-pub(super) const EXTENSIONS: &[Extension] = &[stateless("time", BOTH, &[0], "netfilter/xt_time.h", time)];
+pub(super) const EXTENSIONS: &[Extension] = &[matching("time", BOTH, &[0], &[], "netfilter/xt_time.h", time)];
 
 layout! {
     /// `struct xt_time_info`. Days of the month begin at bit 1, days of the week with Monday at bit 1.

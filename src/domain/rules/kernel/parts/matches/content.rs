@@ -1,18 +1,18 @@
 //! Matches of bytes anywhere in a packet, and of single fields: `string`, `u32`, `tos`, `ttl`.
 //! Knows no port.
 
-use super::{BOTH, IP, matching, stateless};
-use crate::domain::rules::kernel::layout::{Field, Layout, Name, layout};
+use super::matching;
+use crate::domain::rules::kernel::layout::{Field, Name, layout};
 use crate::domain::rules::kernel::parts::words::{boolean, push};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, IP, Info};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
     // the state is the kernel's pointer
     matching("string", BOTH, &[1], &[152..160], "netfilter/xt_string.h", string),
-    stateless("u32", BOTH, &[0], "netfilter/xt_u32.h", u32_tests),
-    stateless("tos", BOTH, &[1], "netfilter/xt_dscp.h", tos),
-    stateless("ttl", IP, &[0], "netfilter_ipv4/ipt_ttl.h", ttl),
+    matching("u32", BOTH, &[0], &[], "netfilter/xt_u32.h", u32_tests),
+    matching("tos", BOTH, &[1], &[], "netfilter/xt_dscp.h", tos),
+    matching("ttl", IP, &[0], &[], "netfilter_ipv4/ipt_ttl.h", ttl),
 ];
 
 layout! {
@@ -64,20 +64,19 @@ fn string(info: &Info<'_>, line: &mut Line) -> Option<()> {
 
 layout! {
     /// `struct xt_u32_location_element`.
-    #[derive(Default)]
     struct Location[8] { number: u32 = 0, nextop: u8 = 4 }
 }
 
 layout! {
     /// `struct xt_u32_test`: locations, values, and how many of each are used.
     struct Test[180] {
-        location: [[u8; 8]; 11] = 0, value: [[u32; 2]; 11] = 88, nnums: u8 = 176, nvalues: u8 = 177
+        location: [Location; 11] = 0, value: [[u32; 2]; 11] = 88, nnums: u8 = 176, nvalues: u8 = 177
     }
 }
 
 layout! {
     /// `struct xt_u32`.
-    struct Tests[1984] { tests: [[u8; 180]; 11] = 0, ntests: u8 = 1980, invert: u8 = 1981 }
+    struct Tests[1984] { tests: [Test; 11] = 0, ntests: u8 = 1980, invert: u8 = 1981 }
 }
 
 fn u32_tests(info: &Info<'_>, line: &mut Line) -> Option<()> {
@@ -87,28 +86,20 @@ fn u32_tests(info: &Info<'_>, line: &mut Line) -> Option<()> {
     line.push(b" \"");
     for (index, test) in used.iter().enumerate() {
         line.push(if index == 0 { b"" } else { b"&&" });
-        u32_test(line, &again(test)?)?;
+        u32_test(line, test)?;
     }
     line.push(b"\"");
-    (!used.is_empty() && unused.iter().all(|test| test.iter().all(|byte| *byte == 0))).then_some(())
-}
-
-/// A structure within one, if writing it again gives the same bytes.
-fn again<T: Layout, const N: usize>(bytes: &[u8; N]) -> Option<T> {
-    let value = T::decode(bytes)?;
-    let mut again = [0; N];
-    value.encode(&mut again);
-    (again == *bytes).then_some(value)
+    (!used.is_empty() && unused.iter().all(|test| *test == Test::read(&[]))).then_some(())
 }
 
 fn u32_test(line: &mut Line, test: &Test) -> Option<()> {
     let (locations, no_locations) = test.location.split_at_checked(test.nnums.into())?;
     let (values, no_values) = test.value.split_at_checked(test.nvalues.into())?;
     for (index, location) in locations.iter().enumerate() {
-        let Location { number, nextop } = again(location)?;
+        let Location { number, nextop } = location;
         // `enum xt_u32_ops`; the first number has none before it
         let operators = if index == 0 { &[""][..] } else { &["&", "<<", ">>", "@"] };
-        push(line, format_args!("{}{number:#x}", operators.get(usize::from(nextop))?));
+        push(line, format_args!("{}{number:#x}", operators.get(usize::from(*nextop))?));
     }
     for (index, [low, high]) in values.iter().enumerate() {
         push(line, format_args!("{}{low:#x}", if index == 0 { '=' } else { ',' }));
@@ -118,7 +109,7 @@ fn u32_test(line: &mut Line, test: &Test) -> Option<()> {
             std::cmp::Ordering::Greater => return None,
         }
     }
-    let is_said = no_locations.iter().all(|location| *location == [0; 8])
+    let is_said = no_locations.iter().all(|location| *location == Location::read(&[]))
         && no_values.iter().all(|value| *value == [0; 2])
         && !locations.is_empty()
         && !values.is_empty();

@@ -1,14 +1,14 @@
 //! Matches that remember earlier packets, or chance: `recent`, `statistic`, `quota`, `nfacct`, `rateest`.
 //! Does not see what they remember.
 
-use super::{BOTH, matching, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::{Name, layout};
 use crate::domain::rules::kernel::parts::words::{Address, address, boolean};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    stateless("recent", BOTH, &[1], "netfilter/xt_recent.h", recent),
+    matching("recent", BOTH, &[1], &[], "netfilter/xt_recent.h", recent),
     // the states are the kernel's pointers
     matching("statistic", BOTH, &[0], &[16..24], "netfilter/xt_statistic.h", statistic),
     matching("quota", BOTH, &[0], &[16..24], "netfilter/xt_quota.h", quota),

@@ -1,21 +1,21 @@
 //! Matches of where a packet comes from: `mac`, `owner`, `physdev`, `pkttype`, `realm`, `rpfilter`, `socket`, `osf`.
 //! Knows no address of a header.
 
-use super::{BOTH, IP, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::{Name, layout};
 use crate::domain::rules::kernel::parts::words::{boolean, interface, mark, push};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, IP, Info};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    stateless("mac", BOTH, &[0], "netfilter/xt_mac.h", mac),
-    stateless("osf", BOTH, &[0], "netfilter/xt_osf.h", osf),
-    stateless("owner", BOTH, &[1], "netfilter/xt_owner.h", owner),
-    stateless("physdev", BOTH, &[0], "netfilter/xt_physdev.h", physdev),
-    stateless("pkttype", BOTH, &[0], "netfilter/xt_pkttype.h", pkttype),
-    stateless("realm", IP, &[0], "netfilter_ipv4/ipt_realm.h", realm),
-    stateless("rpfilter", BOTH, &[0], "netfilter/xt_rpfilter.h", rpfilter),
-    stateless("socket", BOTH, &[3], "netfilter/xt_socket.h", socket),
+    matching("mac", BOTH, &[0], &[], "netfilter/xt_mac.h", mac),
+    matching("osf", BOTH, &[0], &[], "netfilter/xt_osf.h", osf),
+    matching("owner", BOTH, &[1], &[], "netfilter/xt_owner.h", owner),
+    matching("physdev", BOTH, &[0], &[], "netfilter/xt_physdev.h", physdev),
+    matching("pkttype", BOTH, &[0], &[], "netfilter/xt_pkttype.h", pkttype),
+    matching("realm", IP, &[0], &[], "netfilter_ipv4/ipt_realm.h", realm),
+    matching("rpfilter", BOTH, &[0], &[], "netfilter/xt_rpfilter.h", rpfilter),
+    matching("socket", BOTH, &[3], &[], "netfilter/xt_socket.h", socket),
 ];
 
 layout! {
@@ -132,8 +132,7 @@ fn physdev(info: &Info<'_>, line: &mut Line) -> Option<()> {
     flag(line, XT_PHYSDEV_OP_ISOUT, "--physdev-is-out");
     device(line, XT_PHYSDEV_OP_OUT, "--physdev-out", &physdev.physoutdev, &physdev.out_mask)?;
     flag(line, XT_PHYSDEV_OP_BRIDGED, "--physdev-is-bridged");
-    let is_said =
-        physdev.bitmask != 0 && physdev.bitmask <= 0x1f && physdev.invert & !physdev.bitmask == 0;
+    let is_said = physdev.bitmask != 0 && physdev.bitmask <= 0x1f && physdev.invert & !physdev.bitmask == 0;
     is_said.then_some(())
 }
 

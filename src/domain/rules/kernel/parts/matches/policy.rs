@@ -1,13 +1,14 @@
 //! The match `policy`: what IPsec did or will do with a packet.
 //! Knows no other match.
 
-use super::{BOTH, stateless};
-use crate::domain::rules::kernel::layout::{Layout, layout};
+use super::matching;
+use crate::domain::rules::kernel::layout::{Field, layout};
 use crate::domain::rules::kernel::parts::words::{Address, network};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info};
 use crate::domain::rules::text::line::Line;
 
-pub(super) const EXTENSIONS: &[Extension] = &[stateless("policy", BOTH, &[0], "netfilter/xt_policy.h", policy)];
+pub(super) const EXTENSIONS: &[Extension] =
+    &[matching("policy", BOTH, &[0], &[], "netfilter/xt_policy.h", policy)];
 
 /// `XT_POLICY_MAX_ELEM`.
 const XT_POLICY_MAX_ELEM: usize = 4;
@@ -23,7 +24,7 @@ layout! {
 layout! {
     /// `struct xt_policy_info`.
     struct Policy[308] {
-        pol: [[u8; 76]; XT_POLICY_MAX_ELEM] = 0, flags: u16 = 304, len: u16 = 306
+        pol: [Element; XT_POLICY_MAX_ELEM] = 0, flags: u16 = 304, len: u16 = 306
     }
 }
 
@@ -49,7 +50,7 @@ fn policy(info: &Info<'_>, line: &mut Line) -> Option<()> {
         if index > 0 {
             line.word("--next");
         }
-        write_element(line, info.is_ip(), &Element::decode(element)?)?;
+        write_element(line, info.is_ip(), element)?;
     }
     let most = match (is_none, is_strict) {
         (true, true) => return None,
@@ -57,7 +58,7 @@ fn policy(info: &Info<'_>, line: &mut Line) -> Option<()> {
         (false, true) => XT_POLICY_MAX_ELEM,
         (false, false) => 1,
     };
-    let is_said = used.len() <= most && unused.iter().all(|element| element.iter().all(|byte| *byte == 0));
+    let is_said = used.len() <= most && unused.iter().all(|element| *element == Element::read(&[]));
     (is_said && flags <= 0x0f).then_some(())
 }
 

@@ -1,16 +1,16 @@
 //! Matches of IPv6 headers that change a packet's way: `rt`, `srh`, `mh`.
 //! Knows no other extension header.
 
-use super::{IP6, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::layout;
 use crate::domain::rules::kernel::parts::words::{Address, ip6, prefix_length, push, range};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{Extension, IP6, Info};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    stateless("rt", IP6, &[0], "netfilter_ipv6/ip6t_rt.h", rt),
-    stateless("srh", IP6, &[1], "netfilter_ipv6/ip6t_srh.h", srh),
-    stateless("mh", IP6, &[0], "netfilter_ipv6/ip6t_mh.h", mh),
+    matching("rt", IP6, &[0], &[], "netfilter_ipv6/ip6t_rt.h", rt),
+    matching("srh", IP6, &[1], &[], "netfilter_ipv6/ip6t_srh.h", srh),
+    matching("mh", IP6, &[0], &[], "netfilter_ipv6/ip6t_mh.h", mh),
 ];
 
 layout! {
@@ -109,7 +109,8 @@ fn srh(info: &Info<'_>, line: &mut Line) -> Option<()> {
         match index {
             0..TAG => {
                 let field = index.div_ceil(3);
-                let number = [srh.next_hdr, srh.hdr_len, srh.segs_left, srh.last_entry].get(field).copied()?;
+                let number =
+                    [srh.next_hdr, srh.hdr_len, srh.segs_left, srh.last_entry].get(field).copied()?;
                 *is_said.get_mut(field)? = true;
                 line.word(number);
             }

@@ -1,13 +1,13 @@
 //! The match `sctp`: ports, and chunks with their flags.
 //! Knows no other protocol.
 
-use super::{BOTH, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::layout;
 use crate::domain::rules::kernel::parts::words::{push, range};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info};
 use crate::domain::rules::text::line::Line;
 
-pub(super) const EXTENSIONS: &[Extension] = &[stateless("sctp", BOTH, &[0], "netfilter/xt_sctp.h", sctp)];
+pub(super) const EXTENSIONS: &[Extension] = &[matching("sctp", BOTH, &[0], &[], "netfilter/xt_sctp.h", sctp)];
 
 layout! {
     /// `struct xt_sctp_info`; `flag_info` is four times a chunk's type, its flags, and which of them matter.

@@ -1,17 +1,17 @@
 //! Matches of the headers of TCP, UDP and SCTP: `tcp`, `udp`, `multiport`, `tcpmss`.
 //! Knows no chunk of SCTP.
 
-use super::{BOTH, stateless};
+use super::matching;
 use crate::domain::rules::kernel::layout::layout;
 use crate::domain::rules::kernel::parts::words::{boolean, push, range};
-use crate::domain::rules::kernel::parts::{Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
-    stateless("tcp", BOTH, &[0], "netfilter/xt_tcpudp.h", tcp),
-    stateless("udp", BOTH, &[0], "netfilter/xt_tcpudp.h", udp),
-    stateless("multiport", BOTH, &[1], "netfilter/xt_multiport.h", multiport),
-    stateless("tcpmss", BOTH, &[0], "netfilter/xt_tcpmss.h", tcpmss),
+    matching("tcp", BOTH, &[0], &[], "netfilter/xt_tcpudp.h", tcp),
+    matching("udp", BOTH, &[0], &[], "netfilter/xt_tcpudp.h", udp),
+    matching("multiport", BOTH, &[1], &[], "netfilter/xt_multiport.h", multiport),
+    matching("tcpmss", BOTH, &[0], &[], "netfilter/xt_tcpmss.h", tcpmss),
 ];
 
 layout! {
