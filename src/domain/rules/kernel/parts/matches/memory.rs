@@ -123,7 +123,7 @@ fn nfacct(info: &Info<'_>, line: &mut Line) -> Option<()> {
     let Nfacct { name } = info.decode()?;
     // with two blanks, as iptables-save has it
     line.word("--nfacct-name ");
-    name.is_terminated().then(|| line.name(name.as_bytes()))?
+    name.is_terminated().then(|| line.string(name.as_bytes()))?
 }
 
 layout! {
