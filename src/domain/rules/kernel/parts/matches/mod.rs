@@ -17,6 +17,8 @@ mod rates;
 mod routing6;
 mod sctp;
 mod sets;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::ops::Range;
