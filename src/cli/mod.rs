@@ -17,15 +17,11 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::checks::allowlists::{Ipv6Mode, Sources};
-use crate::app::checks::scan::entries;
-use crate::app::checks::watch::fingerprint;
 use crate::domain::judging::profiles;
-use crate::domain::rules::Family;
 
 /// The version, with the commit it was built from where the build knows it.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -70,22 +66,6 @@ struct Arguments {
 enum Command {
     /// Check this node, or saved dumps, once.
     Check(check::CheckArguments),
-    /// Print what the text of iptables-legacy-save may not be trusted for; the agent runs it for itself.
-    #[command(name = entries::SUBCOMMAND, hide = true)]
-    LegacyEntries {
-        /// ip or ip6.
-        family: String,
-        /// Tables that the kernel lists.
-        tables: Vec<String>,
-    },
-    /// Print hashes of the contents of legacy tables; the agent runs it for itself.
-    #[command(name = fingerprint::SUBCOMMAND, hide = true)]
-    LegacyFingerprint {
-        /// ip or ip6.
-        family: String,
-        /// Tables that the kernel lists.
-        tables: Vec<String>,
-    },
     /// Print the packets that the firewall logged: who, to whom, and by which rule.
     Drops(drops::DropsArguments),
     /// Print what changed on this node, when, and by whom.
@@ -181,16 +161,6 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
         Some(Command::Watch(arguments)) => watch::run(&arguments),
         Some(Command::Why(arguments)) => why::run(&arguments),
         Some(Command::Manifests(arguments)) => manifests::run(&arguments),
-        Some(Command::LegacyEntries { family, tables }) => {
-            let family = Family::from_name(&family).context("no such family")?;
-            entries::run(family, &tables, std::io::stdout()).context("reading the legacy entries")?;
-            Ok(Exit::Success)
-        }
-        Some(Command::LegacyFingerprint { family, tables }) => {
-            let family = Family::from_name(&family).context("no such family")?;
-            fingerprint::run(family, &tables, std::io::stdout()).context("reading the legacy entries")?;
-            Ok(Exit::Success)
-        }
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "monitor", &mut script);

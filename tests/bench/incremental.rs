@@ -120,5 +120,5 @@ fn reader() -> Reader {
         limit: 1000,
         cancelled: Arc::new(AtomicBool::new(false)),
     };
-    Reader::new(options).with_program(MONITOR)
+    Reader::new(options)
 }

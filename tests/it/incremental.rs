@@ -35,7 +35,7 @@ fn reader() -> Reader {
         limit: 1000,
         cancelled: Arc::new(AtomicBool::new(false)),
     };
-    Reader::new(options).with_program(MONITOR)
+    Reader::new(options)
 }
 
 /// `ip filter INPUT` is a chain, `ip filter` a table, `legacy ip` the legacy table filter,

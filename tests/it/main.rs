@@ -26,6 +26,5 @@ mod profiles;
 mod reload;
 mod samples;
 mod saved;
-mod shapes;
 mod watcher;
 mod why;

@@ -35,7 +35,7 @@ impl Watched {
 
     fn of(netns: Netns, change: impl FnOnce(&mut Settings) + Send) -> Self {
         let lock = tempfile::NamedTempFile::new().unwrap();
-        let mut settings = Settings::new(PathBuf::from(MONITOR));
+        let mut settings = Settings::default();
         settings.lock = lock.path().to_owned();
         let watch = netns.within(|| {
             change(&mut settings);

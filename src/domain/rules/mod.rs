@@ -3,7 +3,6 @@
 
 pub mod kernel;
 pub mod lines;
-pub mod pairing;
 pub mod saved;
 pub mod shadow;
 pub mod text;
@@ -214,6 +213,8 @@ pub enum Reason {
     TableUnreadable,
     /// A table is loaded but switched off (`flags dormant`), or owned by a process.
     TableInactive,
+    /// A legacy table of a structure that no iptables writes, so that no text says what it does.
+    BrokenTable,
     /// A rule whose meaning is not known: its text cannot be trusted.
     UntrustedRule,
     /// A native rule or declaration that cannot be rendered.
@@ -232,7 +233,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 25] = every!(
+    pub const ALL: [Self; 26] = every!(
         Reason:
         InvalidAllowlist,
         BrokenPattern,
@@ -252,6 +253,7 @@ impl Reason {
         TornRead,
         TableUnreadable,
         TableInactive,
+        BrokenTable,
         UntrustedRule,
         UnrenderedRule,
         UnreadTables,
@@ -282,6 +284,7 @@ impl Reason {
             Self::TornRead => "TornRead",
             Self::TableUnreadable => "TableUnreadable",
             Self::TableInactive => "TableInactive",
+            Self::BrokenTable => "BrokenTable",
             Self::UntrustedRule => "UntrustedRule",
             Self::UnrenderedRule => "UnrenderedRule",
             Self::UnreadTables => "UnreadTables",

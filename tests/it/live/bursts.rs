@@ -68,7 +68,7 @@ fn a_burst_that_overruns_the_buffer_ends_in_the_truth() {
         interval: Duration::from_secs(3_600),
         watch: Some(watch::Settings {
             receive_buffer_bytes: 1,
-            ..watch::Settings::new(PathBuf::from(MONITOR))
+            ..watch::Settings::default()
         }),
         scan: Options {
             dump_timeout: LIMIT,

@@ -89,7 +89,7 @@ fn without_privileges_it_says_what_is_missing() {
         few.effective.remove(CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW);
         few.permitted = few.effective;
         set_capabilities(None, few).unwrap();
-        watch::start(Settings::new(PathBuf::from(MONITOR))).unwrap()
+        watch::start(Settings::default()).unwrap()
     });
     let failures = watch.failures();
     let said = |failure: Option<String>| failure.expect("it says so");

@@ -4,7 +4,6 @@
 mod completeness;
 pub mod contents;
 pub mod dump;
-pub mod entries;
 mod ipset;
 mod iptables;
 mod legacy;
@@ -17,7 +16,6 @@ mod side;
 mod unit;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -62,8 +60,8 @@ pub struct Scan {
 /// Shared by the readers of one scan.
 struct Context<'a> {
     options: &'a Options,
-    /// This program, if the current one is another.
-    program: Option<&'a Path>,
+    /// Names of ipsets, once a rule names one.
+    ipsets: ipset::Names,
 }
 
 impl Context<'_> {

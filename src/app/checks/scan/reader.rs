@@ -1,12 +1,12 @@
 //! Reads and judges this node, and remembers what it read, so that the next check reads only what may have changed.
 //! Takes no lock and changes nothing; does not know how anybody learns what may have changed.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::ipset::Names;
 use super::side::Side;
 use super::unit::{Attempt, Found, Key, Unit};
 use super::{Context, Options, Scan, legacy, nft};
@@ -23,7 +23,6 @@ const TEXT_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Reader {
     options: Options,
-    program: Option<PathBuf>,
     book: Option<Rulebook>,
     nft: Side,
     legacy: Side,
@@ -34,17 +33,10 @@ impl Reader {
     pub fn new(options: Options) -> Self {
         Self {
             options,
-            program: None,
             book: None,
             nft: Side::new(nft::read, Key::Inventory),
             legacy: Side::new(legacy::read, Key::LegacyInventory),
         }
-    }
-
-    /// Has `program` read the legacy entries in its short life: for a process that is not the program itself.
-    #[must_use]
-    pub fn with_program(self, program: impl Into<PathBuf>) -> Self {
-        Self { program: Some(program.into()), ..self }
     }
 
     /// Reads what may have changed, and judges it with what is kept of the rest.
@@ -58,7 +50,7 @@ impl Reader {
         self.nft.owe(scope, |part| !is_legacy(part));
         self.legacy.owe(scope, is_legacy);
         self.adopt(book);
-        let context = Context { options: &self.options, program: self.program.as_deref() };
+        let context = Context { options: &self.options, ipsets: Names::default() };
         let budget = TextBudget::new(TEXT_BYTES.saturating_sub(self.nft.taken() + self.legacy.taken()));
         let (nft, (legacy, legacy_cost)) = std::thread::scope(|threads| {
             let legacy = threads.spawn(|| {
@@ -118,8 +110,7 @@ impl Reader {
 
     /// Forgets what was read: the next check reads everything, and tells no change.
     pub fn forget(&mut self) {
-        let program = self.program.take();
-        *self = Self { program, ..Self::new(self.options.clone()) };
+        *self = Self::new(self.options.clone());
     }
 
     /// Judges what is kept by these allowlists from now on.

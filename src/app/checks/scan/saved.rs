@@ -146,7 +146,7 @@ fn json(audit: &mut Audit<'_>, tools: &mut BTreeMap<String, String>, name: &str,
             }
             _ => objects += 1,
         }
-        native::judge(audit, item, None);
+        native::judge(audit, item);
     });
     if let Err(error) = parsed {
         let what = format!("{name} is not a whole answer of `nft -j`: {}", dump::chain_of(&error));

@@ -42,16 +42,13 @@ use crate::host::xtables;
 pub struct Settings {
     /// Room for messages of the kernel that were not looked at yet. It takes 33 MB to hear of 50,000 rules at once.
     pub receive_buffer_bytes: usize,
-    /// This program, which is run to read the contents of legacy tables.
-    pub program: PathBuf,
     /// The lock file of iptables-legacy.
     pub lock: PathBuf,
 }
 
-impl Settings {
-    /// The settings of an agent that is installed here.
-    pub fn new(program: PathBuf) -> Self {
-        Self { receive_buffer_bytes: 32 << 20, program, lock: PathBuf::from(xtables::lock::PATH) }
+impl Default for Settings {
+    fn default() -> Self {
+        Self { receive_buffer_bytes: 32 << 20, lock: PathBuf::from(xtables::lock::PATH) }
     }
 }
 
@@ -104,7 +101,7 @@ pub fn start(settings: Settings) -> io::Result<Watch> {
     let shared = Arc::new(Shared::new()?);
     let mut watch = Watch { shared: Arc::clone(&shared), threads: Vec::new() };
     let nftables = nftables::Listener::start(Arc::clone(&shared), settings.receive_buffer_bytes);
-    let legacy = legacy::Poller::start(shared, settings.program, &settings.lock);
+    let legacy = legacy::Poller::start(shared, &settings.lock);
     let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.to_owned()).spawn(work)
     };

@@ -7,7 +7,6 @@
 use std::fmt;
 
 pub use crate::domain::rules::kernel::names::is_chain_name;
-pub(super) use crate::domain::rules::kernel::names::is_word;
 use crate::domain::rules::{Family, IPTABLES_TABLES};
 
 /// A table as the kernel lists it.

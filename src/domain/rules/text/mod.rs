@@ -3,6 +3,7 @@
 
 pub mod arp;
 pub mod line;
+pub mod native;
 pub mod protocols;
 pub mod quoted;
 pub mod rule;

@@ -214,6 +214,18 @@ pub fn references(expressions: &[Expression<'_>]) -> References {
     found
 }
 
+/// What the rule names with these expressions, the value of `NFTA_RULE_EXPRESSIONS`.
+pub fn references_of(list: &[u8]) -> References {
+    decode(list).map(|expressions| references(&expressions)).unwrap_or_default()
+}
+
+/// Whether any of these expressions, the value of `NFTA_RULE_EXPRESSIONS`, is an x_tables part.
+pub fn has_part(list: &[u8]) -> bool {
+    decode(list).is_ok_and(|expressions| {
+        expressions.iter().any(|expression| matches!(expression.name(), b"match" | b"target"))
+    })
+}
+
 /// Whether a match or target of this name names ipsets.
 pub fn is_ipset(name: &[u8]) -> bool {
     matches!(name, b"set" | b"SET")

@@ -58,10 +58,7 @@ fn policy(info: &Info<'_>, line: &mut Line) -> Option<()> {
         (false, true) => XT_POLICY_MAX_ELEM,
         (false, false) => 1,
     };
-    // without an element nothing ever matches, which the text does not say
-    let is_said = used.len() <= most
-        && used.is_empty() == is_none
-        && unused.iter().all(|element| *element == Element::read(&[]));
+    let is_said = used.len() <= most && unused.iter().all(|element| *element == Element::read(&[]));
     (is_said && flags <= 0x0f).then_some(())
 }
 
