@@ -76,6 +76,9 @@ const TCP_FLAGS: u8 = 0x3f;
 /// What iptables writes for `! -i +`: a name that no device can have.
 const NEVER: &[u8] = b"INVAL/D\0";
 
+/// Matches that few rules exceed.
+const USUAL_MATCHES: usize = 4;
+
 /// The rule of which these are the expressions.
 ///
 /// # Errors
@@ -84,7 +87,7 @@ pub fn read<'a>(family: Family, expressions: &'a [Expression<'a>]) -> Result<Rul
     let mut reader = Reader { family, rest: expressions, versions: EVERY_VERSION };
     let head = reader.head()?;
     let protocol = head.only_protocol();
-    let mut matches = Vec::new();
+    let mut matches = Vec::with_capacity(USUAL_MATCHES);
     let mut ports = Ports::default();
     while let Some(one) = reader.one_match(protocol, &mut ports)? {
         matches.push(one);
