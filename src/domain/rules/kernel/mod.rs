@@ -8,6 +8,7 @@ pub mod legacy;
 pub mod names;
 pub mod parts;
 pub mod rule;
+pub mod same;
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,9 @@
 //! `dump` functions in `net/netfilter/nft_*.c`.
 
 pub mod form;
+pub mod numbers;
+#[cfg(test)]
+mod tests;
 
 use form::{Data, Form, NO_PAD, Text, expression};
 
@@ -197,6 +200,25 @@ pub struct References {
     pub jumps: u32,
     /// Whether an x_tables part names ipsets, by their index.
     pub names_ipset: bool,
+}
+
+/// `meta load KEY` to register 1.
+pub const fn meta(key: u32) -> Meta {
+    Meta { key, dreg: Some(numbers::REG_1), sreg: None }
+}
+
+/// `payload load LENGTH @ BASE + OFFSET` to register 1.
+pub const fn payload(base: u32, offset: u32, length: u32) -> Payload {
+    Payload {
+        sreg: None,
+        dreg: Some(numbers::REG_1),
+        base,
+        offset,
+        length,
+        checksum_type: None,
+        checksum_offset: None,
+        checksum_flags: None,
+    }
 }
 
 /// What these expressions name.
