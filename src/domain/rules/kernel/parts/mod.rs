@@ -10,6 +10,9 @@
 //! *Source*: structures and revisions from `include/uapi/linux/netfilter/xt_*.h`, `netfilter_ipv4/ipt_*.h` and
 //! `netfilter_ipv6/ip6t_*.h`, in the layout of 64-bit kernels; the text from iptables-extensions(8).
 
+// the state of most extensions is one range of bytes
+#![allow(clippy::single_range_in_vec_init)]
+
 mod ipsets;
 mod matches;
 mod targets;
