@@ -105,44 +105,38 @@ pub(super) fn prefix_length(mask: &[u8]) -> Option<u32> {
     is_prefix.then_some(whole + edge.leading_ones())
 }
 
-/// The mask of `union nf_inet_addr` that iptables writes for a single address: every bit, of IPv4 too.
-const HOST: Address = [u8::MAX; 16];
-
 /// The bits of an address.
 pub(super) const IP_BITS: u32 = 32;
 pub(super) const IP6_BITS: u32 = 128;
 
-/// The length of the prefix that a mask of `union nf_inet_addr` leaves. None if it leaves no prefix, or more bytes than
-/// its family has are set.
+/// An IPv4 mask of `union nf_inet_addr`. None if something else than bytes that IPv4 has not stands behind it.
 ///
-/// The mask of a single IPv4 address may fill the bytes of IPv6, too: iptables writes it so where no mask is given, and
-/// with zeros where `/32` is given.
+/// iptables leaves these as they were, all ones or all zeros: ones where no mask is given, zeros where a length is, and
+/// those of iptables 1.8.13 ones where a mask is given that is no prefix. The kernel does not read them.
+fn ip_mask(mask: &Address) -> Option<[u8; IP_BYTES]> {
+    let (mask, rest) = mask.split_first_chunk()?;
+    let is_unread = rest.iter().all(|byte| *byte == 0) || rest.iter().all(|byte| *byte == u8::MAX);
+    is_unread.then_some(*mask)
+}
+
+/// The length of the prefix that a mask leaves. None if it leaves no prefix, or is none of its family.
 pub(super) fn mask_length(is_ip: bool, mask: &Address) -> Option<u32> {
-    if !is_ip {
-        prefix_length(mask)
-    } else if *mask == HOST {
-        Some(IP_BITS)
-    } else {
-        prefix_length(&ip(mask)?.octets())
-    }
+    if is_ip { prefix_length(&ip_mask(mask)?) } else { prefix_length(mask) }
 }
 
 /// ` ADDRESS`, ` ADDRESS/LENGTH` or ` ADDRESS/MASK`, as options of matches take it (`XTTYPE_HOSTMASK`): they keep bits
-/// of the address that the mask leaves out. None if more bytes than the family has are set; see [`mask_length`].
+/// of the address that the mask leaves out. None if more bytes than the family has are set.
 ///
 /// iptables-save 1.8.9 writes every mask, though its own options make a whole mask of one that is no prefix; those of
 /// iptables 1.8.13 keep it.
 pub(super) fn host_network(line: &mut Line, is_ip: bool, value: &Address, mask: &Address) -> Option<()> {
-    let whole = if is_ip { IP_BITS } else { IP6_BITS };
     line.push(b" ");
     address(line, is_ip, value)?;
     match mask_length(is_ip, mask) {
-        Some(length) if length == whole => (),
+        Some(length) if length == if is_ip { IP_BITS } else { IP6_BITS } => (),
         Some(length) => push(line, format_args!("/{length}")),
-        None => {
-            line.push(b"/");
-            address(line, is_ip, mask)?;
-        }
+        None if is_ip => push(line, format_args!("/{}", Ipv4Addr::from(ip_mask(mask)?))),
+        None => push(line, format_args!("/{}", ip6(*mask))),
     }
     Some(())
 }
@@ -273,7 +267,10 @@ mod tests {
         let mut odd = ip([255, 255, 255, 0]);
         odd[15] = 1;
         assert_eq!(of([1, 2, 3, 0], odd), None);
-        assert_eq!(maybe(|line| host_network(line, true, &odd, &HOST)), None);
+        assert_eq!(maybe(|line| host_network(line, true, &odd, &[255; 16])), None);
+        let mut unread = [255; 16];
+        unread[1..3].fill(0);
+        assert_eq!(of([1, 2, 3, 4], unread).unwrap(), " 1.2.3.4/255.0.0.255");
 
         let of = |address: &str, mask: &str| {
             let bytes = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();

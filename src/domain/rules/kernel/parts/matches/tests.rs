@@ -47,8 +47,7 @@ impl Sample {
         Some(line.as_bytes().to_vec())
     }
 
-    /// What the text must tell: the bytes that are no state. The mask of a single IPv4 address may fill the bytes that
-    /// it has not: iptables 1.8.9 writes it so where no mask is given, and with zeros where `/32` is.
+    /// What the text must tell: the bytes that are no state. Behind an IPv4 mask are ones or zeros, which mean the same.
     fn meaning(&self, extension: &Extension) -> Vec<u8> {
         let mut bytes = self.info.clone();
         for state in extension.state {
@@ -61,7 +60,7 @@ impl Sample {
             _ => &[],
         };
         for at in masks.iter().filter(|_| self.family == Family::Ip) {
-            if bytes[*at..at + 16] == [0xff; 16] {
+            if bytes[*at + 4..at + 16] == [0xff; 12] {
                 bytes[at + 4..at + 16].fill(0);
             }
         }
