@@ -69,11 +69,13 @@ impl Line {
             return Some(());
         }
         self.push(b"\"");
-        for byte in text {
-            if matches!(byte, b'"' | b'\\' | b'\'') {
-                self.push(b"\\");
+        for run in text.split_inclusive(|byte| matches!(byte, b'"' | b'\\' | b'\'')) {
+            if let Some((last @ (b'"' | b'\\' | b'\''), before)) = run.split_last() {
+                self.push(before);
+                self.push(&[b'\\', *last]);
+            } else {
+                self.push(run);
             }
-            self.push(&[*byte]);
         }
         self.push(b"\"");
         Some(())
