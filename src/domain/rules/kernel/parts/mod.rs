@@ -20,6 +20,7 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use super::layout::Field;
 use crate::domain::rules::text::line::Line;
@@ -147,9 +148,18 @@ pub fn extensions() -> impl Iterator<Item = &'static Extension> {
     TABLES.into_iter().flatten().copied().flatten()
 }
 
+/// The extensions by the first byte of their names.
+static BY_FIRST_BYTE: LazyLock<[Vec<&'static Extension>; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|first| {
+        extensions()
+            .filter(|extension| extension.name.bytes().next().map(usize::from) == Some(first))
+            .collect()
+    })
+});
+
 fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extension> {
-    // a handful of names fill most rule sets, and a table of a hundred is walked in no time worth an index
-    extensions().find(|extension| {
+    let first = usize::from(*part.name.first()?);
+    BY_FIRST_BYTE.get(first)?.iter().copied().find(|extension| {
         extension.role == role
             && extension.name.as_bytes() == part.name
             && extension.revisions.contains(&part.revision)
