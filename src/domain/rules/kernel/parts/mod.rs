@@ -16,7 +16,11 @@
 mod ipsets;
 mod matches;
 mod targets;
-mod words;
+pub(in crate::domain::rules) mod words;
+
+/// Structures that native expressions of iptables-nft stand for.
+pub use matches::{ANY_PORT, Limit, Mark, Tcp, Udp};
+pub use targets::Nflog;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -34,7 +38,7 @@ const IP: &[Family] = &[Family::Ip];
 const IP6: &[Family] = &[Family::Ip6];
 
 /// `XT_ALIGN` rounds an info up to this many bytes.
-const XT_ALIGN: usize = 8;
+pub(super) const XT_ALIGN: usize = 8;
 
 /// The longest structure of an extension: `struct xt_cgroup_info_v1`, which holds a path.
 const LONGEST_INFO: usize = 4112;
@@ -167,8 +171,7 @@ fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extensio
     })
 }
 
-/// Writes a part: ` -m NAME OPTIONS`, ` -j NAME OPTIONS`, or ` --raw` and all its bytes instead of the options. Bytes
-/// that the kernel changes by itself are zeros there.
+/// Writes a part: ` -m NAME OPTIONS`, ` -j NAME OPTIONS`, or ` --raw` and all its bytes instead of the options.
 ///
 /// None if its name is no word, which no kernel that registers extensions has.
 pub fn write(role: Role, part: &Part<'_>, around: Surroundings<'_>, line: &mut Line) -> Option<()> {
@@ -180,12 +183,17 @@ pub fn write(role: Role, part: &Part<'_>, around: Surroundings<'_>, line: &mut L
     if extension.and_then(|extension| (extension.text)(&info, line)).is_none() {
         line.truncate(start);
         write_name(role, part, line)?;
-        line.word(format_args!("--raw {}:", part.revision));
-        for (at, byte) in part.info.iter().enumerate() {
-            let is_state = state.iter().any(|range| range.contains(&at));
-            line.hex(&[if is_state { 0 } else { *byte }]);
-        }
+        write_bytes(part, state, line);
     }
+    Some(())
+}
+
+/// Writes a part with ` --raw` and all its bytes, whatever is known of it.
+///
+/// None if its name is no word, which no kernel that registers extensions has.
+pub fn write_raw(role: Role, part: &Part<'_>, family: Family, line: &mut Line) -> Option<()> {
+    write_name(role, part, line)?;
+    write_bytes(part, state(role, part, family), line);
     Some(())
 }
 
@@ -195,4 +203,23 @@ fn write_name(role: Role, part: &Part<'_>, line: &mut Line) -> Option<()> {
         Role::Target => "-j",
     });
     line.name(part.name)
+}
+
+/// All bytes; those that the kernel changes by itself are zeros.
+fn write_bytes(part: &Part<'_>, state: &[Range<usize>], line: &mut Line) {
+    line.word(format_args!("--raw {}:", part.revision));
+    if state.is_empty() {
+        return line.hex(part.info);
+    }
+    let mut info = part.info.to_vec();
+    for range in state {
+        let end = range.end.min(info.len());
+        info.get_mut(range.start..end).unwrap_or_default().fill(0);
+    }
+    line.hex(&info);
+}
+
+/// The bytes of a part's info that the kernel changes by itself.
+pub fn state(role: Role, part: &Part<'_>, family: Family) -> &'static [Range<usize>] {
+    find(role, part, family).map_or(&[], |extension| extension.state)
 }

@@ -12,7 +12,7 @@ use crate::domain::rules::kernel::layout::Name;
 use crate::domain::rules::text::line::Line;
 
 /// An address field that IPv4 and IPv6 share (`union nf_inet_addr`), in network byte order.
-pub(super) type Address = [u8; 16];
+pub(in crate::domain::rules) type Address = [u8; 16];
 
 /// Where an IPv4 address ends in an [`Address`].
 const IP_BYTES: usize = 4;
@@ -66,7 +66,7 @@ fn ip(address: &Address) -> Option<Ipv4Addr> {
 }
 
 /// An IPv6 address as `inet_ntop` of glibc writes it: with a dotted end also below `::/96`, other than `::` and `::1`.
-pub(super) fn ip6(address: Address) -> impl Display {
+pub(in crate::domain::rules) fn ip6(address: Address) -> impl Display {
     let address = Ipv6Addr::from(address);
     std::fmt::from_fn(move |text| match address.segments() {
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
@@ -88,14 +88,14 @@ pub(super) fn address(line: &mut Line, is_ip: bool, address: &Address) -> Option
 }
 
 /// Without a blank before it.
-pub(super) fn push(line: &mut Line, word: impl Display) {
+pub(in crate::domain::rules) fn push(line: &mut Line, word: impl Display) {
     use std::fmt::Write;
     // writing to memory does not fail
     let _ = write!(line, "{word}");
 }
 
 /// The length of the prefix that a mask leaves; none if it is no prefix.
-pub(super) fn prefix_length(mask: &[u8]) -> Option<u32> {
+pub(in crate::domain::rules) fn prefix_length(mask: &[u8]) -> Option<u32> {
     let mut bytes = mask.iter().skip_while(|byte| **byte == u8::MAX);
     let whole = 8 * u32::try_from(mask.len() - bytes.clone().count()).ok()?;
     let Some(edge) = bytes.next() else {
@@ -157,20 +157,27 @@ pub(super) fn interface(line: &mut Line, name: &Name<16>, mask: &[u8; 16]) -> Op
 /// Units of a rate, in seconds, as iptables-save names them, the longest first.
 const UNITS: [(u64, &str); 4] = [(86_400, "day"), (3_600, "hour"), (60, "min"), (1, "sec")];
 
-/// ` NUMBER/UNIT`: how often something may be, if this interval lies between, of which a second has `scale`. Returns
-/// the seconds of the unit; none if the rate, which is rounded, would mean another interval.
-pub(super) fn rate(line: &mut Line, interval: u64, scale: u64) -> Option<u64> {
+/// How often something may be, if this interval lies between, of which a second has `scale`: the number, and the
+/// seconds of the unit, that iptables chooses. None if it is more rarely than once a day, or never.
+pub(in crate::domain::rules::kernel) fn chosen_rate(interval: u64, scale: u64) -> Option<(u64, u64)> {
     let mut chosen = None;
-    for (unit, name) in UNITS {
+    for (unit, _) in UNITS {
         let scaled = unit * scale;
         let number = scaled.checked_div(interval)?;
         // a shorter unit is taken as long as it does not round too much
         if chosen.is_some() && (interval > scaled || number < scaled % interval) {
             break;
         }
-        chosen = Some((number, unit, name));
+        chosen = Some((number, unit));
     }
-    let (number, unit, name) = chosen?;
+    chosen
+}
+
+/// ` NUMBER/UNIT`: how often something may be, if this interval lies between, of which a second has `scale`. Returns
+/// the seconds of the unit; none if the rate, which is rounded, would mean another interval.
+pub(super) fn rate(line: &mut Line, interval: u64, scale: u64) -> Option<u64> {
+    let (number, unit) = chosen_rate(interval, scale)?;
+    let (_, name) = UNITS.into_iter().find(|(seconds, _)| *seconds == unit)?;
     if (unit * scale).checked_div(number)? != interval {
         return None;
     }
