@@ -2,7 +2,7 @@
 //! Knows no match, and of a chain only that `-g` is a flag of the head.
 //!
 //! A head is decoded from an entry only if encoding it gives the same bytes; then it is one that iptables writes. Its
-//! text says all of it, but for addresses and interfaces that ask nothing.
+//! text says all of it, but for what asks nothing (see [`super::same`]).
 //!
 //! *Source*: `struct ipt_ip` in `netfilter_ipv4/ip_tables.h`, `struct ip6t_ip6` in `netfilter_ipv6/ip6_tables.h`; how
 //! iptables fills masks of interfaces from `xtables_parse_interface` in `libxtables/xtables.c`.
@@ -127,11 +127,6 @@ impl Places {
     const fn protocol(&self) -> usize {
         self.device(4)
     }
-}
-
-/// `sizeof(struct ipt_ip)` or `sizeof(struct ip6t_ip6)`.
-pub const fn size(family: Family) -> usize {
-    Places::of(family).size
 }
 
 /// `IPT_F_FRAG`, and `IP6T_F_PROTO` in the same place.

@@ -30,7 +30,7 @@ macro_rules! number {
         }
     )+};
 }
-number!(u8, u16, u32, u64, i8, i16, i32, i64);
+number!(u8, u16, u32, u64, u128, i8, i16, i32, i64);
 
 impl<T: Field, const N: usize> Field for [T; N] {
     const SIZE: usize = T::SIZE * N;

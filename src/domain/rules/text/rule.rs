@@ -6,6 +6,8 @@
 //!   something else;
 //! - `--raw-head HEX`, after the chain: a head that iptables does not write, or whose interfaces are no words. It is
 //!   `struct ipt_ip` or `struct ip6t_ip6`, whole;
+//! - `--raw-match NAME REVISION:HEX`, `--raw-target NAME REVISION:HEX`, with the name in digits: a part whose name is no
+//!   word;
 //! - `--raw-verdict NUMBER`: a verdict of the standard target that no option says;
 //! - `--raw NAME:TYPE=HEX,…`, in the place of a match or a target: an nf_tables expression that iptables writes and that no
 //!   option says, with all its attributes by ascending type.

@@ -278,6 +278,24 @@ fn jumps_land_on_the_first_entry_of_a_chain() {
 }
 
 #[test]
+fn names_that_are_no_words_are_digits() {
+    let named = part(b"a\n", &[1, 2]);
+    let table = Built::new(Family::Ip)
+        .hook(1, 1)
+        .entry(&[], &named, &named)
+        .verdict(ACCEPT)
+        .error(b"LOG", &[])
+        .verdict(RETURN)
+        .error(ERROR, &[]);
+    let expected = [
+        "-P INPUT ACCEPT",
+        "-A INPUT --raw-match 610a 0:0102 --raw-target 610a 0:0102",
+        "-N --raw-chain 4c4f47",
+    ];
+    assert_eq!(table.lines(), Ok(expected.map(str::to_owned).to_vec()));
+}
+
+#[test]
 fn counts_and_hooks_are_compared() {
     let built = accepting(Family::Ip).error(ERROR, &[]).build();
     let table = built.table();

@@ -105,61 +105,40 @@ pub(in crate::domain::rules) fn prefix_length(mask: &[u8]) -> Option<u32> {
     is_prefix.then_some(whole + edge.leading_ones())
 }
 
-/// The mask of `union nf_inet_addr` that iptables writes for a single address: every bit, of IPv4 too.
-pub(super) const HOST: Address = [u8::MAX; 16];
-
-/// ` ADDRESS`, ` ADDRESS/LENGTH` or ` ADDRESS/MASK`, as `-s` takes it. None if the mask leaves out a bit that is set, or
-/// more bytes than the family has are set.
-pub(super) fn network(line: &mut Line, is_ip: bool, value: &Address, mask: &Address) -> Option<()> {
-    if value.iter().zip(mask).any(|(value, mask)| value & !mask != 0) {
-        return None;
-    }
-    line.push(b" ");
-    address(line, is_ip, value)?;
-    match length_of(is_ip, mask)? {
-        Some(length) => slash_length(line, is_ip, length),
-        None if is_ip => push(line, format_args!("/{}", ip(mask)?)),
-        None => push(line, format_args!("/{}", ip6(*mask))),
-    }
-    Some(())
-}
-
-/// ` ADDRESS` or ` ADDRESS/LENGTH`, as options of matches take it (`XTTYPE_HOSTMASK`): they keep bits that the mask
-/// leaves out, and know no mask but that of a prefix. None if it is another, or more bytes than the family has are set.
-pub(super) fn host_network(line: &mut Line, is_ip: bool, value: &Address, mask: &Address) -> Option<()> {
-    line.push(b" ");
-    address(line, is_ip, value)?;
-    slash_length(line, is_ip, length_of(is_ip, mask)??);
-    Some(())
-}
-
-/// The length of the prefix that a mask leaves: none at all if more bytes than its family has are set, no length if it
-/// is no prefix. The mask of a single IPv4 address may fill the bytes of IPv6, too: iptables writes it so where no mask
-/// is given, and with zeros where `/32` is given.
-fn length_of(is_ip: bool, mask: &Address) -> Option<Option<u32>> {
-    if !is_ip {
-        Some(prefix_length(mask))
-    } else if *mask == HOST {
-        Some(Some(IP_BITS))
-    } else {
-        Some(prefix_length(&ip(mask)?.octets()))
-    }
-}
-
 /// The bits of an address.
 pub(super) const IP_BITS: u32 = 32;
 pub(super) const IP6_BITS: u32 = 128;
 
-/// The length of the prefix that a mask of either family leaves; see [`host_network`] for what is none.
-pub(super) fn mask_length(is_ip: bool, mask: &Address) -> Option<u32> {
-    length_of(is_ip, mask)?
+/// An IPv4 mask of `union nf_inet_addr`. None if something else than bytes that IPv4 has not stands behind it.
+///
+/// iptables leaves these as they were, all ones or all zeros: ones where no mask is given, zeros where a length is, and
+/// those of iptables 1.8.13 ones where a mask is given that is no prefix. The kernel does not read them.
+fn ip_mask(mask: &Address) -> Option<[u8; IP_BYTES]> {
+    let (mask, rest) = mask.split_first_chunk()?;
+    let is_unread = rest.iter().all(|byte| *byte == 0) || rest.iter().all(|byte| *byte == u8::MAX);
+    is_unread.then_some(*mask)
 }
 
-/// `/LENGTH`, unless it is a single address.
-fn slash_length(line: &mut Line, is_ip: bool, length: u32) {
-    if length != if is_ip { IP_BITS } else { IP6_BITS } {
-        push(line, format_args!("/{length}"));
+/// The length of the prefix that a mask leaves. None if it leaves no prefix, or is none of its family.
+pub(super) fn mask_length(is_ip: bool, mask: &Address) -> Option<u32> {
+    if is_ip { prefix_length(&ip_mask(mask)?) } else { prefix_length(mask) }
+}
+
+/// ` ADDRESS`, ` ADDRESS/LENGTH` or ` ADDRESS/MASK`, as options of matches take it (`XTTYPE_HOSTMASK`): they keep bits
+/// of the address that the mask leaves out. None if more bytes than the family has are set.
+///
+/// iptables-save 1.8.9 writes every mask, though its own options make a whole mask of one that is no prefix; those of
+/// iptables 1.8.13 keep it.
+pub(super) fn host_network(line: &mut Line, is_ip: bool, value: &Address, mask: &Address) -> Option<()> {
+    line.push(b" ");
+    address(line, is_ip, value)?;
+    match mask_length(is_ip, mask) {
+        Some(length) if length == if is_ip { IP_BITS } else { IP6_BITS } => (),
+        Some(length) => push(line, format_args!("/{length}")),
+        None if is_ip => push(line, format_args!("/{}", Ipv4Addr::from(ip_mask(mask)?))),
+        None => push(line, format_args!("/{}", ip6(*mask))),
     }
+    Some(())
 }
 
 /// ` NAME` of an interface, whose mask says where it ends; a name that ends in `+` is a prefix.
@@ -285,34 +264,31 @@ mod tests {
             bytes[..4].copy_from_slice(&address);
             bytes
         };
-        let of = |address, mask: Address| maybe(|line| network(line, true, &ip(address), &mask));
+        let of = |address, mask: Address| maybe(|line| host_network(line, true, &ip(address), &mask));
         assert_eq!(of([10, 1, 0, 0], ip([255, 255, 0, 0])).unwrap(), " 10.1.0.0/16");
-        assert_eq!(of([10, 0, 1, 0], ip([255, 0, 255, 0])).unwrap(), " 10.0.1.0/255.0.255.0");
         assert_eq!(of([0; 4], ip([0; 4])).unwrap(), " 0.0.0.0/0");
+        assert_eq!(of([1, 2, 3, 4], ip([255, 255, 255, 0])).unwrap(), " 1.2.3.4/24");
         assert_eq!(of([1, 2, 3, 4], [255; 16]).unwrap(), " 1.2.3.4");
-        assert_eq!(of([1, 2, 3, 4], ip([255, 255, 255, 0])), None);
+        assert_eq!(of([1, 2, 3, 4], ip([255; 4])).unwrap(), " 1.2.3.4");
+        assert_eq!(of([1, 2, 3, 4], ip([255, 0, 255, 0])).unwrap(), " 1.2.3.4/255.0.255.0");
         let mut odd = ip([255, 255, 255, 0]);
         odd[15] = 1;
         assert_eq!(of([1, 2, 3, 0], odd), None);
+        assert_eq!(maybe(|line| host_network(line, true, &odd, &[255; 16])), None);
+        let mut unread = [255; 16];
+        unread[1..3].fill(0);
+        assert_eq!(of([1, 2, 3, 4], unread).unwrap(), " 1.2.3.4/255.0.0.255");
 
         let of = |address: &str, mask: &str| {
             let bytes = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
-            maybe(|line| network(line, false, &bytes(address), &bytes(mask)))
+            maybe(|line| host_network(line, false, &bytes(address), &bytes(mask)))
         };
         let all = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
         assert_eq!(of("fd00::1", all).unwrap(), " fd00::1");
         assert_eq!(of("fe80::", "ffc0::").unwrap(), " fe80::/10");
         assert_eq!(of("::", "::").unwrap(), " ::/0");
+        assert_eq!(of("fe80::1", "ffc0::").unwrap(), " fe80::1/10");
         assert_eq!(of("2001:0:1::", "ffff:0:ffff::").unwrap(), " 2001:0:1::/ffff:0:ffff::");
-        assert_eq!(of("::1:2", "ffff::ffff:ffff").unwrap(), " ::0.1.0.2/ffff::ffff:ffff");
-        assert_eq!(of("fe80::1", "ffc0::"), None);
-
-        let of = |address, mask: Address| maybe(|line| host_network(line, true, &ip(address), &mask));
-        assert_eq!(of([1, 2, 3, 4], ip([255, 255, 255, 0])).unwrap(), " 1.2.3.4/24");
-        assert_eq!(of([1, 2, 3, 4], [255; 16]).unwrap(), " 1.2.3.4");
-        assert_eq!(of([1, 2, 3, 4], ip([255; 4])).unwrap(), " 1.2.3.4");
-        assert_eq!(of([1, 2, 3, 4], ip([255, 0, 255, 0])), None);
-        assert_eq!(of([1, 2, 3, 4], odd), None);
     }
 
     #[test]

@@ -3,8 +3,7 @@
 
 use super::matching;
 use crate::domain::rules::kernel::layout::{Be16, layout};
-use crate::domain::rules::kernel::parts::words::{self, Address};
-use crate::domain::rules::kernel::parts::{BOTH, Extension, Info};
+use crate::domain::rules::kernel::parts::{BOTH, Extension, Info, words};
 use crate::domain::rules::text::line::Line;
 
 pub(super) const EXTENSIONS: &[Extension] = &[
@@ -17,7 +16,7 @@ pub(super) const EXTENSIONS: &[Extension] = &[
 layout! {
     /// `struct xt_conntrack_mtinfo1`.
     struct Conntrack1[152] {
-        addresses: [[Address; 2]; 4] = 0, expires: [u32; 2] = 128, protocol: u16 = 136, ports: [Be16; 4] = 138,
+        addresses: [[u128; 2]; 4] = 0, expires: [u32; 2] = 128, protocol: u16 = 136, ports: [Be16; 4] = 138,
         matched: u16 = 146, inverted: u16 = 148, states: u8 = 150, statuses: u8 = 151,
     }
 }
@@ -25,7 +24,7 @@ layout! {
 layout! {
     /// `struct xt_conntrack_mtinfo2`.
     struct Conntrack2[156] {
-        addresses: [[Address; 2]; 4] = 0, expires: [u32; 2] = 128, protocol: u16 = 136, ports: [Be16; 4] = 138,
+        addresses: [[u128; 2]; 4] = 0, expires: [u32; 2] = 128, protocol: u16 = 136, ports: [Be16; 4] = 138,
         matched: u16 = 146, inverted: u16 = 148, states: u16 = 150, statuses: u16 = 152,
     }
 }
@@ -33,7 +32,7 @@ layout! {
 layout! {
     /// `struct xt_conntrack_mtinfo3`, whose ports are in the byte order of the machine.
     struct Conntrack3[164] {
-        addresses: [[Address; 2]; 4] = 0, expires: [u32; 2] = 128, protocol: u16 = 136, low_ports: [u16; 4] = 138,
+        addresses: [[u128; 2]; 4] = 0, expires: [u32; 2] = 128, protocol: u16 = 136, low_ports: [u16; 4] = 138,
         matched: u16 = 146, inverted: u16 = 148, states: u16 = 150, statuses: u16 = 152, high_ports: [u16; 4] = 154,
     }
 }
@@ -82,7 +81,8 @@ const STATUSES: [(u32, &str); 4] =
 
 /// What all revisions say.
 struct Conditions {
-    addresses: [[Address; 2]; 4],
+    /// Address and mask of each, as one number: that is read and found to be zero at once.
+    addresses: [[u128; 2]; 4],
     expires: [u32; 2],
     protocol: u16,
     /// The lowest and highest of each.
@@ -144,11 +144,11 @@ impl Conditions {
         } else if self.protocol != 0 {
             return None;
         }
-        for ((bit, option), [address, mask]) in ADDRESSES.into_iter().zip(&self.addresses) {
+        for ((bit, option), [address, mask]) in ADDRESSES.into_iter().zip(self.addresses) {
             if asks(bit) {
                 line.option(is_inverted(bit), option);
-                words::host_network(line, info.is_ip(), address, mask)?;
-            } else if *address != [0; 16] || *mask != [0; 16] {
+                words::host_network(line, info.is_ip(), &address.to_ne_bytes(), &mask.to_ne_bytes())?;
+            } else if address != 0 || mask != 0 {
                 return None;
             }
         }

@@ -3,7 +3,7 @@
 
 use super::matching;
 use crate::domain::rules::kernel::layout::{Field, layout};
-use crate::domain::rules::kernel::parts::words::{Address, network};
+use crate::domain::rules::kernel::parts::words::{Address, host_network};
 use crate::domain::rules::kernel::parts::{BOTH, Extension, Info};
 use crate::domain::rules::text::line::Line;
 
@@ -58,7 +58,10 @@ fn policy(info: &Info<'_>, line: &mut Line) -> Option<()> {
         (false, true) => XT_POLICY_MAX_ELEM,
         (false, false) => 1,
     };
-    let is_said = used.len() <= most && unused.iter().all(|element| *element == Element::read(&[]));
+    // without an element nothing ever matches, which the text does not say
+    let is_said = used.len() <= most
+        && used.is_empty() == is_none
+        && unused.iter().all(|element| *element == Element::read(&[]));
     (is_said && flags <= 0x0f).then_some(())
 }
 
@@ -100,7 +103,7 @@ fn write_element(line: &mut Line, is_ip: bool, element: &Element) -> Option<()> 
     ] {
         if has(bit) {
             line.option(is_not(bit), option);
-            network(line, is_ip, address, mask)?;
+            host_network(line, is_ip, address, mask)?;
         } else if *address != [0; 16] || *mask != [0; 16] {
             return None;
         }

@@ -61,7 +61,7 @@ fn rt(info: &Info<'_>, line: &mut Line) -> Option<()> {
     let is_said = (has(IP6T_RT_TYP) || rt.rt_type == 0)
         && has(IP6T_RT_SGS) == (rt.segsleft != EVERY_COUNT)
         && has(IP6T_RT_LEN) == (rt.hdrlen != 0)
-        && has(IP6T_RT_FST) == !used.is_empty()
+        && has(IP6T_RT_FST) != used.is_empty()
         && (has(IP6T_RT_FST) || !has(IP6T_RT_FST_NSTRICT))
         && unused.iter().all(|address| *address == [0; 16])
         && rt.flags <= 0x3f
