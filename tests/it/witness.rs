@@ -1,0 +1,9 @@
+//! Rules as iptables 1.8.7 to 1.8.13 write them: what we read of the kernel against what the real tools say of it.
+//! Each test works in namespaces of its own; none looks at this machine's rules.
+#![allow(clippy::indexing_slicing)] // a panic is a failed test
+
+mod kernel;
+mod list;
+mod state;
+mod tools;
+mod wire;
