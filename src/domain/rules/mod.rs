@@ -2,4 +2,5 @@
 //! Judges nothing.
 
 pub mod kernel;
+pub mod lines;
 pub mod text;

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+pub use crate::domain::rules::kernel::names::is_chain_name;
+pub(super) use crate::domain::rules::kernel::names::is_word;
 use crate::domain::ruleset::{Family, IPTABLES_TABLES};
 
 /// A table as the kernel lists it.
@@ -246,71 +248,4 @@ fn expected(family: Family, table: &[u8], chain: &[u8]) -> Option<Place> {
         (b"security", LOCAL_IN | FORWARD | LOCAL_OUT) => Some(("filter", hooknum, SECURITY_PRIORITY)),
         _ => None,
     }
-}
-
-/// The longest chain name of iptables, *Source*: `XT_EXTENSION_MAXNAMELEN` less its NUL, `x_tables.h`.
-const CHAIN_NAME_MAX: usize = 28;
-
-/// Names that `-j` reads as a verdict or an extension of iptables, so that iptables gives them to no chain.
-///
-/// *Source*: iptables(8), iptables-extensions(8) and what `iptables-nft -N NAME` of 1.8.9 refuses.
-const TAKEN_NAMES: [&str; 46] = [
-    "ACCEPT",
-    "AUDIT",
-    "CHECKSUM",
-    "CLASSIFY",
-    "CLUSTERIP",
-    "CONNMARK",
-    "CONNSECMARK",
-    "CT",
-    "DNAT",
-    "DNPT",
-    "DROP",
-    "DSCP",
-    "ECN",
-    "HL",
-    "HMARK",
-    "IDLETIMER",
-    "LED",
-    "LOG",
-    "MARK",
-    "MASQUERADE",
-    "MIRROR",
-    "NETMAP",
-    "NFLOG",
-    "NFQUEUE",
-    "NOTRACK",
-    "QUEUE",
-    "RATEEST",
-    "REDIRECT",
-    "REJECT",
-    "RETURN",
-    "SAME",
-    "SECMARK",
-    "SET",
-    "SNAT",
-    "SNPT",
-    "SYNPROXY",
-    "TARPIT",
-    "TCPMSS",
-    "TCPOPTSTRIP",
-    "TEE",
-    "TOS",
-    "TPROXY",
-    "TRACE",
-    "TTL",
-    "ULOG",
-    "standard",
-];
-
-/// Whether iptables could have made a chain of this name and prints it as one word.
-pub fn is_chain_name(name: &[u8]) -> bool {
-    let is_taken = TAKEN_NAMES.iter().any(|taken| taken.as_bytes() == name);
-    is_word(name) && !is_taken && name.len() <= CHAIN_NAME_MAX
-}
-
-/// Whether this, printed without quotes, reads as one value: not as several words, a quote, `!` or an option.
-pub(super) fn is_word(text: &[u8]) -> bool {
-    !matches!(text.first(), None | Some(b'-' | b'!'))
-        && text.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\'))
 }

@@ -93,6 +93,9 @@ pub struct Name<const N: usize> {
 }
 
 impl<const N: usize> Name<N> {
+    /// No string at all.
+    pub const EMPTY: Self = Self { bytes: [0; N], length: 0 };
+
     /// Its bytes before the NUL; untrusted.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()

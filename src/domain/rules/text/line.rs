@@ -43,6 +43,14 @@ impl Line {
         let _ = write!(self, " {word}");
     }
 
+    /// Replaces its last word, which is an extension's name, with an alias of the extension. None if it is another word.
+    pub fn rename(&mut self, name: &str, alias: &str) -> Option<()> {
+        let kept = self.bytes.strip_suffix(name.as_bytes())?.len();
+        self.bytes.truncate(kept);
+        self.push(alias.as_bytes());
+        Some(())
+    }
+
     /// ` --NAME` or ` ! --NAME`.
     pub fn option(&mut self, is_negated: bool, name: &str) {
         self.push(if is_negated { b" ! " } else { b" " });
@@ -74,7 +82,7 @@ impl Line {
     /// A name that iptables-save writes without quotes. None unless it reads as one word that nothing else could be.
     pub fn name(&mut self, name: &[u8]) -> Option<()> {
         let is_clean = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
-        if name.is_empty() || !name.iter().all(is_clean) {
+        if matches!(name.first(), None | Some(b'-' | b'!')) || !name.iter().all(is_clean) {
             return None;
         }
         self.push(b" ");

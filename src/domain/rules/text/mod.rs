@@ -2,3 +2,5 @@
 //! Decodes nothing.
 
 pub mod line;
+pub mod protocols;
+pub mod rule;

@@ -10,18 +10,27 @@
 //! *Source*: structures and revisions from `include/uapi/linux/netfilter/xt_*.h`, `netfilter_ipv4/ipt_*.h` and
 //! `netfilter_ipv6/ip6t_*.h`, in the layout of 64-bit kernels; the text from iptables-extensions(8).
 
+mod ipsets;
 mod matches;
 mod targets;
+pub(in crate::domain::rules) mod words;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::layout::Layout;
-use crate::domain::ruleset::Family;
 use crate::domain::rules::text::line::Line;
+use crate::domain::ruleset::Family;
+
+/// Tables of both families have the extension.
+const BOTH: &[Family] = &[Family::Ip, Family::Ip6];
+/// Tables of IPv4 have it.
+const IP: &[Family] = &[Family::Ip];
+/// Tables of IPv6 have it.
+const IP6: &[Family] = &[Family::Ip6];
 
 /// `XT_ALIGN` rounds an info up to this many bytes.
-const XT_ALIGN: usize = 8;
+pub(super) const XT_ALIGN: usize = 8;
 
 /// The longest structure of an extension: `struct xt_u32`, aligned.
 const LONGEST_INFO: usize = 2064;
@@ -114,11 +123,11 @@ pub struct Extension {
 }
 
 /// Every extension whose text is known.
-const TABLES: [&[Extension]; 2] = [matches::EXTENSIONS, targets::EXTENSIONS];
+const TABLES: [&[&[Extension]]; 2] = [matches::TABLES, targets::TABLES];
 
 /// Every extension whose text is known, in no order that matters.
 pub fn extensions() -> impl Iterator<Item = &'static Extension> {
-    TABLES.into_iter().flatten()
+    TABLES.into_iter().flatten().copied().flatten()
 }
 
 fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extension> {
@@ -136,23 +145,45 @@ fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extensio
 /// None if its name is no word, which no kernel that registers extensions has.
 pub fn write(role: Role, part: &Part<'_>, around: Surroundings<'_>, line: &mut Line) -> Option<()> {
     let start = line.len();
+    write_name(role, part, line)?;
+    let extension = find(role, part, around.family);
+    let state = extension.map_or(&[][..], |extension| extension.state);
+    let info = Info { bytes: part.info, revision: part.revision, around, state };
+    if extension.and_then(|extension| (extension.text)(&info, line)).is_none() {
+        line.truncate(start);
+        write_name(role, part, line)?;
+        write_bytes(part, state, line);
+    }
+    Some(())
+}
+
+/// Writes a part with ` --raw` and all its bytes, whatever is known of it.
+///
+/// None if its name is no word, which no kernel that registers extensions has.
+pub fn write_raw(role: Role, part: &Part<'_>, family: Family, line: &mut Line) -> Option<()> {
+    write_name(role, part, line)?;
+    write_bytes(part, state(role, part, family), line);
+    Some(())
+}
+
+fn write_name(role: Role, part: &Part<'_>, line: &mut Line) -> Option<()> {
     line.word(match role {
         Role::Match => "-m",
         Role::Target => "-j",
     });
-    line.name(part.name)?;
-    let options = line.len();
-    let shown = find(role, part, around.family).and_then(|extension| {
-        let info = Info { bytes: part.info, revision: part.revision, around, state: extension.state };
-        (extension.text)(&info, line)
-    });
-    if shown.is_none() {
-        line.truncate(options);
-        line.word("--raw");
-        line.word(part.revision);
-        line.push(b":");
-        line.hex(part.info);
+    line.name(part.name)
+}
+
+/// All bytes; those that the kernel changes by itself are zeros.
+fn write_bytes(part: &Part<'_>, state: &[Range<usize>], line: &mut Line) {
+    line.word(format_args!("--raw {}:", part.revision));
+    for (at, byte) in part.info.iter().enumerate() {
+        let is_state = state.iter().any(|range| range.contains(&at));
+        line.hex(&[if is_state { 0 } else { *byte }]);
     }
-    debug_assert!(line.len() > start);
-    Some(())
+}
+
+/// The bytes of a part's info that the kernel changes by itself.
+pub fn state(role: Role, part: &Part<'_>, family: Family) -> &'static [Range<usize>] {
+    find(role, part, family).map_or(&[], |extension| extension.state)
 }

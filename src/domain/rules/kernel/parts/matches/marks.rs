@@ -1,8 +1,8 @@
-//! Matches.
-//! Knows no target.
+//! Matches of marks on packets.
+//! Knows no mark of a connection.
 
-use super::{Extension, Info, Role};
 use crate::domain::rules::kernel::layout::layout;
+use crate::domain::rules::kernel::parts::{Extension, Info, Role, words};
 use crate::domain::rules::text::line::Line;
 use crate::domain::ruleset::Family;
 
@@ -22,22 +22,8 @@ layout! {
 }
 
 fn mark(info: &Info<'_>, line: &mut Line) -> Option<()> {
-    const EVERY_BIT: u32 = u32::MAX;
     let Mark { mark, mask, invert } = info.decode()?;
-    line.option(boolean(invert)?, "--mark");
-    if mask == EVERY_BIT {
-        line.word(format_args!("{mark:#x}"));
-    } else {
-        line.word(format_args!("{mark:#x}/{mask:#x}"));
-    }
+    line.option(words::boolean(invert)?, "--mark");
+    words::mark(line, mark, mask);
     Some(())
-}
-
-/// A byte that the kernel takes for a truth value and that iptables writes as 0 or 1.
-const fn boolean(byte: u8) -> Option<bool> {
-    match byte {
-        0 => Some(false),
-        1 => Some(true),
-        _ => None,
-    }
 }

@@ -1,0 +1,582 @@
+//! Rules that iptables-nft 1.8.7 to 1.8.13 wrote, read from their expressions.
+//! A rule that none of these versions could have written is no iptables rule; nothing here says what it does.
+//!
+//! An example, `-A INPUT -i lo -p tcp -m tcp --dport 22 -j ACCEPT` of 1.8.9:
+//! `meta iifname`, `cmp "lo\0"`, `meta l4proto`, `cmp 6`, `payload th+2`, `cmp 22`, `counter`, `immediate accept`.
+//!
+//! Every form that only some versions write narrows the versions that could have written the rule; one must be left.
+//!
+//! *Source*: what iptables-nft 1.8.7, 1.8.9, 1.8.11 and 1.8.13 of Debian 11 to 14 write for the same commands, and of
+//! 1.8.10 its announcement; the numbers from `include/uapi/linux/netfilter/nf_tables.h`.
+
+use super::made::{INVERSE_DESTINATION, INVERSE_FLAGS, INVERSE_SOURCE, Mark, Rate, Tcp, Udp};
+use super::{Action, Condition, Made, Match, NotIptables, Rule, Verdict};
+use crate::domain::rules::kernel::expressions::form::{self, Data};
+use crate::domain::rules::kernel::expressions::{
+    Bitwise, Cmp, Expression, Extension, Limit, Log, Meta, Payload, Range,
+};
+use crate::domain::rules::kernel::head::{Device, Head, Network, Protocol};
+use crate::domain::rules::kernel::layout::{Field, Layout, Name};
+use crate::domain::rules::kernel::names::{is_word, may_be_chain_name};
+use crate::domain::rules::kernel::parts::{Part, words};
+use crate::domain::ruleset::Family;
+
+/// Versions of iptables-nft, a bit for those that write alike.
+type Versions = u8;
+
+/// 1.8.7 and before: `tcp`, `udp`, `mark` and NFLOG are x_tables parts.
+const TO_1_8_7: Versions = 1;
+/// 1.8.8 and 1.8.9: they are native.
+const TO_1_8_9: Versions = 2;
+/// 1.8.10: addresses stand first, and IPv4's protocol is compared in the header.
+const TO_1_8_10: Versions = 4;
+/// 1.8.11 to 1.8.13: negated ports are no longer compared together, and not left out.
+const TO_1_8_13: Versions = 8;
+const EVERY_VERSION: Versions = TO_1_8_7 | TO_1_8_9 | TO_1_8_10 | TO_1_8_13;
+
+/// `NFT_META_*`.
+const META_MARK: u32 = 3;
+const META_IIFNAME: u32 = 6;
+const META_OIFNAME: u32 = 7;
+const META_NFTRACE: u32 = 12;
+const META_L4PROTO: u32 = 16;
+
+/// `NFT_PAYLOAD_*_HEADER`.
+const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
+
+/// `NFT_REG_VERDICT`, `NFT_REG_1`, `NFT_REG32_01`.
+const REG_VERDICT: u32 = 0;
+const REG_1: u32 = 1;
+const REG32_01: u32 = 9;
+
+/// `NFT_CMP_*`, of which the first two are `NFT_RANGE_*`, too.
+const EQ: u32 = 0;
+const NEQ: u32 = 1;
+const LTE: u32 = 3;
+const GT: u32 = 4;
+
+/// `NFT_BITWISE_MASK_XOR`, which older kernels do not name.
+const MASK_XOR: u32 = 0;
+
+/// `NF_DROP`, `NF_ACCEPT`, `NFT_JUMP`, `NFT_GOTO`, `NFT_RETURN`.
+const DROP: i32 = 0;
+const ACCEPT: i32 = 1;
+const JUMP: i32 = -3;
+const GOTO: i32 = -4;
+const RETURN: i32 = -5;
+
+/// `IPPROTO_TCP`, `IPPROTO_UDP`.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// The flags that iptables names.
+const TCP_FLAGS: u8 = 0x3f;
+
+/// What iptables writes for `! -i +`: a name that no device can have.
+const NEVER: &[u8] = b"INVAL/D\0";
+
+/// The rule of which these are the expressions.
+///
+/// # Errors
+/// If no iptables-nft of these versions could have written it.
+pub fn read<'a>(family: Family, expressions: &'a [Expression<'a>]) -> Result<Rule<'a>, NotIptables> {
+    let mut reader = Reader { family, rest: expressions, versions: EVERY_VERSION };
+    let head = reader.head()?;
+    let protocol = head.only_protocol();
+    let mut matches = Vec::new();
+    let mut ports = Ports::default();
+    while let Some(one) = reader.one_match(protocol, &mut ports)? {
+        matches.push(one);
+    }
+    reader.counter()?;
+    let action = reader.action()?;
+    if !reader.rest.is_empty() {
+        return Err(NotIptables::Order);
+    }
+    if reader.versions == 0 {
+        return Err(NotIptables::Version);
+    }
+    let has_merged_ports = ports.native > 0 && ports.native + ports.parts > 1;
+    Ok(Rule { head: Condition::Head(head), matches, has_merged_ports, action })
+}
+
+/// How many `-m tcp` and `-m udp` a rule has: iptables-save 1.8.9 reads native ones into the first one of them.
+#[derive(Default)]
+struct Ports {
+    native: u32,
+    parts: u32,
+}
+
+/// A condition of the head.
+#[derive(Clone, Copy)]
+enum Item {
+    Input,
+    Output,
+    Protocol,
+    ProtocolInHeader,
+    Source,
+    Destination,
+    Fragment,
+}
+
+impl Item {
+    /// Where it stands in the head of 1.8.9 and before, and in that of later versions.
+    const fn places(self) -> (u8, u8) {
+        match self {
+            Self::Input => (1, 3),
+            Self::Output => (2, 4),
+            Self::Protocol | Self::ProtocolInHeader => (3, 5),
+            Self::Source => (4, 1),
+            Self::Destination => (5, 2),
+            Self::Fragment => (6, 6),
+        }
+    }
+}
+
+const fn meta(key: u32) -> Meta {
+    Meta { key, dreg: Some(REG_1), sreg: None }
+}
+
+const fn payload(base: u32, offset: u32, length: u32) -> Payload {
+    Payload {
+        sreg: None,
+        dreg: Some(REG_1),
+        base,
+        offset,
+        length,
+        checksum_type: None,
+        checksum_offset: None,
+        checksum_flags: None,
+    }
+}
+
+/// The expressions of a rule that are not read yet.
+struct Reader<'a> {
+    family: Family,
+    rest: &'a [Expression<'a>],
+    versions: Versions,
+}
+
+impl<'a> Reader<'a> {
+    fn only(&mut self, versions: Versions) {
+        self.versions &= versions;
+    }
+
+    /// Takes the next expression if it is this one.
+    fn take(&mut self, wanted: Expression<'_>) -> bool {
+        match self.rest {
+            [next, rest @ ..] if *next == wanted => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn take_payload(&mut self, base: u32, offset: u32, length: u32) -> bool {
+        self.take(Expression::Payload(payload(base, offset, length)))
+    }
+
+    /// Takes a `bitwise` that leaves out bits; its mask.
+    fn take_mask(&mut self) -> Result<Option<&'a [u8]>, NotIptables> {
+        let [Expression::Bitwise(bitwise), rest @ ..] = self.rest else { return Ok(None) };
+        let Bitwise { sreg: REG_1, dreg: REG_1, length, op, mask, xor, data: None, sreg2: None } = *bitwise
+        else {
+            return Err(NotIptables::Form);
+        };
+        let (Some(Data::Value(mask)), Some(Data::Value(xor))) = (mask, xor) else {
+            return Err(NotIptables::Form);
+        };
+        let is_plain = op.is_none_or(|op| op == MASK_XOR)
+            && usize::try_from(length) == Ok(mask.len())
+            && xor.len() == mask.len()
+            && xor.iter().all(|byte| *byte == 0);
+        if !is_plain {
+            return Err(NotIptables::Form);
+        }
+        self.rest = rest;
+        Ok(Some(mask))
+    }
+
+    /// Takes a comparison of register 1: its operator and value.
+    fn take_cmp(&mut self) -> Option<(u32, &'a [u8])> {
+        let [Expression::Cmp(Cmp { sreg: REG_1, op, data: Data::Value(value) }), rest @ ..] = self.rest
+        else {
+            return None;
+        };
+        self.rest = rest;
+        Some((*op, value))
+    }
+
+    /// Takes a comparison that asks whether the register is, or is not, a value. True if it is not.
+    fn equality(&mut self) -> Result<(bool, &'a [u8]), NotIptables> {
+        match self.take_cmp() {
+            Some((EQ, value)) => Ok((false, value)),
+            Some((NEQ, value)) => Ok((true, value)),
+            Some(_) => Err(NotIptables::Operator),
+            None => Err(NotIptables::Order),
+        }
+    }
+
+    fn head(&mut self) -> Result<Head, NotIptables> {
+        let mut head = Head::default();
+        let mut last = (0, 0);
+        while let Some((item, length)) = self.item() {
+            let places = item.places();
+            if places.0 <= last.0 {
+                self.only(TO_1_8_10 | TO_1_8_13);
+            }
+            if places.1 <= last.1 {
+                self.only(TO_1_8_7 | TO_1_8_9);
+            }
+            last = places;
+            match item {
+                Item::Input => head.input = self.device()?,
+                Item::Output => head.output = self.device()?,
+                Item::Protocol => {
+                    if self.family == Family::Ip {
+                        self.only(TO_1_8_7 | TO_1_8_9);
+                    }
+                    head.protocol = Some(self.protocol()?);
+                }
+                Item::ProtocolInHeader => {
+                    self.only(TO_1_8_10 | TO_1_8_13);
+                    head.protocol = Some(self.protocol()?);
+                }
+                Item::Source => head.source = self.network(length)?,
+                Item::Destination => head.destination = self.network(length)?,
+                Item::Fragment => head.fragment = Some(self.fragment()?),
+            }
+        }
+        Ok(head)
+    }
+
+    /// Takes the load of a condition of the head, with how much it loads.
+    fn item(&mut self) -> Option<(Item, u32)> {
+        let [next, rest @ ..] = self.rest else { return None };
+        let is_ip = self.family == Family::Ip;
+        let (source, destination, width) = if is_ip { (12, 16, 4) } else { (8, 24, 16) };
+        let item = match next {
+            Expression::Meta(load) if *load == meta(META_IIFNAME) => (Item::Input, 0),
+            Expression::Meta(load) if *load == meta(META_OIFNAME) => (Item::Output, 0),
+            Expression::Meta(load) if *load == meta(META_L4PROTO) => (Item::Protocol, 0),
+            Expression::Payload(load) if *load == payload(NETWORK_HEADER, load.offset, load.length) => {
+                match (load.offset, load.length) {
+                    (offset, 1..) if offset == source && load.length <= width => (Item::Source, load.length),
+                    (offset, 1..) if offset == destination && load.length <= width => {
+                        (Item::Destination, load.length)
+                    }
+                    (9, 1) if is_ip => (Item::ProtocolInHeader, 1),
+                    (6, 2) if is_ip => (Item::Fragment, 2),
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        self.rest = rest;
+        Some(item)
+    }
+
+    /// `-i NAME`, `-o NAME`; without a comparison it is `-i +`, which asks nothing.
+    fn device(&mut self) -> Result<Device, NotIptables> {
+        let Some((op @ (EQ | NEQ), value)) = self.take_cmp() else { return Ok(Device::default()) };
+        let (name, is_negated) = match (op, value) {
+            (EQ, NEVER) => (&b"+"[..], true),
+            (_, [name @ .., 0]) if name.last() != Some(&b'+') => (name, op == NEQ),
+            (_, [.., 0]) => return Err(NotIptables::Value),
+            (_, prefix) => (prefix, op == NEQ),
+        };
+        let is_prefix = value.last() != Some(&0);
+        let mut bytes = [0; 16];
+        let target = bytes.get_mut(..name.len() + usize::from(is_prefix)).ok_or(NotIptables::Value)?;
+        if let Some((last, whole)) = target.split_last_mut().filter(|_| is_prefix) {
+            *last = b'+';
+            whole.copy_from_slice(name);
+        } else {
+            target.copy_from_slice(name);
+        }
+        let device = Device { name: Name::read(&bytes), is_negated };
+        let is_whole = device.name.as_bytes().len() == name.len() + usize::from(is_prefix);
+        if name.is_empty() || !is_whole || !device.name.is_terminated() {
+            return Err(NotIptables::Value);
+        }
+        Ok(device)
+    }
+
+    fn protocol(&mut self) -> Result<Protocol, NotIptables> {
+        match self.equality()? {
+            (is_negated, [number]) if *number != 0 => Ok(Protocol { number: *number, is_negated }),
+            _ => Err(NotIptables::Value),
+        }
+    }
+
+    fn network(&mut self, length: u32) -> Result<Network, NotIptables> {
+        let width = if self.family == Family::Ip { 4 } else { 16 };
+        let length = usize::try_from(length).map_err(|_| NotIptables::Value)?;
+        let partial = self.take_mask()?;
+        let (is_negated, value) = self.equality()?;
+        let mut network = Network { is_negated, ..Network::default() };
+        let (address, mask) = (network.address.get_mut(..length), network.mask.get_mut(..length));
+        let (Some(address), Some(mask)) = (address, mask) else { return Err(NotIptables::Value) };
+        mask.fill(u8::MAX);
+        if let Some(partial) = partial {
+            if partial.len() != width || length != width || partial.iter().all(|byte| *byte == u8::MAX) {
+                return Err(NotIptables::Value);
+            }
+            if partial.iter().skip_while(|byte| **byte == u8::MAX).all(|byte| *byte == 0) {
+                // since 1.8.7 whole bytes are a shorter load instead
+                self.only(TO_1_8_7);
+            }
+            mask.copy_from_slice(partial);
+        }
+        if value.len() != length || value.iter().zip(&*mask).any(|(value, mask)| value & !mask != 0) {
+            return Err(NotIptables::Value);
+        }
+        address.copy_from_slice(value);
+        if network.is_any() { Err(NotIptables::Value) } else { Ok(network) }
+    }
+
+    /// `-f`, `! -f`: the fragment's offset is not, or is, zero. True if it is.
+    fn fragment(&mut self) -> Result<bool, NotIptables> {
+        match (self.take_mask()?, self.equality()?) {
+            (Some([0x1f, 0xff]), (is_not_zero, [0, 0])) => Ok(!is_not_zero),
+            _ => Err(NotIptables::Value),
+        }
+    }
+
+    /// One match; none if none is next.
+    fn one_match(
+        &mut self,
+        protocol: Option<u8>,
+        ports: &mut Ports,
+    ) -> Result<Option<Match<'a>>, NotIptables> {
+        let [next, rest @ ..] = self.rest else { return Ok(None) };
+        match next {
+            Expression::Match(extension) => {
+                self.rest = rest;
+                let part = part(extension)?;
+                if matches!(part.name, b"tcp" | b"udp") {
+                    ports.parts += 1;
+                }
+                if is_native_since_1_8_8(&part) {
+                    self.only(TO_1_8_7);
+                }
+                Ok(Some(Match::Part(part)))
+            }
+            Expression::Limit(limit) => {
+                self.rest = rest;
+                let rate = rate(limit).ok_or(NotIptables::Value)?;
+                Ok(Some(Match::Made(Made::new("limit", 0, &rate))))
+            }
+            Expression::Meta(load) if *load == meta(META_MARK) => {
+                self.rest = rest;
+                self.only(EVERY_VERSION & !TO_1_8_7);
+                self.mark().map(Some)
+            }
+            Expression::Payload(load) if *load == payload(TRANSPORT_HEADER, load.offset, load.length) => {
+                self.only(EVERY_VERSION & !TO_1_8_7);
+                ports.native += 1;
+                self.ports(protocol).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn mark(&mut self) -> Result<Match<'a>, NotIptables> {
+        let mask = match self.take_mask()?.map(TryInto::try_into) {
+            None => u32::MAX,
+            Some(Ok(mask)) => u32::from_ne_bytes(mask),
+            Some(Err(_)) => return Err(NotIptables::Value),
+        };
+        let (is_negated, value) = self.equality()?;
+        let mark = u32::from_ne_bytes(value.try_into().map_err(|_| NotIptables::Value)?);
+        Ok(Match::Made(Made::new("mark", 1, &Mark { mark, mask, invert: is_negated.into() })))
+    }
+
+    /// A run of what one `-m tcp` or `-m udp` is written as: flags, then ports.
+    fn ports(&mut self, protocol: Option<u8>) -> Result<Match<'a>, NotIptables> {
+        let all = self.rest;
+        let mut tcp = Tcp::ANY;
+        if protocol == Some(TCP) && self.take_payload(TRANSPORT_HEADER, 13, 1) {
+            match (self.take_mask()?, self.equality()?) {
+                (Some([mask @ 1..=TCP_FLAGS]), (is_negated, [value @ 0..=TCP_FLAGS])) => {
+                    (tcp.flag_mask, tcp.flag_value) = (*mask, *value);
+                    tcp.inverse |= if is_negated { INVERSE_FLAGS } else { 0 };
+                }
+                _ => return Err(NotIptables::Value),
+            }
+        }
+        if self.take_payload(TRANSPORT_HEADER, 0, 4) {
+            let (is_negated, [s0, s1, d0, d1]) = self.equality()? else { return Err(NotIptables::Value) };
+            let [source, destination] = [[*s0, *s1], [*d0, *d1]].map(u16::from_be_bytes);
+            if source == 0 || destination == 0 {
+                return Err(NotIptables::Value);
+            }
+            if is_negated {
+                // it asks that not both are so, and no structure does
+                self.only(TO_1_8_9 | TO_1_8_10);
+                let read = all.len() - self.rest.len();
+                return Ok(Match::Native(all.get(..read).unwrap_or_default()));
+            }
+            (tcp.source, tcp.destination) = ([source; 2], [destination; 2]);
+        } else {
+            let is_source = self.take_payload(TRANSPORT_HEADER, 0, 2);
+            if is_source && self.port(&mut tcp.source)? {
+                tcp.inverse |= INVERSE_SOURCE;
+            }
+            // two ports that one match names stand in one load
+            let is_one = tcp.inverse & INVERSE_SOURCE == 0 && is_single(tcp.source);
+            let before = self.rest;
+            if self.take_payload(TRANSPORT_HEADER, 2, 2) {
+                if self.port(&mut tcp.destination)? {
+                    tcp.inverse |= INVERSE_DESTINATION;
+                } else if is_source && is_one && is_single(tcp.destination) {
+                    self.rest = before;
+                    tcp.destination = Tcp::ANY.destination;
+                }
+            }
+        }
+        if self.rest.len() == all.len() {
+            return Err(NotIptables::Form);
+        }
+        match protocol {
+            Some(TCP) => Ok(Match::Made(tcp.made())),
+            Some(UDP) => {
+                let Tcp { source, destination, inverse, .. } = tcp;
+                Ok(Match::Made(Made::new("udp", 0, &Udp { source, destination, inverse })))
+            }
+            _ => Err(NotIptables::Protocol),
+        }
+    }
+
+    /// The comparison of a port, or a range of them. True if it is negated.
+    fn port(&mut self, ports: &mut [u16; 2]) -> Result<bool, NotIptables> {
+        if let [Expression::Range(range), rest @ ..] = self.rest {
+            let Range { sreg: REG_1, op: op @ (EQ | NEQ), from: Data::Value(from), to: Data::Value(to) } =
+                range
+            else {
+                return Err(NotIptables::Form);
+            };
+            self.rest = rest;
+            *ports = [port(from)?, port(to)?];
+            let is_negated = *op == NEQ;
+            return match *ports {
+                [0, u16::MAX] if is_negated => {
+                    self.only(TO_1_8_13);
+                    Ok(true)
+                }
+                [low, high] if 0 < low && low < high => Ok(is_negated),
+                _ => Err(NotIptables::Value),
+            };
+        }
+        let (op, value) = self.take_cmp().ok_or(NotIptables::Order)?;
+        let port = port(value)?;
+        match op {
+            EQ | NEQ => *ports = [port; 2],
+            LTE | GT if !matches!(port, 0 | u16::MAX) => *ports = [0, port],
+            _ => return Err(NotIptables::Value),
+        }
+        Ok(matches!(op, NEQ | GT))
+    }
+
+    fn counter(&mut self) -> Result<(), NotIptables> {
+        let [Expression::Counter(_), rest @ ..] = self.rest else { return Err(NotIptables::Order) };
+        self.rest = rest;
+        Ok(())
+    }
+
+    fn action(&mut self) -> Result<Action<'a>, NotIptables> {
+        let [next, rest @ ..] = self.rest else { return Ok(Action::None) };
+        self.rest = rest;
+        match next {
+            Expression::Immediate(immediate) if immediate.dreg == REG_VERDICT => match immediate.data {
+                Data::Verdict(verdict) => verdict_action(verdict),
+                Data::Value(_) => Err(NotIptables::Form),
+            },
+            Expression::Immediate(immediate)
+                if immediate.dreg == REG32_01 && immediate.data == Data::Value(&[1]) =>
+            {
+                let set = Meta { key: META_NFTRACE, dreg: None, sreg: Some(REG32_01) };
+                if self.take(Expression::Meta(set)) { Ok(Action::Trace) } else { Err(NotIptables::Order) }
+            }
+            Expression::Log(log) => {
+                self.only(EVERY_VERSION & !TO_1_8_7);
+                if is_nflog(log) { Ok(Action::Log(log)) } else { Err(NotIptables::Value) }
+            }
+            Expression::Target(extension) => {
+                let part = part(extension)?;
+                if part.name == b"NFLOG" {
+                    self.only(TO_1_8_7);
+                }
+                Ok(Action::Target(part))
+            }
+            _ => Err(NotIptables::Order),
+        }
+    }
+}
+
+/// Whether a match names one port that is not 0.
+fn is_single([low, high]: [u16; 2]) -> bool {
+    low == high && low != 0
+}
+
+fn port(value: &[u8]) -> Result<u16, NotIptables> {
+    value.try_into().map(u16::from_be_bytes).map_err(|_| NotIptables::Value)
+}
+
+fn part<'a>(extension: &Extension<'a>) -> Result<Part<'a>, NotIptables> {
+    let Extension { name: form::Text(name), revision, info } = *extension;
+    let revision = u8::try_from(revision).map_err(|_| NotIptables::Value)?;
+    if is_word(name) { Ok(Part { name, revision, info }) } else { Err(NotIptables::Text) }
+}
+
+/// Whether only 1.8.7 and before write this match as an x_tables part.
+fn is_native_since_1_8_8(part: &Part<'_>) -> bool {
+    const TCP_INVERSE: u8 = INVERSE_SOURCE | INVERSE_DESTINATION | INVERSE_FLAGS;
+    const UDP_INVERSE: u8 = INVERSE_SOURCE | INVERSE_DESTINATION;
+    match (part.name, part.revision) {
+        (b"tcp", 0) => Tcp::decode(part.info)
+            .is_some_and(|tcp| tcp != Tcp::ANY && tcp.option == 0 && tcp.inverse <= TCP_INVERSE),
+        (b"udp", 0) => {
+            Udp::decode(part.info).is_some_and(|udp| udp != Udp::ANY && udp.inverse <= UDP_INVERSE)
+        }
+        (b"mark", 1) | (b"limit", 0) => true,
+        _ => false,
+    }
+}
+
+/// The structure of `-m limit` that is written as this, if there is one: iptables keeps the time between two packets
+/// and writes a rounded rate.
+fn rate(limit: &Limit) -> Option<Rate> {
+    /// `NFT_LIMIT_PKTS`.
+    const PACKETS: u32 = 0;
+    /// `XT_LIMIT_SCALE`.
+    const SCALE: u64 = 10_000;
+    const BURST_MAX: u32 = 10_000;
+    let Limit { rate, unit, burst, kind: PACKETS, flags: 0 } = *limit else { return None };
+    let interval = unit.checked_mul(SCALE)?.checked_div(rate)?;
+    let is_written = burst <= BURST_MAX && words::chosen_rate(interval, SCALE) == Some((rate, unit));
+    Some(Rate { interval: u32::try_from(interval).ok().filter(|_| is_written)?, burst })
+}
+
+/// Whether this is `-j NFLOG`.
+fn is_nflog(log: &Log<'_>) -> bool {
+    /// `NF_LOG_PREFIXLEN` less its NUL.
+    const PREFIX_MAX: usize = 127;
+    let Log { prefix, level: None, flags: None, group: Some(_), .. } = log else { return false };
+    prefix.is_none_or(|form::Text(prefix)| (1..=PREFIX_MAX).contains(&prefix.len()))
+}
+
+fn verdict_action(verdict: form::Verdict<'_>) -> Result<Action<'_>, NotIptables> {
+    match (verdict.code, verdict.chain) {
+        (DROP, None) => Ok(Action::Verdict(Verdict::Drop)),
+        (ACCEPT, None) => Ok(Action::Verdict(Verdict::Accept)),
+        (RETURN, None) => Ok(Action::Verdict(Verdict::Return)),
+        (JUMP | GOTO, Some(form::Text(name))) if may_be_chain_name(name) => {
+            Ok(Action::Chain { name, is_goto: verdict.code == GOTO })
+        }
+        (JUMP | GOTO, Some(_)) => Err(NotIptables::Text),
+        _ => Err(NotIptables::Verdict),
+    }
+}
