@@ -32,8 +32,11 @@ const IP6: &[Family] = &[Family::Ip6];
 /// `XT_ALIGN` rounds an info up to this many bytes.
 pub(super) const XT_ALIGN: usize = 8;
 
-/// The longest structure of an extension: `struct xt_u32`, aligned.
-const LONGEST_INFO: usize = 2064;
+/// The longest structure of an extension: `struct xt_cgroup_info_v1`, which holds a path.
+const LONGEST_INFO: usize = 4112;
+
+/// Nearly all structures are shorter, and have less to clear.
+const USUAL_INFO: usize = 320;
 
 /// Whether a part asks something of a packet or does something to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +87,21 @@ impl Info<'_> {
             return None;
         }
         let decoded = T::decode(self.bytes)?;
-        let mut scratch = [0; LONGEST_INFO];
-        let again = scratch.get_mut(..self.bytes.len())?;
-        decoded.encode(again);
-        self.is_same(again).then_some(decoded)
+        let is_read = if self.bytes.len() <= USUAL_INFO {
+            self.is_encoded::<T, USUAL_INFO>(&decoded)
+        } else {
+            self.is_encoded::<T, LONGEST_INFO>(&decoded)
+        };
+        is_read.then_some(decoded)
+    }
+
+    /// Whether writing this gives its bytes, of which there are `N` at most.
+    fn is_encoded<T: Layout, const N: usize>(&self, decoded: &T) -> bool {
+        let mut scratch = [0; N];
+        scratch.get_mut(..self.bytes.len()).is_some_and(|again| {
+            decoded.encode(again);
+            self.is_same(again)
+        })
     }
 
     /// Whether these are its bytes, but for the state.

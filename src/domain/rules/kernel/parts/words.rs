@@ -106,35 +106,60 @@ pub(in crate::domain::rules) fn prefix_length(mask: &[u8]) -> Option<u32> {
 }
 
 /// The mask of `union nf_inet_addr` that iptables writes for a single address: every bit, of IPv4 too.
-const HOST: Address = [u8::MAX; 16];
+pub(super) const HOST: Address = [u8::MAX; 16];
 
-/// ` ADDRESS`, ` ADDRESS/LENGTH` or ` ADDRESS/MASK`. None if the mask leaves out a bit that is set, or more bytes than
-/// the family has are set.
-///
-/// An IPv4 mask of every bit is `/32`, which is not written; iptables sets the other bytes of it, too, or none.
+/// ` ADDRESS`, ` ADDRESS/LENGTH` or ` ADDRESS/MASK`, as `-s` takes it. None if the mask leaves out a bit that is set, or
+/// more bytes than the family has are set.
 pub(super) fn network(line: &mut Line, is_ip: bool, value: &Address, mask: &Address) -> Option<()> {
     if value.iter().zip(mask).any(|(value, mask)| value & !mask != 0) {
         return None;
     }
     line.push(b" ");
     address(line, is_ip, value)?;
-    if *mask == HOST {
-        return Some(());
-    }
-    if is_ip {
-        let mask = ip(mask)?;
-        match prefix_length(&mask.octets()) {
-            Some(32) => (),
-            Some(length) => push(line, format_args!("/{length}")),
-            None => push(line, format_args!("/{mask}")),
-        }
-    } else {
-        match prefix_length(mask) {
-            Some(length) => push(line, format_args!("/{length}")),
-            None => push(line, format_args!("/{}", ip6(*mask))),
-        }
+    match length_of(is_ip, mask)? {
+        Some(length) => slash_length(line, is_ip, length),
+        None if is_ip => push(line, format_args!("/{}", ip(mask)?)),
+        None => push(line, format_args!("/{}", ip6(*mask))),
     }
     Some(())
+}
+
+/// ` ADDRESS` or ` ADDRESS/LENGTH`, as options of matches take it (`XTTYPE_HOSTMASK`): they keep bits that the mask
+/// leaves out, and know no mask but that of a prefix. None if it is another, or more bytes than the family has are set.
+pub(super) fn host_network(line: &mut Line, is_ip: bool, value: &Address, mask: &Address) -> Option<()> {
+    line.push(b" ");
+    address(line, is_ip, value)?;
+    slash_length(line, is_ip, length_of(is_ip, mask)??);
+    Some(())
+}
+
+/// The length of the prefix that a mask leaves: none at all if more bytes than its family has are set, no length if it
+/// is no prefix. The mask of a single IPv4 address may fill the bytes of IPv6, too: iptables writes it so where no mask
+/// is given, and with zeros where `/32` is given.
+fn length_of(is_ip: bool, mask: &Address) -> Option<Option<u32>> {
+    if !is_ip {
+        Some(prefix_length(mask))
+    } else if *mask == HOST {
+        Some(Some(IP_BITS))
+    } else {
+        Some(prefix_length(&ip(mask)?.octets()))
+    }
+}
+
+/// The bits of an address.
+pub(super) const IP_BITS: u32 = 32;
+pub(super) const IP6_BITS: u32 = 128;
+
+/// The length of the prefix that a mask of either family leaves; see [`host_network`] for what is none.
+pub(super) fn mask_length(is_ip: bool, mask: &Address) -> Option<u32> {
+    length_of(is_ip, mask)?
+}
+
+/// `/LENGTH`, unless it is a single address.
+fn slash_length(line: &mut Line, is_ip: bool, length: u32) {
+    if length != if is_ip { IP_BITS } else { IP6_BITS } {
+        push(line, format_args!("/{length}"));
+    }
 }
 
 /// ` NAME` of an interface, whose mask says where it ends; a name that ends in `+` is a prefix.
@@ -281,6 +306,13 @@ mod tests {
         assert_eq!(of("2001:0:1::", "ffff:0:ffff::").unwrap(), " 2001:0:1::/ffff:0:ffff::");
         assert_eq!(of("::1:2", "ffff::ffff:ffff").unwrap(), " ::0.1.0.2/ffff::ffff:ffff");
         assert_eq!(of("fe80::1", "ffc0::"), None);
+
+        let of = |address, mask: Address| maybe(|line| host_network(line, true, &ip(address), &mask));
+        assert_eq!(of([1, 2, 3, 4], ip([255, 255, 255, 0])).unwrap(), " 1.2.3.4/24");
+        assert_eq!(of([1, 2, 3, 4], [255; 16]).unwrap(), " 1.2.3.4");
+        assert_eq!(of([1, 2, 3, 4], ip([255; 4])).unwrap(), " 1.2.3.4");
+        assert_eq!(of([1, 2, 3, 4], ip([255, 0, 255, 0])), None);
+        assert_eq!(of([1, 2, 3, 4], odd), None);
     }
 
     #[test]
