@@ -103,7 +103,8 @@ pub struct TableRead {
     pub names_ipset: bool,
 }
 
-/// Hands over every line of a legacy table of ip or ip6: each chain, and behind it its rules.
+/// Hands over every line of a legacy table: each chain, and behind it its rules. Those of arp are native lines, as of
+/// arptables-nft, and a chain that is only jumped to has none.
 ///
 /// # Errors
 /// If the table's structure is broken, which its text would not say. Lines may have been handed over before.
@@ -114,20 +115,30 @@ pub fn read_legacy(
 ) -> Result<TableRead, Fault> {
     let mut line = Line::default();
     let mut found = TableRead::default();
+    let is_arp = table.family == Family::Arp;
     legacy::read(table, |item| {
         line.truncate(0);
         let (kind, chain, position) = match item {
-            Item::Policy { chain, policy } => {
-                text::rule::policy(chain, policy.as_str(), &mut line);
-                (Kind::Policy, chain, None)
+            Item::Policy { chain, policy } if is_arp => {
+                text::arp::policy(table.name, chain, policy, &mut line);
+                (Kind::Chain, chain.as_bytes(), None)
             }
+            Item::Policy { chain, policy } => {
+                text::rule::policy(chain, policy, &mut line);
+                (Kind::Policy, chain.as_bytes(), None)
+            }
+            Item::Chain { .. } if is_arp => return,
             Item::Chain { chain } => {
                 text::rule::declaration(chain, &mut line);
                 (Kind::Chain, chain, None)
             }
             Item::Rule { chain, position, rule } => {
                 found.names_ipset |= rule.parts().any(|part| expressions::is_ipset(part.name));
-                text::rule::rule(chain, &rule, table.family, ipsets, &mut line);
+                if is_arp {
+                    text::arp::rule(table.name, chain, &rule, ipsets, &mut line);
+                } else {
+                    text::rule::rule(chain, &rule, table.family, ipsets, &mut line);
+                }
                 (Kind::Rule, chain, Some(position))
             }
         };

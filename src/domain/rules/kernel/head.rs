@@ -64,7 +64,8 @@ impl Device {
         }
     }
 
-    fn mask(&self) -> [u8; IFNAMSIZ] {
+    /// Which bytes are compared.
+    pub fn mask(&self) -> [u8; IFNAMSIZ] {
         let mut mask = [0; IFNAMSIZ];
         mask.get_mut(..self.compared()).unwrap_or_default().fill(u8::MAX);
         mask

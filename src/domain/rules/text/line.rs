@@ -92,9 +92,9 @@ impl Line {
 
     /// Bytes as lower-case hexadecimal digits, without a blank before them.
     pub fn hex(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            let _ = write!(self, "{byte:02x}");
-        }
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
+        self.bytes.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
     }
 }
 

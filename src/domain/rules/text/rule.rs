@@ -25,15 +25,15 @@ use crate::domain::rules::kernel::head::{Device, Head, Network};
 use crate::domain::rules::kernel::names::{is_chain_name, is_word};
 use crate::domain::rules::kernel::parts::{self, Part, Role, Surroundings, words};
 use crate::domain::rules::kernel::rule::made::Nflog;
-use crate::domain::rules::kernel::rule::{Action, Condition, Match, Rule};
+use crate::domain::rules::kernel::rule::{Action, Condition, Match, Rule, Verdict};
 use crate::domain::ruleset::Family;
 use crate::domain::shapes::attributes::{Attribute, Attributes};
 
 /// `-P CHAIN POLICY`.
-pub fn policy(chain: &[u8], policy: &str, line: &mut Line) {
+pub fn policy(chain: &str, policy: Verdict, line: &mut Line) {
     line.push(b"-P");
-    chain_name(chain, line);
-    line.word(policy);
+    line.word(chain);
+    line.word(policy.as_str());
 }
 
 /// `-N CHAIN`.
@@ -99,7 +99,8 @@ fn raw_head(head: &[u8], line: &mut Line) {
     line.hex(head);
 }
 
-fn part(role: Role, part: &Part<'_>, is_merged: bool, around: Surroundings<'_>, line: &mut Line) {
+/// A part in iptables' words, or raw.
+pub(super) fn part(role: Role, part: &Part<'_>, is_merged: bool, around: Surroundings<'_>, line: &mut Line) {
     let start = line.len();
     let written = if is_merged && matches!(part.name, b"tcp" | b"udp") {
         parts::write_raw(role, part, around.family, line)

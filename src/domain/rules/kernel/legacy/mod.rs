@@ -36,6 +36,8 @@ pub struct Hooks {
 pub struct Table<'a> {
     /// ip, ip6 or arp.
     pub family: Family,
+    /// Its name.
+    pub name: &'a str,
     /// Where its hooks' chains stand.
     pub hooks: Hooks,
     /// How many entries it has (`num_entries`).
@@ -111,7 +113,8 @@ struct Chain<'a> {
     first: usize,
     /// Its last entry: the policy, or RETURN.
     last: usize,
-    policy: Option<Verdict>,
+    /// Of a chain of a hook: its hook's name, which is its own, and its policy.
+    hook: Option<(&'static str, Verdict)>,
 }
 
 /// What a table holds.
@@ -120,7 +123,7 @@ pub enum Item<'a> {
     /// A chain of a hook.
     Policy {
         /// Its name.
-        chain: &'a [u8],
+        chain: &'static str,
         /// ACCEPT or DROP.
         policy: Verdict,
     },
@@ -149,8 +152,8 @@ pub enum Item<'a> {
 pub fn read<'a>(table: &Table<'a>, mut take: impl FnMut(Item<'a>)) -> Result<(), Fault> {
     let chains = chains(table)?;
     for chain in &chains {
-        take(match chain.policy {
-            Some(policy) => Item::Policy { chain: chain.name, policy },
+        take(match chain.hook {
+            Some((chain, policy)) => Item::Policy { chain, policy },
             None => Item::Chain { chain: chain.name },
         });
         let (mut at, mut position) = (chain.first, 0);
@@ -221,7 +224,10 @@ fn chains<'a>(table: &Table<'a>) -> Result<Vec<Chain<'a>>, Fault> {
         let is_error = target.name == entry::ERROR;
         let mut here = hooks_at(table, at);
         if let Some(hook) = here.next() {
-            let name = names.get(hook).copied().ok_or(Fault::HookNowhere(hook as u32))?;
+            let name = names
+                .get(hook)
+                .copied()
+                .ok_or(Fault::HookNowhere(u32::try_from(hook).unwrap_or(u32::MAX)))?;
             if let Some(other) = here.next() {
                 return Err(Fault::HooksShared(name, names.get(other).copied().unwrap_or_default()));
             }
@@ -288,7 +294,7 @@ impl<'a> Index<'_, 'a> {
         let end = || Fault::ChainEnd(name.to_vec());
         let (last, entry) = last.ok_or_else(end)?;
         let target = entry.target().ok_or(Fault::Malformed(last))?;
-        let policy = match (hook, standard(&target)) {
+        let hook = match (hook, standard(&target)) {
             (Some((hook, name)), standard) => {
                 let underflow = self.table.hooks.underflow.get(hook).copied().unwrap_or_default();
                 if usize::try_from(underflow) != Ok(last) {
@@ -298,24 +304,25 @@ impl<'a> Index<'_, 'a> {
                     return Err(Fault::PolicyConditional(name));
                 }
                 match standard {
-                    Some(Standard::Verdict(policy @ (Verdict::Accept | Verdict::Drop))) => Some(policy),
+                    Some(Standard::Verdict(policy @ (Verdict::Accept | Verdict::Drop))) => {
+                        Some((name, policy))
+                    }
                     _ => return Err(Fault::PolicyVerdict(name)),
                 }
             }
             (None, Some(Standard::Verdict(Verdict::Return))) if entry.is_unconditional() => None,
             (None, _) => return Err(end()),
         };
-        self.chains.push(Chain { name, first, last, policy });
+        self.chains.push(Chain { name, first, last, hook });
         Ok(())
     }
 
     /// The chains, if every hook has one and no two share a name.
     fn finish(self) -> Result<Vec<Chain<'a>>, Fault> {
         let names = Layout::of(self.table.family).chains;
-        let built_in = self.chains.iter().filter(|chain| chain.policy.is_some());
         let mut missing = self.table.hooks.valid;
-        for chain in built_in {
-            let hook = names.iter().position(|name| name.as_bytes() == chain.name);
+        for (name, _) in self.chains.iter().filter_map(|chain| chain.hook) {
+            let hook = names.iter().position(|hook| *hook == name);
             missing &= !hook.map_or(0, |hook| 1 << hook);
         }
         if missing != 0 {

@@ -191,10 +191,15 @@ fn write_name(role: Role, part: &Part<'_>, line: &mut Line) -> Option<()> {
 /// All bytes; those that the kernel changes by itself are zeros.
 fn write_bytes(part: &Part<'_>, state: &[Range<usize>], line: &mut Line) {
     line.word(format_args!("--raw {}:", part.revision));
-    for (at, byte) in part.info.iter().enumerate() {
-        let is_state = state.iter().any(|range| range.contains(&at));
-        line.hex(&[if is_state { 0 } else { *byte }]);
+    if state.is_empty() {
+        return line.hex(part.info);
     }
+    let mut info = part.info.to_vec();
+    for range in state {
+        let end = range.end.min(info.len());
+        info.get_mut(range.start..end).unwrap_or_default().fill(0);
+    }
+    line.hex(&info);
 }
 
 /// The bytes of a part's info that the kernel changes by itself.

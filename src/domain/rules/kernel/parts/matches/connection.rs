@@ -132,12 +132,8 @@ layout! {
 
 fn helper(info: &Info<'_>, line: &mut Line) -> Option<()> {
     let Helper { invert, name } = info.decode()?;
-    // an empty name is any helper, and iptables takes none
-    if !name.is_terminated() || name.as_bytes().is_empty() {
-        return None;
-    }
     line.option(words::boolean(invert)?, "--helper");
-    line.string(name.as_bytes())
+    name.is_terminated().then(|| line.string(name.as_bytes()))?
 }
 
 layout! {

@@ -9,6 +9,8 @@ mod headers6;
 mod local;
 mod marks;
 mod rates;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
