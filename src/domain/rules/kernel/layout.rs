@@ -4,24 +4,15 @@
 //! Bytes that no field covers are padding. A structure is read only if writing it again gives the same bytes: then
 //! padding is zero, and nothing stands behind the NUL of a name.
 
-/// A value of fixed size in a structure, in the byte order of the machine unless its type says otherwise.
+/// A value of fixed size: a number in the byte order of the machine unless its type says otherwise, an array, a structure
+/// that `layout!` declares.
 pub trait Field: Copy {
-    /// Bytes.
+    /// Bytes; of a structure, `sizeof` on a 64-bit machine.
     const SIZE: usize;
-    /// Reads it from its bytes; short ones read as zeros.
+    /// Reads it from the beginning of these bytes; those that are missing read as zeros.
     fn read(bytes: &[u8]) -> Self;
-    /// Writes it to its bytes.
+    /// Writes it to the beginning of these bytes, and zeros where a structure has padding.
     fn write(&self, bytes: &mut [u8]);
-}
-
-/// A structure made of [`Field`]s, declared by `layout!`.
-pub trait Layout: Sized {
-    /// `sizeof` of the structure on a 64-bit machine.
-    const SIZE: usize;
-    /// Reads every field; none if there are fewer bytes than the structure has.
-    fn decode(bytes: &[u8]) -> Option<Self>;
-    /// Writes every field, and zeros between them.
-    fn encode(&self, bytes: &mut [u8]);
 }
 
 macro_rules! number {
@@ -41,14 +32,10 @@ macro_rules! number {
 }
 number!(u8, u16, u32, u64, i8, i16, i32, i64);
 
-impl<T: Field + Default, const N: usize> Field for [T; N] {
+impl<T: Field, const N: usize> Field for [T; N] {
     const SIZE: usize = T::SIZE * N;
     fn read(bytes: &[u8]) -> Self {
-        let mut values = [T::default(); N];
-        for (value, bytes) in values.iter_mut().zip(bytes.chunks(T::SIZE)) {
-            *value = T::read(bytes);
-        }
-        values
+        std::array::from_fn(|index| T::read(bytes.get(index * T::SIZE..).unwrap_or_default()))
     }
     fn write(&self, bytes: &mut [u8]) {
         for (value, bytes) in self.iter().zip(bytes.chunks_mut(T::SIZE)) {
@@ -136,18 +123,16 @@ macro_rules! layout {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         $vis struct $name { $(#[allow(missing_docs)] $vis $field: $of),+ }
 
-        impl $crate::domain::rules::kernel::layout::Layout for $name {
+        impl $crate::domain::rules::kernel::layout::Field for $name {
             const SIZE: usize = $size;
-            fn decode(bytes: &[u8]) -> Option<Self> {
-                use $crate::domain::rules::kernel::layout::Field;
-                Some(Self { $($field: <$of as Field>::read(bytes.get($at..$at + <$of as Field>::SIZE)?)),+ })
+            fn read(bytes: &[u8]) -> Self {
+                Self { $($field: <$of as $crate::domain::rules::kernel::layout::Field>::read(bytes.get($at..).unwrap_or_default())),+ }
             }
-            fn encode(&self, bytes: &mut [u8]) {
-                use $crate::domain::rules::kernel::layout::Field;
-                bytes.fill(0);
-                $(if let Some(bytes) = bytes.get_mut($at..$at + <$of as Field>::SIZE) {
-                    self.$field.write(bytes);
-                })+
+            fn write(&self, bytes: &mut [u8]) {
+                if let Some(bytes) = bytes.get_mut(..Self::SIZE) {
+                    bytes.fill(0);
+                    $($crate::domain::rules::kernel::layout::Field::write(&self.$field, bytes.get_mut($at..).unwrap_or_default());)+
+                }
             }
         }
     };
@@ -165,11 +150,10 @@ mod tests {
     #[test]
     fn what_is_read_is_written_again() {
         let bytes = [7, 0, 0x01, 0xbb, b'a', b'b', 0, 0, 0, 0, 0, 0];
-        let sample = Sample::decode(&bytes).expect("long enough");
+        let sample = Sample::read(&bytes);
         assert_eq!((sample.kind, sample.port, sample.name.as_bytes()), (7, Be16(443), &b"ab"[..]));
         let mut again = [0xff; 12];
-        sample.encode(&mut again);
+        sample.write(&mut again);
         assert_eq!(again, bytes);
-        assert_eq!(Sample::decode(&bytes[..11]), None);
     }
 }

@@ -2,7 +2,7 @@
 //! Every one is written: what [`EXTENSIONS`] knows as iptables-save 1.8.9 writes it, anything else raw and complete.
 //!
 //! An info is a C structure. It is shown as text only if
-//! 1. reading it by its declared [`Layout`] and writing that gives the same bytes, but for the extension's state, and
+//! 1. reading it by its declared layout and writing that gives the same bytes, but for the extension's state, and
 //! 2. the text of iptables-save 1.8.9 says everything that the structure says.
 //!
 //! Otherwise it is `-m NAME --raw REVISION:HEX` or `-j NAME --raw REVISION:HEX`.
@@ -18,7 +18,7 @@ pub(in crate::domain::rules) mod words;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::layout::Layout;
+use super::layout::Field;
 use crate::domain::rules::text::line::Line;
 use crate::domain::ruleset::Family;
 
@@ -82,11 +82,11 @@ pub struct Info<'a> {
 
 impl Info<'_> {
     /// The structure, if writing it again gives the same bytes but for the state, and it fills the info.
-    pub fn decode<T: Layout>(&self) -> Option<T> {
+    pub fn decode<T: Field>(&self) -> Option<T> {
         if self.bytes.len() != T::SIZE.next_multiple_of(XT_ALIGN) {
             return None;
         }
-        let decoded = T::decode(self.bytes)?;
+        let decoded = T::read(self.bytes);
         let is_read = if self.bytes.len() <= USUAL_INFO {
             self.is_encoded::<T, USUAL_INFO>(&decoded)
         } else {
@@ -96,10 +96,10 @@ impl Info<'_> {
     }
 
     /// Whether writing this gives its bytes, of which there are `N` at most.
-    fn is_encoded<T: Layout, const N: usize>(&self, decoded: &T) -> bool {
+    fn is_encoded<T: Field, const N: usize>(&self, decoded: &T) -> bool {
         let mut scratch = [0; N];
         scratch.get_mut(..self.bytes.len()).is_some_and(|again| {
-            decoded.encode(again);
+            decoded.write(again);
             self.is_same(again)
         })
     }

@@ -2,15 +2,24 @@
 //! Knows no target.
 
 mod addresses;
+mod clock;
 mod connection;
 mod conntrack;
+mod content;
 mod headers;
 mod headers6;
 mod local;
 mod marks;
+mod memory;
+mod origin;
+mod policy;
 mod rates;
+mod routing6;
+mod sctp;
+mod sets;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 use std::ops::Range;
 
@@ -20,13 +29,22 @@ use crate::domain::ruleset::Family;
 
 pub(super) const TABLES: &[&[Extension]] = &[
     addresses::EXTENSIONS,
+    clock::EXTENSIONS,
     connection::EXTENSIONS,
     conntrack::EXTENSIONS,
+    content::EXTENSIONS,
     headers::EXTENSIONS,
     headers6::EXTENSIONS,
     local::EXTENSIONS,
     marks::EXTENSIONS,
+    memory::EXTENSIONS,
+    origin::EXTENSIONS,
+    policy::EXTENSIONS,
     rates::EXTENSIONS,
+    routing6::EXTENSIONS,
+    sctp::EXTENSIONS,
+    sets::EXTENSIONS,
+    transport::EXTENSIONS,
 ];
 
 /// A match, in the order of the columns of a table.

@@ -6,7 +6,16 @@ use super::*;
 use crate::domain::rules::kernel::parts::{Part, Surroundings, extensions, find, write};
 
 /// Infos with the text of iptables-save 1.8.9.
-const SAVED: &str = include_str!("../../../../../../tests/data/kernel/matches_a_to_l.txt");
+const SAVED: [&str; 2] = [
+    include_str!("../../../../../../tests/data/kernel/matches_a_to_l.txt"),
+    include_str!("../../../../../../tests/data/kernel/matches_m_to_z.txt"),
+];
+
+/// The ipsets that the samples name.
+fn ipsets() -> BTreeMap<u16, Vec<u8>> {
+    let names = ["first", "second", "list", "cali40s:FwWFZt5wPdmIYB_Wmq4cNLE"];
+    (0..).zip(names.map(|name| name.as_bytes().to_vec())).collect()
+}
 
 /// Where an info comes from and what it is.
 #[derive(Clone, Debug)]
@@ -32,13 +41,13 @@ impl Sample {
     fn text(&self) -> String {
         let mut line = Line::default();
         let part = Part { name: self.name.as_bytes(), revision: self.revision, info: &self.info };
-        write(Role::Match, &part, self.surroundings(&BTreeMap::new()), &mut line).expect("a name");
+        write(Role::Match, &part, self.surroundings(&ipsets()), &mut line).expect("a name");
         String::from_utf8_lossy(line.as_bytes()).into_owned()
     }
 
     /// The text, if it is not raw, with the extension found before.
     fn options(&self, extension: &Extension) -> Option<Vec<u8>> {
-        let ipsets = BTreeMap::new();
+        let ipsets = ipsets();
         let around = self.surroundings(&ipsets);
         let info = Info { bytes: &self.info, revision: self.revision, around, state: extension.state };
         let mut line = Line::default();
@@ -48,16 +57,23 @@ impl Sample {
     }
 
     /// What the text must tell: the bytes that are no state. The mask of a single IPv4 address may fill the bytes that
-    /// it has not: iptables 1.8.9 writes it so where no mask is given, and with zeros where `/32` is.
+    /// it has not: iptables 1.8.9 writes it so where no mask is given, and with zeros where `/32` is. The end of `DEFAULT`
+    /// may stand behind the name of a `recent` list.
     fn meaning(&self, extension: &Extension) -> Vec<u8> {
         let mut bytes = self.info.clone();
         for state in extension.state {
             bytes[state.clone()].fill(0);
         }
+        if self.name == "recent" {
+            let name = 10 + self.info[10..].iter().position(|byte| *byte == 0).expect("a NUL");
+            bytes[name..18.max(name)].fill(0);
+        }
         let masks: &[usize] = match self.name {
             "conntrack" => &[16, 48, 80, 112],
             "connlimit" => &[0],
             "ipvs" => &[16],
+            "policy" => &[16, 48, 92, 124, 168, 200, 244, 276],
+            "recent" => &[212],
             _ => &[],
         };
         for at in masks.iter().filter(|_| self.family == Family::Ip) {
@@ -85,7 +101,7 @@ fn samples() -> Vec<Sample> {
         let family = Family::from_name(family).expect("a family");
         Sample { family, name, revision: revision.parse().expect("a revision"), info, expected }
     };
-    SAVED.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
+    SAVED.iter().flat_map(|saved| saved.lines()).filter(|line| !line.starts_with('#')).map(sample).collect()
 }
 
 fn sample(family: Family, name: &'static str, revision: u8, info: &[u8]) -> Sample {
@@ -104,7 +120,7 @@ fn infos_are_written_as_iptables_save_writes_them() {
 #[test]
 fn every_match_has_a_sample_in_every_revision_and_family() {
     let samples = samples();
-    for extension in TABLES.iter().copied().flatten().filter(|extension| extension.name < "m") {
+    for extension in TABLES.iter().copied().flatten() {
         for revision in extension.revisions {
             let is_shown = |sample: &&Sample| sample.name == extension.name && sample.revision == *revision;
             assert!(samples.iter().any(|sample| is_shown(&sample)), "{} {revision}", extension.name);
@@ -145,7 +161,13 @@ fn different_bytes_are_different_text() {
                 let meaning = sample.meaning(extension);
                 let key = (sample.family, sample.name, sample.revision, text);
                 let earlier = meanings.entry(key).or_insert_with(|| meaning.clone());
-                assert_eq!(*earlier, meaning, "{sample:?} {}", sample.text());
+                assert!(
+                    *earlier == meaning,
+                    "{} {:?} {}",
+                    sample.name,
+                    earlier.iter().zip(&meaning).enumerate().filter(|(_, (a, b))| a != b).collect::<Vec<_>>(),
+                    sample.text()
+                );
             }
             sample.info[at] = original;
         }
