@@ -2,8 +2,17 @@
 //! Each test works in namespaces of its own; none looks at this machine's rules.
 #![allow(clippy::indexing_slicing)] // a panic is a failed test
 
+mod exceptions;
+mod fields;
+mod injective;
 mod kernel;
 mod list;
+mod matrix;
+mod mutants;
+mod ours;
+mod reload;
+mod same;
 mod state;
+mod table;
 mod tools;
 mod wire;

@@ -22,13 +22,20 @@ for name in a ct_state_invalid_dropped_pkts localhost_nps_accepted_pkts 01234567
   nfacct add $name
 done";
 
+const ESTIMATOR: &str = "-j RATEEST --rateest-name re1 --rateest-interval 250ms --rateest-ewmalog 500ms";
+
 pub const IPSETS: [&str; 4] = ["first", "second", "list", "cali40s:FwWFZt5wPdmIYB_Wmq4cNLE"];
 
-/// A namespace with the ipsets and nfacct objects that rules name.
-pub fn namespace(family: Family) -> Netns {
+/// A namespace with the ipsets, nfacct objects and the rate estimator that rules of this backend name.
+pub fn namespace(backend: Backend, family: Family) -> Netns {
     let netns = Netns::new();
-    let set_family = if family == Family::Ip { "inet" } else { "inet6" };
-    netns.sh(&format!("FAMILY={set_family}{OBJECTS}"));
+    let (set_family, tool) = if family == Family::Ip { ("inet", "iptables") } else { ("inet6", "ip6tables") };
+    // a target makes the estimator, here one of the other backend, whose rules nobody looks at
+    let other = match backend {
+        Backend::Nft => "legacy",
+        Backend::Legacy => "nft",
+    };
+    netns.sh(&format!("FAMILY={set_family}{OBJECTS}\n{tool}-{other} -w 60 -t security -A INPUT {ESTIMATOR}"));
     netns
 }
 

@@ -7,8 +7,6 @@ use super::tools::{Backend, Version};
 
 const RULES: &str = include_str!("../../data/iptables_rules.txt");
 
-pub const TABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
-
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub table: &'static str,
@@ -68,18 +66,4 @@ pub fn listed(family: Family, backend: Backend) -> Vec<Listed> {
         }
     }
     rules
-}
-
-/// The text that loads these lines, such as `-A INPUT -j DROP`, each with its table.
-pub fn script<'a>(rules: impl Iterator<Item = (&'a str, &'a [u8])> + Clone) -> Vec<u8> {
-    let mut script = Vec::new();
-    for table in TABLES {
-        script.extend_from_slice(format!("*{table}\n:user - [0:0]\n").as_bytes());
-        for (_, line) in rules.clone().filter(|(of, _)| *of == table) {
-            script.extend_from_slice(line);
-            script.push(b'\n');
-        }
-        script.extend_from_slice(b"COMMIT\n");
-    }
-    script
 }

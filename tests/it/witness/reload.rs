@@ -1,0 +1,136 @@
+//! Lines given back to a real iptables-restore, and the rules that they become.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use iptables_monitor::domain::ruleset::Family;
+
+use super::kernel::{self, Kept};
+use super::tools::{Backend, Tools};
+use crate::support::Netns;
+
+pub const TABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
+
+/// Lines such as `-A INPUT -j DROP`, each with its table, and the chains that they need.
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    /// Chains that iptables does not make by itself, by table.
+    pub chains: BTreeMap<String, BTreeSet<String>>,
+    pub lines: Vec<(String, Vec<u8>)>,
+}
+
+impl Lines {
+    /// No lines yet, and the one chain that rules of the list name.
+    pub fn of_the_list() -> Self {
+        let user = BTreeSet::from(["user".to_owned()]);
+        let chains = TABLES.iter().map(|table| ((*table).to_owned(), user.clone())).collect();
+        Self { chains, lines: Vec::new() }
+    }
+
+    /// The text for iptables-restore, of every table.
+    pub fn text(&self, lines: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let mut text = Vec::new();
+        for table in TABLES {
+            text.extend(format!("*{table}\n").bytes());
+            for chain in self.chains.get(table).into_iter().flatten() {
+                text.extend(format!(":{chain} - [0:0]\n").bytes());
+            }
+            for (_, line) in lines.iter().filter(|(of, _)| of == table) {
+                text.extend_from_slice(line);
+                text.push(b'\n');
+            }
+            text.extend(b"COMMIT\n");
+        }
+        text
+    }
+}
+
+/// The rule that each line becomes, or what the program says against it.
+pub fn reload(
+    tools: &Tools,
+    backend: Backend,
+    family: Family,
+    lines: &Lines,
+) -> Vec<Result<Kept, String>> {
+    let netns = kernel::namespace(backend, family);
+    part(&netns, tools, backend, family, lines, &lines.lines)
+}
+
+fn part(
+    netns: &Netns,
+    tools: &Tools,
+    backend: Backend,
+    family: Family,
+    all: &Lines,
+    lines: &[(String, Vec<u8>)],
+) -> Vec<Result<Kept, String>> {
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    let loaded = tools.restore(netns, backend, family, &all.text(lines));
+    let made = loaded.and_then(|()| {
+        pair(lines, kernel::read(netns, backend, family)).ok_or_else(|| "other rules than lines".to_owned())
+    });
+    match made {
+        Ok(kept) => kept.into_iter().map(Ok).collect(),
+        Err(message) if lines.len() == 1 => vec![Err(message)],
+        Err(_) => {
+            let (left, right) = lines.split_at(lines.len() / 2);
+            [left, right].map(|lines| part(netns, tools, backend, family, all, lines)).concat()
+        }
+    }
+}
+
+/// The rule of each line, if every chain has as many rules as lines.
+fn pair(lines: &[(String, Vec<u8>)], kept: Vec<Kept>) -> Option<Vec<Kept>> {
+    if kept.len() != lines.len() {
+        return None;
+    }
+    let mut by_chain: BTreeMap<(String, String), VecDeque<Kept>> = BTreeMap::new();
+    for kept in kept {
+        by_chain.entry((kept.table.clone(), kept.chain.clone())).or_default().push_back(kept);
+    }
+    lines
+        .iter()
+        .map(|(table, line)| by_chain.get_mut(&(table.clone(), chain_of(line)))?.pop_front())
+        .collect()
+}
+
+/// The second word of `-A CHAIN …`.
+pub fn chain_of(line: &[u8]) -> String {
+    let chain = line.split(|byte| *byte == b' ').nth(1).expect("a chain");
+    String::from_utf8_lossy(chain).into_owned()
+}
+
+/// The `-A` lines of a saved text, each with its table.
+pub fn saved(text: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut table = String::new();
+    let mut lines = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        if let Some(name) = line.strip_prefix(b"*") {
+            table = String::from_utf8_lossy(name).into_owned();
+        } else if line.starts_with(b"-A ") {
+            lines.push((table.clone(), line.to_vec()));
+        }
+    }
+    lines
+}
+
+/// The saved line of each rule: the n-th of its chain.
+///
+/// # Panics
+/// If a chain has fewer lines than rules.
+pub fn saved_of<'a>(
+    rules: impl Iterator<Item = &'a Kept>,
+    lines: Vec<(String, Vec<u8>)>,
+) -> Vec<Vec<u8>> {
+    let mut by_chain: BTreeMap<(String, String), VecDeque<Vec<u8>>> = BTreeMap::new();
+    for (table, line) in lines {
+        by_chain.entry((table, chain_of(&line))).or_default().push_back(line);
+    }
+    rules
+        .map(|kept| {
+            let lines = by_chain.get_mut(&(kept.table.clone(), kept.chain.clone()));
+            lines.and_then(VecDeque::pop_front).unwrap_or_else(|| panic!("{kept:?} is not printed"))
+        })
+        .collect()
+}
