@@ -13,7 +13,7 @@ use super::quoted::{name, quote};
 use super::rule::part;
 use crate::domain::rules::kernel::Ipsets;
 use crate::domain::rules::kernel::head::Device;
-use crate::domain::rules::kernel::layout::{Be16, Layout, Name, layout};
+use crate::domain::rules::kernel::layout::{Be16, Field, Name, layout};
 use crate::domain::rules::kernel::parts::{Role, Surroundings, words};
 use crate::domain::rules::kernel::rule::{Action, Condition, Match, Rule, Verdict};
 use crate::domain::ruleset::Family;
@@ -102,9 +102,9 @@ pub fn rule(table: &str, chain: &[u8], rule: &Rule<'_>, ipsets: &Ipsets, line: &
 
 /// None if nft has no words for one of them.
 fn conditions(head: &[u8], line: &mut Line) -> Option<()> {
-    let arp = Arp::decode(head)?;
+    let arp = Arp::read(head);
     let mut again = [0; Arp::SIZE];
-    arp.encode(&mut again);
+    arp.write(&mut again);
     if again != head || arp.flags != 0 {
         return None;
     }

@@ -24,8 +24,7 @@ use crate::domain::rules::kernel::expressions::{Expression, Log};
 use crate::domain::rules::kernel::head::{Device, Head, Network};
 use crate::domain::rules::kernel::names::{is_chain_name, is_word};
 use crate::domain::rules::kernel::parts::{self, Part, Role, Surroundings, words};
-use crate::domain::rules::kernel::rule::made::Nflog;
-use crate::domain::rules::kernel::rule::{Action, Condition, Match, Rule, Verdict};
+use crate::domain::rules::kernel::rule::{Action, Condition, Made, Match, Rule, Verdict};
 use crate::domain::ruleset::Family;
 use crate::domain::shapes::attributes::{Attribute, Attributes};
 
@@ -133,7 +132,7 @@ fn raw_expression(expression: &Expression<'_>, line: &mut Line) {
 
 /// ` -j NFLOG OPTIONS`, or ` --raw log:…` if no option says its prefix.
 fn write_log(log: &Log<'_>, around: Surroundings<'_>, line: &mut Line) {
-    if let Some(made) = Nflog::of(log) {
+    if let Some(made) = Made::nflog(log) {
         return part(Role::Target, &made.part(), false, around, line);
     }
     let start = line.len();

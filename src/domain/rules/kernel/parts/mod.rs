@@ -15,6 +15,10 @@ mod matches;
 mod targets;
 pub(in crate::domain::rules) mod words;
 
+/// Structures that native expressions of iptables-nft stand for.
+pub use matches::{ANY_PORT, Limit, Mark, Tcp, Udp};
+pub use targets::Nflog;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 

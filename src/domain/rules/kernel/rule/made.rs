@@ -1,97 +1,69 @@
-//! The x_tables structures that native expressions of iptables-nft stand for.
-//! Writes no text: that of the x_tables part is theirs.
+//! x_tables parts that are not in the kernel: native expressions of iptables-nft stand for them.
+//! Reads no expression but `log`.
 
-use super::Made;
 use crate::domain::rules::kernel::expressions::Log;
 use crate::domain::rules::kernel::expressions::form::Text;
-use crate::domain::rules::kernel::layout::{Field, Name, layout};
+use crate::domain::rules::kernel::layout::{Field, Name};
+use crate::domain::rules::kernel::parts::{ANY_PORT, Nflog, Part, Tcp, Udp, XT_ALIGN};
 
-layout! {
-    /// `struct xt_tcp`.
-    pub struct Tcp[12] {
-        source: [u16; 2] = 0,
-        destination: [u16; 2] = 4,
-        option: u8 = 8,
-        flag_mask: u8 = 9,
-        flag_value: u8 = 10,
-        inverse: u8 = 11,
+/// The longest structure that native expressions stand for: `struct xt_nflog_info`.
+const MADE_MAX: usize = 80;
+
+/// An x_tables part that native expressions stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    name: &'static str,
+    revision: u8,
+    info: [u8; MADE_MAX],
+    length: usize,
+}
+
+impl Made {
+    /// The part with this structure.
+    pub fn new<T: Field>(name: &'static str, revision: u8, structure: &T) -> Self {
+        let mut info = [0; MADE_MAX];
+        structure.write(&mut info);
+        Self { name, revision, info, length: T::SIZE.next_multiple_of(XT_ALIGN) }
     }
-}
-layout! {
-    /// `struct xt_udp`.
-    pub struct Udp[10] { source: [u16; 2] = 0, destination: [u16; 2] = 4, inverse: u8 = 8 }
-}
-layout! {
-    /// `struct xt_mark_mtinfo1`.
-    pub struct Mark[9] { mark: u32 = 0, mask: u32 = 4, invert: u8 = 8 }
-}
-layout! {
-    /// `struct xt_rateinfo`, as iptables leaves it: the rest is the kernel's.
-    pub struct Rate[40] { interval: u32 = 0, burst: u32 = 4 }
-}
-layout! {
-    /// `struct xt_nflog_info`.
-    pub struct Nflog[76] {
-        length: u32 = 0,
-        group: u16 = 4,
-        threshold: u16 = 6,
-        flags: u16 = 8,
-        prefix: Name<NFLOG_PREFIX> = 12,
-    }
-}
 
-/// `XT_TCP_INV_*`, and the first two of them `XT_UDP_INV_*`.
-pub const INVERSE_SOURCE: u8 = 0x01;
-pub const INVERSE_DESTINATION: u8 = 0x02;
-pub const INVERSE_FLAGS: u8 = 0x04;
-
-/// The prefix of `struct xt_nflog_info`, with its NUL.
-pub const NFLOG_PREFIX: usize = 64;
-/// `XT_NFLOG_F_COPY_LEN`.
-pub const NFLOG_COPY_LENGTH: u16 = 1;
-
-/// Ports from 0 to the last one ask nothing.
-pub const EVERY_PORT: [u16; 2] = [0, u16::MAX];
-
-impl Tcp {
-    /// `-m tcp`.
-    pub const ANY: Self = Self {
-        source: EVERY_PORT,
-        destination: EVERY_PORT,
-        option: 0,
-        flag_mask: 0,
-        flag_value: 0,
-        inverse: 0,
-    };
-
-    /// The match.
-    pub fn made(&self) -> Made {
-        Made::new("tcp", 0, self)
-    }
-}
-
-impl Nflog {
-    /// `-j NFLOG` as an x_tables part; none if the prefix is too long for it.
-    pub fn of(log: &Log<'_>) -> Option<Made> {
+    /// `-j NFLOG`; none if the prefix is too long for it.
+    pub fn nflog(log: &Log<'_>) -> Option<Self> {
+        /// `XT_NFLOG_F_COPY_LEN`.
+        const COPY_LENGTH: u16 = 1;
         let Text(prefix) = log.prefix.unwrap_or(Text(&[]));
-        let nflog = Self {
-            length: log.snaplen.unwrap_or_default(),
+        let mut field = [0; 64];
+        // the last byte is a NUL
+        field.get_mut(..63)?.get_mut(..prefix.len())?.copy_from_slice(prefix);
+        let nflog = Nflog {
+            len: log.snaplen.unwrap_or_default(),
             group: log.group?,
             threshold: log.threshold.unwrap_or_default(),
-            flags: if log.snaplen.is_some() { NFLOG_COPY_LENGTH } else { 0 },
-            prefix: Name::read(prefix_field(prefix)?.as_slice()),
+            flags: if log.snaplen.is_some() { COPY_LENGTH } else { 0 },
+            prefix: Name::read(&field),
         };
-        Some(Made::new("NFLOG", 0, &nflog))
+        Some(Self::new("NFLOG", 0, &nflog))
+    }
+
+    /// The part as the kernel would hold it.
+    pub fn part(&self) -> Part<'_> {
+        Part {
+            name: self.name.as_bytes(),
+            revision: self.revision,
+            info: self.info.get(..self.length).unwrap_or_default(),
+        }
     }
 }
 
-fn prefix_field(prefix: &[u8]) -> Option<[u8; NFLOG_PREFIX]> {
-    let mut field = [0; NFLOG_PREFIX];
-    field.get_mut(..NFLOG_PREFIX - 1)?.get_mut(..prefix.len())?.copy_from_slice(prefix);
-    Some(field)
-}
+/// `-m tcp`.
+pub const ANY_TCP: Tcp =
+    Tcp { spts: ANY_PORT, dpts: ANY_PORT, option: 0, flg_mask: 0, flg_cmp: 0, invflags: 0 };
 
-impl Udp {
-    /// `-m udp`.
-    pub const ANY: Self = Self { source: EVERY_PORT, destination: EVERY_PORT, inverse: 0 };
-}
+/// `-m udp`.
+pub const ANY_UDP: Udp = Udp { spts: ANY_PORT, dpts: ANY_PORT, invflags: 0 };
+
+/// `XT_TCP_INV_*`, of which the first two are `XT_UDP_INV_*`, too.
+pub const INVERSE_SOURCE: u8 = 0x01;
+/// See [`INVERSE_SOURCE`].
+pub const INVERSE_DESTINATION: u8 = 0x02;
+/// See [`INVERSE_SOURCE`].
+pub const INVERSE_FLAGS: u8 = 0x04;

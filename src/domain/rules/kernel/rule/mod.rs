@@ -4,10 +4,11 @@
 pub mod made;
 pub mod native;
 
+pub use made::Made;
+
 use super::expressions::{Expression, Log};
 use super::head::Head;
-use super::layout::Layout;
-use super::parts::{Part, XT_ALIGN};
+use super::parts::Part;
 
 /// What a rule asks and does.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,39 +100,6 @@ impl Verdict {
             Self::Drop => "DROP",
             Self::Queue => "QUEUE",
             Self::Return => "RETURN",
-        }
-    }
-}
-
-/// The longest structure that native expressions stand for: `struct xt_nflog_info`, aligned.
-const MADE_MAX: usize = 80;
-
-/// An x_tables part that is not in the kernel: native expressions stand for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Made {
-    /// The extension.
-    pub name: &'static str,
-    /// The revision of its structure.
-    pub revision: u8,
-    info: [u8; MADE_MAX],
-    length: usize,
-}
-
-impl Made {
-    /// The part with this structure.
-    fn new<T: Layout>(name: &'static str, revision: u8, structure: &T) -> Self {
-        let mut made =
-            Self { name, revision, info: [0; MADE_MAX], length: T::SIZE.next_multiple_of(XT_ALIGN) };
-        structure.encode(&mut made.info);
-        made
-    }
-
-    /// The part as the kernel would hold it.
-    pub fn part(&self) -> Part<'_> {
-        Part {
-            name: self.name.as_bytes(),
-            revision: self.revision,
-            info: self.info.get(..self.length).unwrap_or_default(),
         }
     }
 }

@@ -9,16 +9,16 @@
 //! *Source*: what iptables-nft 1.8.7, 1.8.9, 1.8.11 and 1.8.13 of Debian 11 to 14 write for the same commands, and of
 //! 1.8.10 its announcement; the numbers from `include/uapi/linux/netfilter/nf_tables.h`.
 
-use super::made::{INVERSE_DESTINATION, INVERSE_FLAGS, INVERSE_SOURCE, Mark, Rate, Tcp, Udp};
+use super::made::{ANY_TCP, ANY_UDP, INVERSE_DESTINATION, INVERSE_FLAGS, INVERSE_SOURCE};
 use super::{Action, Condition, Made, Match, NotIptables, Rule, Verdict};
 use crate::domain::rules::kernel::expressions::form::{self, Data};
 use crate::domain::rules::kernel::expressions::{
-    Bitwise, Cmp, Expression, Extension, Limit, Log, Meta, Payload, Range,
+    self as expression, Bitwise, Cmp, Expression, Extension, Log, Meta, Payload, Range,
 };
 use crate::domain::rules::kernel::head::{Device, Head, Network, Protocol};
-use crate::domain::rules::kernel::layout::{Field, Layout, Name};
+use crate::domain::rules::kernel::layout::{Field, Name};
 use crate::domain::rules::kernel::names::{is_word, may_be_chain_name};
-use crate::domain::rules::kernel::parts::{Part, words};
+use crate::domain::rules::kernel::parts::{Limit, Mark, Part, Tcp, Udp, XT_ALIGN, words};
 use crate::domain::ruleset::Family;
 
 /// Versions of iptables-nft, a bit for those that write alike.
@@ -397,12 +397,12 @@ impl<'a> Reader<'a> {
     /// A run of what one `-m tcp` or `-m udp` is written as: flags, then ports.
     fn ports(&mut self, protocol: Option<u8>) -> Result<Match<'a>, NotIptables> {
         let all = self.rest;
-        let mut tcp = Tcp::ANY;
+        let mut tcp = ANY_TCP;
         if protocol == Some(TCP) && self.take_payload(TRANSPORT_HEADER, 13, 1) {
             match (self.take_mask()?, self.equality()?) {
                 (Some([mask @ 1..=TCP_FLAGS]), (is_negated, [value @ 0..=TCP_FLAGS])) => {
-                    (tcp.flag_mask, tcp.flag_value) = (*mask, *value);
-                    tcp.inverse |= if is_negated { INVERSE_FLAGS } else { 0 };
+                    (tcp.flg_mask, tcp.flg_cmp) = (*mask, *value);
+                    tcp.invflags |= if is_negated { INVERSE_FLAGS } else { 0 };
                 }
                 _ => return Err(NotIptables::Value),
             }
@@ -419,21 +419,21 @@ impl<'a> Reader<'a> {
                 let read = all.len() - self.rest.len();
                 return Ok(Match::Native(all.get(..read).unwrap_or_default()));
             }
-            (tcp.source, tcp.destination) = ([source; 2], [destination; 2]);
+            (tcp.spts, tcp.dpts) = ([source; 2], [destination; 2]);
         } else {
             let is_source = self.take_payload(TRANSPORT_HEADER, 0, 2);
-            if is_source && self.port(&mut tcp.source)? {
-                tcp.inverse |= INVERSE_SOURCE;
+            if is_source && self.port(&mut tcp.spts)? {
+                tcp.invflags |= INVERSE_SOURCE;
             }
             // two ports that one match names stand in one load
-            let is_one = tcp.inverse & INVERSE_SOURCE == 0 && is_single(tcp.source);
+            let is_one = tcp.invflags & INVERSE_SOURCE == 0 && is_single(tcp.spts);
             let before = self.rest;
             if self.take_payload(TRANSPORT_HEADER, 2, 2) {
-                if self.port(&mut tcp.destination)? {
-                    tcp.inverse |= INVERSE_DESTINATION;
-                } else if is_source && is_one && is_single(tcp.destination) {
+                if self.port(&mut tcp.dpts)? {
+                    tcp.invflags |= INVERSE_DESTINATION;
+                } else if is_source && is_one && is_single(tcp.dpts) {
                     self.rest = before;
-                    tcp.destination = Tcp::ANY.destination;
+                    tcp.dpts = ANY_TCP.dpts;
                 }
             }
         }
@@ -441,10 +441,10 @@ impl<'a> Reader<'a> {
             return Err(NotIptables::Form);
         }
         match protocol {
-            Some(TCP) => Ok(Match::Made(tcp.made())),
+            Some(TCP) => Ok(Match::Made(Made::new("tcp", 0, &tcp))),
             Some(UDP) => {
-                let Tcp { source, destination, inverse, .. } = tcp;
-                Ok(Match::Made(Made::new("udp", 0, &Udp { source, destination, inverse })))
+                let Tcp { spts, dpts, invflags, .. } = tcp;
+                Ok(Match::Made(Made::new("udp", 0, &Udp { spts, dpts, invflags })))
             }
             _ => Err(NotIptables::Protocol),
         }
@@ -474,10 +474,12 @@ impl<'a> Reader<'a> {
         let port = port(value)?;
         match op {
             EQ | NEQ => *ports = [port; 2],
-            LTE | GT if !matches!(port, 0 | u16::MAX) => *ports = [0, port],
+            LTE if !matches!(port, 0 | u16::MAX) => *ports = [0, port],
+            // `! --dport 0:80`, which iptables-save prints as `--dport 81:65535`
+            GT if !matches!(port, 0 | u16::MAX) => *ports = [port + 1, u16::MAX],
             _ => return Err(NotIptables::Value),
         }
-        Ok(matches!(op, NEQ | GT))
+        Ok(op == NEQ)
     }
 
     fn counter(&mut self) -> Result<(), NotIptables> {
@@ -536,28 +538,32 @@ fn is_native_since_1_8_8(part: &Part<'_>) -> bool {
     const TCP_INVERSE: u8 = INVERSE_SOURCE | INVERSE_DESTINATION | INVERSE_FLAGS;
     const UDP_INVERSE: u8 = INVERSE_SOURCE | INVERSE_DESTINATION;
     match (part.name, part.revision) {
-        (b"tcp", 0) => Tcp::decode(part.info)
-            .is_some_and(|tcp| tcp != Tcp::ANY && tcp.option == 0 && tcp.inverse <= TCP_INVERSE),
+        (b"tcp", 0) => structure::<Tcp>(part)
+            .is_some_and(|tcp| tcp != ANY_TCP && tcp.option == 0 && tcp.invflags <= TCP_INVERSE),
         (b"udp", 0) => {
-            Udp::decode(part.info).is_some_and(|udp| udp != Udp::ANY && udp.inverse <= UDP_INVERSE)
+            structure::<Udp>(part).is_some_and(|udp| udp != ANY_UDP && udp.invflags <= UDP_INVERSE)
         }
         (b"mark", 1) | (b"limit", 0) => true,
         _ => false,
     }
 }
 
+fn structure<T: Field>(part: &Part<'_>) -> Option<T> {
+    (part.info.len() == T::SIZE.next_multiple_of(XT_ALIGN)).then(|| T::read(part.info))
+}
+
 /// The structure of `-m limit` that is written as this, if there is one: iptables keeps the time between two packets
 /// and writes a rounded rate.
-fn rate(limit: &Limit) -> Option<Rate> {
+fn rate(limit: &expression::Limit) -> Option<Limit> {
     /// `NFT_LIMIT_PKTS`.
     const PACKETS: u32 = 0;
     /// `XT_LIMIT_SCALE`.
     const SCALE: u64 = 10_000;
     const BURST_MAX: u32 = 10_000;
-    let Limit { rate, unit, burst, kind: PACKETS, flags: 0 } = *limit else { return None };
+    let expression::Limit { rate, unit, burst, kind: PACKETS, flags: 0 } = *limit else { return None };
     let interval = unit.checked_mul(SCALE)?.checked_div(rate)?;
     let is_written = burst <= BURST_MAX && words::chosen_rate(interval, SCALE) == Some((rate, unit));
-    Some(Rate { interval: u32::try_from(interval).ok().filter(|_| is_written)?, burst })
+    Some(Limit { interval: u32::try_from(interval).ok().filter(|_| is_written)?, burst })
 }
 
 /// Whether this is `-j NFLOG`.

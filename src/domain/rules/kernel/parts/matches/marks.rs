@@ -18,7 +18,7 @@ pub(super) const EXTENSIONS: &[Extension] = &[Extension {
 
 layout! {
     /// `struct xt_mark_mtinfo1`.
-    pub(super) struct Mark[9] { mark: u32 = 0, mask: u32 = 4, invert: u8 = 8 }
+    pub struct Mark[9] { mark: u32 = 0, mask: u32 = 4, invert: u8 = 8 }
 }
 
 fn mark(info: &Info<'_>, line: &mut Line) -> Option<()> {

@@ -23,6 +23,10 @@ mod transport;
 
 use std::ops::Range;
 
+pub use marks::Mark;
+pub use rates::Limit;
+pub use transport::{ANY_PORT, Tcp, Udp};
+
 use super::{Extension, Info, Role};
 use crate::domain::rules::text::line::Line;
 use crate::domain::ruleset::Family;

@@ -18,7 +18,7 @@ pub(super) const EXTENSIONS: &[Extension] = &[
 
 layout! {
     /// `struct xt_rateinfo` without the part that is the kernel's.
-    struct Limit[40] { interval: u32 = 0, burst: u32 = 4 }
+    pub struct Limit[40] { interval: u32 = 0, burst: u32 = 4 }
 }
 
 fn limit(info: &Info<'_>, line: &mut Line) -> Option<()> {

@@ -58,7 +58,7 @@ fn write_prefix(line: &mut Line, option: &str, prefix: &[u8]) -> Option<()> {
 
 layout! {
     /// `struct xt_nflog_info`.
-    struct Nflog[80] { len: u32 = 0, group: u16 = 4, threshold: u16 = 6, flags: u16 = 8, prefix: Name<64> = 12 }
+    pub struct Nflog[80] { len: u32 = 0, group: u16 = 4, threshold: u16 = 6, flags: u16 = 8, prefix: Name<64> = 12 }
 }
 
 fn nflog(info: &Info<'_>, line: &mut Line) -> Option<()> {

@@ -12,6 +12,8 @@ mod routing;
 #[cfg(test)]
 mod tests;
 
+pub use logging::Nflog;
+
 use std::ops::Range;
 
 use super::{Extension, Info, Role};
