@@ -102,7 +102,8 @@ fn legacy(family: Family, bytes: &[u8]) -> Vec<Field> {
         let size = usize::from(u16::from_ne_bytes([bytes[at], bytes[at + 1]]));
         let name = bytes[at + NAME.start..at + NAME.end].split(|byte| *byte == 0).next().unwrap_or_default();
         let of = String::from_utf8_lossy(name);
-        fields.push(field(&of, 1, false, at + NAME.start..at + PART_HEAD));
+        fields.push(field(&of, 1, false, at + NAME.start..at + NAME.start + name.len()));
+        fields.push(field(&of, 2, false, at + NAME.end..at + PART_HEAD));
         let end = at + size.max(PART_HEAD);
         fields.push(field(&of, 3, true, at + PART_HEAD..end.min(bytes.len())));
         at = end;

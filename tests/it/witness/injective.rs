@@ -1,9 +1,10 @@
 //! Different rules have different lines: rules near every listed one, as the kernel could hold them, and as it takes them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use iptables_monitor::domain::rules::kernel::Ipsets;
 use iptables_monitor::domain::rules::lines::{Place, Written, write_rule};
 use iptables_monitor::domain::rules::text::line::Line;
 use iptables_monitor::domain::ruleset::Family;
@@ -11,12 +12,16 @@ use iptables_monitor::domain::ruleset::Family;
 use super::kernel::{self, Kept};
 use super::matrix::{Case, loaded};
 use super::mutants::{self, Done, Random};
-use super::ours;
+use super::ours::{self, is_raw};
 use super::reload::{Lines, TABLES, reload};
 use super::same::normal;
 use super::state;
-use super::tools::{Backend, FAMILIES, of_the_text, writers};
-use super::wire::{self, Writer};
+use super::table;
+use super::tools::{Backend, of_the_text, writers};
+use super::wire::{self, Expr, Writer};
+
+/// Lines in a message.
+const SHOWN: usize = 300;
 
 fn hash(value: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -24,78 +29,105 @@ fn hash(value: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Lines and the one rule that each may stand for.
+/// Lines and the one rule that each may stand for, as hashes: there are millions.
 #[derive(Default)]
 struct Seen {
     rules: HashMap<u64, u64>,
-    shared: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Hashes of lines that several rules have.
+    shared: HashSet<u64>,
     read: usize,
     native: usize,
 }
 
 impl Seen {
-    /// Writes a rule, and remembers the line and the rule.
-    fn take(&mut self, backend: Backend, family: Family, place: Place<'_>, rule: &[u8], line: &mut Line) {
+    /// Writes a rule, and remembers the line and the rule. False if no iptables could have written it.
+    fn take(&mut self, backend: Backend, place: Place<'_>, rule: &[u8], line: &mut Line) -> bool {
         line.truncate(0);
         self.read += 1;
         if !write(backend, place, rule, line) {
             self.native += 1;
-            return;
+            return false;
         }
-        let rule = normal(backend, family, rule);
-        let first = *self.rules.entry(hash(line.as_bytes())).or_insert(hash(&rule));
-        if first != hash(&rule) && self.shared.len() < 2000 {
-            self.shared.push((line.as_bytes().to_vec(), rule));
+        let (line, rule) = (hash(line.as_bytes()), hash(&plain(backend, place.family, rule)));
+        if *self.rules.entry(line).or_insert(rule) != rule {
+            self.shared.insert(line);
         }
+        true
+    }
+}
+
+fn plain(backend: Backend, family: Family, rule: &[u8]) -> Vec<u8> {
+    match backend {
+        Backend::Nft => normal(backend, family, &state::without(rule)),
+        Backend::Legacy => normal(backend, family, rule),
     }
 }
 
 fn write(backend: Backend, place: Place<'_>, rule: &[u8], line: &mut Line) -> bool {
     match backend {
         Backend::Nft => write_rule(place, rule, None, line).written == Written::Iptables,
-        Backend::Legacy => super::table::line_of(place, rule, line),
+        Backend::Legacy => table::line_of(place, rule, line),
     }
 }
 
-/// The lines that more than one rule has, each with its rules.
-fn shared(backend: Backend, family: Family, cases: &[Case]) -> (Seen, String) {
-    let ipsets = ours::ipsets();
-    let mut seen = Seen::default();
-    let mut line = Line::default();
-    let mut each = |seen: &mut Seen, done: &mut Done, case: &Case| {
-        let place = Place { family, chain: case.ours.kept.chain.as_bytes(), ipsets: &ipsets };
-        let rule = &case.ours.kept.rule;
-        seen.take(backend, family, place, rule, &mut line);
-        mutants::near(backend, family, rule, done, |rule| seen.take(backend, family, place, rule, &mut line));
-        if backend == Backend::Nft {
-            mutants::rearranged(rule, |rule| seen.take(backend, family, place, &state::without(rule), &mut line));
-        }
-    };
+/// Hands over every listed rule and those near it.
+fn each(backend: Backend, family: Family, cases: &[Case], mut take: impl FnMut(&Case, &[u8])) {
     let mut done = Done::default();
     for case in cases {
-        each(&mut seen, &mut done, case);
+        take(case, &case.ours.kept.rule);
+        mutants::near(backend, family, &case.ours.kept.rule, &mut done, |rule| take(case, rule));
     }
-    let mut problems = String::new();
-    for (line, rule) in seen.shared.iter().take(200) {
-        writeln!(problems, "{}\n    {}", String::from_utf8_lossy(line), show(backend, rule)).expect("memory");
-    }
-    (seen, problems)
 }
 
-fn show(backend: Backend, rule: &[u8]) -> String {
-    match backend {
-        Backend::Nft => format!("{:02x?}", wire::decode(rule)),
-        Backend::Legacy => format!("{rule:02x?}"),
-    }
+fn place<'a>(family: Family, case: &'a Case, ipsets: &'a Ipsets) -> Place<'a> {
+    Place { family, chain: case.ours.kept.chain.as_bytes(), ipsets }
 }
 
 fn check(backend: Backend, family: Family) {
-    let writers = writers();
-    let (_netns, cases) = loaded(&writers[0], backend, family);
-    let (seen, problems) = shared(backend, family, &cases);
-    println!("{} rules read, {} native, {} lines", seen.read, seen.native, seen.rules.len());
+    let (_netns, cases) = loaded(&writers()[0], backend, family);
+    let ipsets = ours::ipsets();
+    let (mut seen, mut line) = (Seen::default(), Line::default());
+    each(backend, family, &cases, |case, rule| {
+        seen.take(backend, place(family, case, &ipsets), rule, &mut line);
+    });
+    println!("{} rules, {} native, {} lines", seen.read, seen.native, seen.rules.len());
     assert!(seen.rules.len() > 100_000, "{} lines of {} rules", seen.rules.len(), seen.read);
-    assert!(problems.is_empty(), "{} lines of several rules:\n{problems}", seen.shared.len());
+    if seen.shared.is_empty() {
+        return;
+    }
+    // once more, to show the rules of each shared line
+    let mut rules: BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, String>> = BTreeMap::new();
+    each(backend, family, &cases, |case, rule| {
+        line.truncate(0);
+        let is_written = write(backend, place(family, case, &ipsets), rule, &mut line);
+        if is_written && seen.shared.contains(&hash(line.as_bytes())) {
+            let typed = case.listed.specification.clone();
+            let of_line = rules.entry(line.as_bytes().to_vec()).or_default();
+            of_line.entry(plain(backend, family, rule)).or_insert(typed);
+        }
+    });
+    let mut problems = String::new();
+    for (line, rules) in rules.iter().take(SHOWN) {
+        writeln!(problems, "{}", String::from_utf8_lossy(line)).expect("memory");
+        for (rule, typed) in rules.iter().take(3) {
+            writeln!(problems, "    near {typed}: {}", show(backend, rule)).expect("memory");
+        }
+    }
+    panic!("{} lines of several rules:\n{problems}", seen.shared.len());
+}
+
+fn show(backend: Backend, rule: &[u8]) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    match backend {
+        Backend::Legacy => hex(rule),
+        Backend::Nft => {
+            let expression = |expr: &Expr| {
+                let attributes = expr.attributes.iter().map(|(kind, value)| format!("{kind}={}", hex(value)));
+                format!("{}({})", expr.name[..expr.name.len() - 1].escape_ascii(), attributes.collect::<Vec<_>>().join(" "))
+            };
+            wire::decode(rule).iter().map(expression).collect::<Vec<_>>().join(" ")
+        }
+    }
 }
 
 #[test]
@@ -118,15 +150,23 @@ fn different_ip6_rules_of_legacy_tables_have_different_lines() {
     check(Backend::Legacy, Family::Ip6);
 }
 
+/// The chain of rules near the listed ones.
+const NEAR: &str = "near";
+
+/// No lines yet, and the chains that such rules name or stand in.
+fn with_near() -> Lines {
+    let mut lines = Lines::of_the_list();
+    for table in TABLES {
+        lines.chains.entry(table.to_owned()).or_default().insert(NEAR.to_owned());
+    }
+    lines
+}
+
 /// Rules near the listed ones that the kernel takes, as it gives them back.
 fn taken(family: Family, cases: &[Case], per_rule: usize) -> Vec<Kept> {
     let netns = kernel::namespace(Backend::Nft, family);
     let tools = &writers()[0];
-    let mut lines = Lines::of_the_list();
-    for table in TABLES {
-        lines.chains.entry(table.to_owned()).or_default().insert("near".to_owned());
-    }
-    tools.restore(&netns, Backend::Nft, family, &lines.text(&[])).expect("chains");
+    tools.restore(&netns, Backend::Nft, family, &with_near().text(&[])).expect("chains");
     let mut random = Random(2026 + u64::from(family.nfproto()));
     netns.within(|| {
         let mut writer = Writer::open();
@@ -134,7 +174,7 @@ fn taken(family: Family, cases: &[Case], per_rule: usize) -> Vec<Kept> {
             for _ in 0..per_rule {
                 let rule = mutants::some(Backend::Nft, family, &case.ours.kept.rule, &mut random);
                 // most are refused
-                let _ = writer.rule(family, &case.ours.kept.table, "near", &rule);
+                let _ = writer.rule(family, &case.ours.kept.table, NEAR, &rule);
             }
         }
     });
@@ -152,32 +192,27 @@ fn check_taken(family: Family) {
     let taken = taken(family, &cases, 12);
     assert!(taken.len() > 3000, "the kernel takes {}", taken.len());
     let ipsets = ours::ipsets();
-    let mut seen = Seen::default();
-    let mut line = Line::default();
+    let (mut seen, mut line) = (Seen::default(), Line::default());
     let mut problems = String::new();
-    let mut lines = Lines::of_the_list();
-    for table in TABLES {
-        lines.chains.entry(table.to_owned()).or_default().insert("near".to_owned());
-    }
+    let mut lines = with_near();
     let mut rules = Vec::new();
     for kept in &taken {
-        let place = Place { family, chain: b"near", ipsets: &ipsets };
-        seen.take(Backend::Nft, family, place, &kept.rule, &mut line);
-        let is_raw = line.as_bytes().windows(6).any(|bytes| bytes == b" --raw");
-        if !line.is_empty() && !is_raw {
+        let place = Place { family, chain: NEAR.as_bytes(), ipsets: &ipsets };
+        let is_written = seen.take(Backend::Nft, place, &kept.rule, &mut line);
+        if is_written && !is_raw(line.as_bytes()) {
             lines.lines.push((kept.table.clone(), line.as_bytes().to_vec()));
-            rules.push(normal(Backend::Nft, family, &kept.rule));
+            rules.push(plain(Backend::Nft, family, &kept.rule));
         }
-    }
-    for (line, rule) in &seen.shared {
-        writeln!(problems, "several rules: {}\n    {}", String::from_utf8_lossy(line), show(Backend::Nft, rule))
-            .expect("memory");
+        if seen.shared.contains(&hash(line.as_bytes())) {
+            writeln!(problems, "several rules: {}\n    {}", String::from_utf8_lossy(line.as_bytes()), show(Backend::Nft, &kept.rule))
+                .expect("memory");
+        }
     }
     if let Some(tools) = of_the_text(&all) {
         let made = reload(tools, Backend::Nft, family, &lines);
         for (((_, line), rule), made) in lines.lines.iter().zip(&rules).zip(made) {
             let what = match made {
-                Ok(made) if normal(Backend::Nft, family, &made.rule) == *rule => continue,
+                Ok(made) if plain(Backend::Nft, family, &made.rule) == *rule => continue,
                 Ok(made) => format!("becomes another rule\n    {}", show(Backend::Nft, &made.rule)),
                 Err(message) => format!("is refused: {message}"),
             };

@@ -14,7 +14,6 @@ pub struct Listed {
     pub specification: String,
     /// Whether it loads on Linux 6.18.
     pub loads: bool,
-    only: Option<Backend>,
     first: Version,
     last: Version,
 }
@@ -59,7 +58,6 @@ pub fn listed(family: Family, backend: Backend) -> Vec<Listed> {
                     .replace("@ADDR2@", other)
                     .replace("@BRACKET@", bracket),
                 loads: !families.starts_with('!'),
-                only,
                 first: bound(first, Version::MIN),
                 last: bound(last, Version::MAX),
             });

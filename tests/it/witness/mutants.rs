@@ -25,51 +25,72 @@ impl Random {
     }
 }
 
-/// Values that were changed before, so that a structure that many rules share is changed once.
+/// What was changed before: structures and frames that many rules share are changed once.
 #[derive(Default)]
-pub struct Done(BTreeSet<(String, u16, Vec<u8>)>);
+pub struct Done {
+    infos: BTreeSet<(String, Vec<u8>)>,
+    frames: BTreeSet<Vec<u8>>,
+}
 
 impl Done {
-    fn is_new(&mut self, field: &Field, bytes: &[u8]) -> bool {
-        !field.is_info || self.0.insert((field.of.clone(), field.kind, bytes[field.at.clone()].to_vec()))
+    fn is_new_info(&mut self, field: &Field, rule: &[u8]) -> bool {
+        self.infos.insert((field.of.clone(), rule[field.at.clone()].to_vec()))
+    }
+
+    /// Whether no other rule was the same but for the infos of its parts.
+    fn is_new_frame(&mut self, fields: &[Field], rule: &[u8]) -> bool {
+        let mut frame = rule.to_vec();
+        let infos = fields.iter().filter(|field| field.is_info);
+        infos.for_each(|field| frame[field.at.clone()].fill(0));
+        self.frames.insert(frame)
     }
 }
 
 /// A value this long is mostly text or zeros: of its zero bytes only every few are changed.
 const LONG: usize = 96;
 
-/// Every rule that differs in one bit, one byte that is all ones or zeros, or two bytes that changed places.
+/// Every rule that differs in one bit, one byte that is all ones or zeros, or two bytes that changed places; of nf_tables also
+/// those whose expressions are [`rearranged`].
 pub fn near(backend: Backend, family: Family, rule: &[u8], done: &mut Done, mut take: impl FnMut(&[u8])) {
+    let fields = fields(backend, family, rule);
+    let is_new_frame = done.is_new_frame(&fields, rule);
+    for field in fields {
+        let is_new = if field.is_info { done.is_new_info(&field, rule) } else { is_new_frame };
+        if is_new {
+            near_in(&field, rule, &mut take);
+        }
+    }
+    if backend == Backend::Nft && is_new_frame {
+        rearranged(rule, take);
+    }
+}
+
+fn near_in(field: &Field, rule: &[u8], take: &mut impl FnMut(&[u8])) {
     let mut changed = rule.to_vec();
-    for field in fields(backend, family, rule) {
-        if !done.is_new(&field, rule) {
+    let is_long = field.at.len() > LONG;
+    for at in field.at.clone() {
+        let is_skipped = is_long && at > 0 && rule[at - 1..=at] == [0, 0] && at % 5 != 0;
+        if is_skipped {
             continue;
         }
-        let is_long = field.at.len() > LONG;
-        for at in field.at.clone() {
-            let is_skipped = is_long && rule[at] == 0 && rule[at - 1] == 0 && at % 5 != 0;
-            if is_skipped {
-                continue;
-            }
-            let mut values: BTreeSet<u8> = (0..8).map(|bit| rule[at] ^ 1 << bit).collect();
-            values.extend([0, 0xff]);
-            values.remove(&rule[at]);
-            for value in values {
-                changed[at] = value;
-                take(&changed);
-            }
-            changed[at] = rule[at];
-            if at + 1 < field.at.end && rule[at] != rule[at + 1] {
-                changed.swap(at, at + 1);
-                take(&changed);
-                changed.swap(at, at + 1);
-            }
+        let mut values: BTreeSet<u8> = (0..8).map(|bit| rule[at] ^ 1 << bit).collect();
+        values.extend([0, 0xff]);
+        values.remove(&rule[at]);
+        for value in values {
+            changed[at] = value;
+            take(&changed);
+        }
+        changed[at] = rule[at];
+        if at + 1 < field.at.end && rule[at] != rule[at + 1] {
+            changed.swap(at, at + 1);
+            take(&changed);
+            changed.swap(at, at + 1);
         }
     }
 }
 
 /// Every rule of nf_tables with an expression dropped, doubled or moved, or an attribute dropped, renamed, cut or extended.
-pub fn rearranged(rule: &[u8], mut take: impl FnMut(&[u8])) {
+fn rearranged(rule: &[u8], mut take: impl FnMut(&[u8])) {
     let rule = wire::decode(rule);
     for at in 0..rule.len() {
         let mut other = rule.clone();
@@ -104,14 +125,17 @@ pub fn rearranged(rule: &[u8], mut take: impl FnMut(&[u8])) {
 /// A rule with one to three of its values changed.
 pub fn some(backend: Backend, family: Family, rule: &[u8], random: &mut Random) -> Vec<u8> {
     let mut changed = rule.to_vec();
-    let fields = fields(backend, family, rule);
+    let mut fields = fields(backend, family, rule);
+    fields.retain(|field| !field.at.is_empty());
     for _ in 0..=random.below(3) {
         let field = &fields[random.below(fields.len())];
         // in a long one mostly where something stands
         let ends = [field.at.len(), field.at.len().min(16), field.at.len().min(64)];
-        let at = field.at.start + random.below(ends[random.below(ends.len())]);
-        let values = [0, 1, 2, 0x7f, 0xff, b' ', b'"', changed[at] ^ 1 << random.below(8)];
-        changed[at] = values[random.below(values.len())];
+        let end = ends[random.below(ends.len())];
+        let at = field.at.start + random.below(end);
+        let values = [0, 1, 2, 0x7f, 0xff, b' ', b'"', changed[at] ^ 1 << (random.next() & 7)];
+        let which = random.below(values.len());
+        changed[at] = values[which];
     }
     changed
 }

@@ -18,14 +18,14 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Whether the line shows bytes instead of words.
     pub fn is_raw(&self) -> bool {
-        self.line.windows(6).any(|bytes| bytes == b" --raw")
+        is_raw(&self.line)
     }
+}
 
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.line).into_owned()
-    }
+/// Whether a line shows bytes instead of words.
+pub fn is_raw(line: &[u8]) -> bool {
+    line.windows(6).any(|bytes| bytes == b" --raw")
 }
 
 pub fn ipsets() -> BTreeMap<u16, Vec<u8>> {
@@ -52,7 +52,7 @@ pub fn lines_of(family: Family, table: &kernel::Table, ipsets: &BTreeMap<u16, Ve
     let info = &table.info;
     let hooks = Hooks { valid: info.valid_hooks, entry: info.hook_entry, underflow: info.underflow };
     let whole =
-        Table { family, hooks, count: info.num_entries, entries: &table.entries };
+        Table { family, name: &table.name, hooks, count: info.num_entries, entries: &table.entries };
     let mut lines = Vec::new();
     read_legacy(&whole, ipsets, |line| {
         if line.kind == Kind::Rule {

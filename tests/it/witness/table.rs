@@ -56,7 +56,7 @@ pub fn line_of(place: Place<'_>, rule: &[u8], line: &mut Line) -> bool {
     let end = [entry(family, &standard(RETURN)), entry(family, &error("ERROR"))].concat();
     let entries = [rule, policy, head, end].concat();
     let hooks = Hooks { valid: 1, entry: [0; 5], underflow: [underflow, 0, 0, 0, 0] };
-    let table = Table { family, hooks, count: 5, entries: &entries };
+    let table = Table { family, name: "filter", hooks, count: 5, entries: &entries };
     let mut is_rule = false;
     let read = read_legacy(&table, ipsets, |read| {
         if read.kind == Kind::Rule {

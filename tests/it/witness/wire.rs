@@ -15,7 +15,7 @@ pub struct Expr {
     pub attributes: Vec<(u16, Vec<u8>)>,
 }
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len() + 4).expect("a short attribute");
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
     bytes.extend_from_slice(value);
@@ -36,6 +36,11 @@ fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
 }
 
 impl Expr {
+    pub fn new(name: &str, attributes: &[(u16, &[u8])]) -> Self {
+        let attributes = attributes.iter().map(|(kind, value)| (*kind, value.to_vec())).collect();
+        Self { name: [name.as_bytes(), b"\0"].concat(), attributes }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let data: Vec<u8> =
             self.attributes.iter().flat_map(|(kind, value)| attribute(*kind, value)).collect();
