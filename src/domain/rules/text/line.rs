@@ -69,12 +69,16 @@ impl Line {
             return Some(());
         }
         self.push(b"\"");
-        for byte in text {
-            if matches!(byte, b'"' | b'\\' | b'\'') {
-                self.push(b"\\");
-            }
-            self.push(&[*byte]);
+        let mut rest = text;
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\'')) {
+            let (plain, marked) = rest.split_at(at);
+            let (mark, behind) = marked.split_at(1);
+            self.push(plain);
+            self.push(b"\\");
+            self.push(mark);
+            rest = behind;
         }
+        self.push(rest);
         self.push(b"\"");
         Some(())
     }
@@ -94,7 +98,10 @@ impl Line {
     pub fn hex(&mut self, bytes: &[u8]) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
-        self.bytes.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
+        self.bytes.reserve(2 * bytes.len());
+        for byte in bytes {
+            self.push(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
     }
 }
 

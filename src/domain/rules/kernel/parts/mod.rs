@@ -21,6 +21,7 @@ pub use targets::Nflog;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use super::layout::Field;
 use crate::domain::rules::text::line::Line;
@@ -148,9 +149,22 @@ pub fn extensions() -> impl Iterator<Item = &'static Extension> {
     TABLES.into_iter().flatten().copied().flatten()
 }
 
+/// How many lists the index has: a power of two.
+const BUCKETS: usize = 64;
+
+/// The extensions by [`bucket`] of their names: a rule set asks for a handful of them a hundred thousand times.
+static INDEX: LazyLock<[Vec<&'static Extension>; BUCKETS]> = LazyLock::new(|| {
+    let of = |at| extensions().filter(|extension| bucket(extension.name.as_bytes()) == at).collect();
+    std::array::from_fn(of)
+});
+
+fn bucket(name: &[u8]) -> usize {
+    let byte = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
+    (byte(name.first()) + 3 * byte(name.last()) + 5 * name.len()) % BUCKETS
+}
+
 fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extension> {
-    // a handful of names fill most rule sets, and a table of a hundred is walked in no time worth an index
-    extensions().find(|extension| {
+    INDEX.get(bucket(part.name))?.iter().copied().find(|extension| {
         extension.role == role
             && extension.name.as_bytes() == part.name
             && extension.revisions.contains(&part.revision)
@@ -185,9 +199,9 @@ pub fn write_raw(role: Role, part: &Part<'_>, family: Family, line: &mut Line) -
 }
 
 fn write_name(role: Role, part: &Part<'_>, line: &mut Line) -> Option<()> {
-    line.word(match role {
-        Role::Match => "-m",
-        Role::Target => "-j",
+    line.push(match role {
+        Role::Match => b" -m",
+        Role::Target => b" -j",
     });
     line.name(part.name)
 }
