@@ -1,5 +1,6 @@
 # make run     install what is missing, build, and watch this node in the foreground (Ctrl-C ends it)
 # make test    install what the tests need, and run them all
+# make test-versions  the tests of rules again, written by the iptables of Debian 11 to 14 (tests/tools/iptables-roots)
 # make lint    formatting, clippy and documentation, warnings as errors
 # make check-image  try the image's packages and build context, without pulling an image
 # make bench   measure this machine and print a table (docs/performance.md)
@@ -8,7 +9,7 @@ SHELL := /bin/bash
 export MONITOR_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 MONITOR := target/release/monitor
 
-.PHONY: build run test lint bench check-image tools test-tools
+.PHONY: build run test test-versions lint bench check-image tools test-tools
 
 build:
 	cargo build --release --locked
@@ -18,6 +19,9 @@ run: tools build
 
 test: test-tools
 	cargo test --locked
+
+test-versions: test-tools
+	roots=$$(tests/tools/iptables-roots) && IPTABLES_ROOTS=$$roots cargo test --locked --test it witness::
 
 lint:
 	cargo fmt --check

@@ -12,7 +12,10 @@ mod mutants;
 mod ours;
 mod reload;
 mod same;
+mod sets;
 mod state;
 mod table;
 mod tools;
+#[cfg(any())]
+mod verdict;
 mod wire;

@@ -1,7 +1,7 @@
 //! Rules near those of the list: single bits flipped, bytes swapped, expressions dropped, doubled and moved.
 //! The same ones in every run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iptables_monitor::domain::ruleset::Family;
 
@@ -28,21 +28,27 @@ impl Random {
 /// What was changed before: structures and frames that many rules share are changed once.
 #[derive(Default)]
 pub struct Done {
-    infos: BTreeSet<(String, Vec<u8>)>,
+    infos: BTreeMap<String, BTreeSet<Vec<u8>>>,
     frames: BTreeSet<Vec<u8>>,
 }
 
+/// So many structures of an extension, and so many frames, are changed in every bit, further ones in one bit of each byte.
+const WHOLE: usize = 4;
+const WHOLE_FRAMES: usize = 100;
+
 impl Done {
-    fn is_new_info(&mut self, field: &Field, rule: &[u8]) -> bool {
-        self.infos.insert((field.of.clone(), rule[field.at.clone()].to_vec()))
+    /// How many structures of the extension were met, if this is a new one.
+    fn new_info(&mut self, field: &Field, rule: &[u8]) -> Option<usize> {
+        let met = self.infos.entry(field.of.clone()).or_default();
+        met.insert(rule[field.at.clone()].to_vec()).then(|| met.len())
     }
 
-    /// Whether no other rule was the same but for the infos of its parts.
-    fn is_new_frame(&mut self, fields: &[Field], rule: &[u8]) -> bool {
+    /// How many frames were met, if no other rule was the same but for the infos of its parts.
+    fn new_frame(&mut self, fields: &[Field], rule: &[u8]) -> Option<usize> {
         let mut frame = rule.to_vec();
         let infos = fields.iter().filter(|field| field.is_info);
         infos.for_each(|field| frame[field.at.clone()].fill(0));
-        self.frames.insert(frame)
+        self.frames.insert(frame).then(|| self.frames.len())
     }
 }
 
@@ -53,24 +59,34 @@ const LONG: usize = 96;
 /// those whose expressions are [`rearranged`].
 pub fn near(backend: Backend, family: Family, rule: &[u8], done: &mut Done, mut take: impl FnMut(&[u8])) {
     let fields = fields(backend, family, rule);
-    let is_new_frame = done.is_new_frame(&fields, rule);
+    let new_frame = done.new_frame(&fields, rule);
     for field in fields {
-        let is_new = if field.is_info { done.is_new_info(&field, rule) } else { is_new_frame };
-        if is_new {
-            near_in(&field, rule, &mut take);
+        if field.is_info {
+            if let Some(met) = done.new_info(&field, rule) {
+                near_in(&field, rule, (met > WHOLE).then_some(met), &mut take);
+            }
+        } else if let Some(met) = new_frame {
+            near_in(&field, rule, (met > WHOLE_FRAMES).then_some(met), &mut take);
         }
     }
-    if backend == Backend::Nft && is_new_frame {
+    if backend == Backend::Nft && new_frame.is_some() {
         rearranged(rule, take);
     }
 }
 
-fn near_in(field: &Field, rule: &[u8], take: &mut impl FnMut(&[u8])) {
+/// With `one`, one bit of each byte.
+fn near_in(field: &Field, rule: &[u8], one: Option<usize>, take: &mut impl FnMut(&[u8])) {
     let mut changed = rule.to_vec();
     let is_long = field.at.len() > LONG;
     for at in field.at.clone() {
         let is_skipped = is_long && at > 0 && rule[at - 1..=at] == [0, 0] && at % 5 != 0;
         if is_skipped {
+            continue;
+        }
+        if let Some(one) = one {
+            changed[at] = rule[at] ^ 1 << ((one + at) % 8);
+            take(&changed);
+            changed[at] = rule[at];
             continue;
         }
         let mut values: BTreeSet<u8> = (0..8).map(|bit| rule[at] ^ 1 << bit).collect();

@@ -44,6 +44,23 @@ impl Lines {
     }
 }
 
+/// The chains that a text for iptables-restore declares, but for those that are always there.
+pub fn chains(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut chains: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut table = String::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('*') {
+            table = name.to_owned();
+        } else if let Some(words) = line.strip_prefix(':') {
+            let mut words = words.split(' ');
+            if let (Some(chain), Some("-")) = (words.next(), words.next()) {
+                chains.entry(table.clone()).or_default().insert(chain.to_owned());
+            }
+        }
+    }
+    chains
+}
+
 /// The rule that each line becomes, or what the program says against it.
 pub fn reload(
     tools: &Tools,
