@@ -3,4 +3,6 @@
 
 pub mod kernel;
 pub mod lines;
+#[cfg(test)]
+mod samples;
 pub mod text;

@@ -60,8 +60,7 @@ impl Line {
     /// A string as iptables-save quotes it. None if it holds a control byte, which no line may show.
     pub fn string(&mut self, text: &[u8]) -> Option<()> {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        // to look at every byte is faster than to stop at the first
-        if text.iter().fold(false, |found, byte| found | byte.is_ascii_control()) {
+        if text.iter().any(u8::is_ascii_control) {
             return None;
         }
         self.push(b" ");
@@ -70,13 +69,16 @@ impl Line {
             return Some(());
         }
         self.push(b"\"");
-        let mut written = 0;
-        for at in memchr::memchr3_iter(b'"', b'\\', b'\'', text) {
-            self.push(text.get(written..at)?);
+        let mut rest = text;
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\'')) {
+            let (plain, marked) = rest.split_at(at);
+            let (mark, behind) = marked.split_at(1);
+            self.push(plain);
             self.push(b"\\");
-            written = at;
+            self.push(mark);
+            rest = behind;
         }
-        self.push(text.get(written..)?);
+        self.push(rest);
         self.push(b"\"");
         Some(())
     }
@@ -96,7 +98,10 @@ impl Line {
     pub fn hex(&mut self, bytes: &[u8]) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
-        self.bytes.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
+        self.bytes.reserve(2 * bytes.len());
+        for byte in bytes {
+            self.push(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
     }
 }
 

@@ -174,7 +174,10 @@ fn write_head(head: &Head, family: Family, line: &mut Line) -> Option<()> {
     if let Some(protocol) = head.protocol {
         negated("-p", protocol.is_negated, line);
         match protocols::name(protocol.number) {
-            Some(name) => line.word(name),
+            Some(name) => {
+                line.push(b" ");
+                line.push(name.as_bytes());
+            }
             None => line.word(protocol.number),
         }
     }

@@ -8,6 +8,9 @@
 //! `dump` functions in `net/netfilter/nft_*.c`.
 
 pub mod form;
+pub mod numbers;
+#[cfg(test)]
+mod tests;
 
 use form::{Data, Form, NO_PAD, Text, expression};
 
@@ -146,6 +149,10 @@ pub struct Raw<'a> {
     pub attributes: Option<&'a [u8]>,
 }
 
+/// Expressions and bytes of them that few rules exceed.
+const USUAL_RULE: usize = 16;
+const SCRATCH: usize = 512;
+
 /// `NFTA_LIST_ELEM`.
 const LIST_ELEM: u16 = 1;
 
@@ -154,8 +161,8 @@ const LIST_ELEM: u16 = 1;
 /// # Errors
 /// If it does not follow the kernel's format.
 pub fn decode(list: &[u8]) -> Result<Vec<Expression<'_>>, Malformed> {
-    let mut expressions = Vec::with_capacity(16);
-    let mut scratch = Vec::new();
+    let mut expressions = Vec::with_capacity(USUAL_RULE);
+    let mut scratch = Vec::with_capacity(SCRATCH);
     for element in Attributes::new(list) {
         let Attribute { kind: LIST_ELEM, value } = element? else { return Err(Malformed) };
         let [None, Some(name), attributes] = form::fields::<3>(value, NO_PAD)? else { return Err(Malformed) };
@@ -169,16 +176,17 @@ pub fn decode(list: &[u8]) -> Result<Vec<Expression<'_>>, Malformed> {
 }
 
 fn one<'a>(name: &[u8], attributes: &'a [u8], scratch: &mut Vec<u8>) -> Option<Expression<'a>> {
+    // those that most rules have stand first
     match name {
-        b"match" => form::decode(attributes, scratch).map(Expression::Match),
-        b"target" => form::decode(attributes, scratch).map(Expression::Target),
-        b"counter" => form::decode(attributes, scratch).map(Expression::Counter),
         b"cmp" => form::decode(attributes, scratch).map(Expression::Cmp),
-        b"range" => form::decode(attributes, scratch).map(Expression::Range),
         b"payload" => form::decode(attributes, scratch).map(Expression::Payload),
-        b"meta" => form::decode(attributes, scratch).map(Expression::Meta),
-        b"bitwise" => form::decode(attributes, scratch).map(Expression::Bitwise),
+        b"match" => form::decode(attributes, scratch).map(Expression::Match),
+        b"counter" => form::decode(attributes, scratch).map(Expression::Counter),
         b"immediate" => form::decode(attributes, scratch).map(Expression::Immediate),
+        b"meta" => form::decode(attributes, scratch).map(Expression::Meta),
+        b"target" => form::decode(attributes, scratch).map(Expression::Target),
+        b"bitwise" => form::decode(attributes, scratch).map(Expression::Bitwise),
+        b"range" => form::decode(attributes, scratch).map(Expression::Range),
         b"limit" => form::decode(attributes, scratch).map(Expression::Limit),
         b"log" => form::decode(attributes, scratch).map(Expression::Log),
         _ => None,
@@ -192,6 +200,25 @@ pub struct References {
     pub jumps: u32,
     /// Whether an x_tables part names ipsets, by their index.
     pub names_ipset: bool,
+}
+
+/// `meta load KEY` to register 1.
+pub const fn meta(key: u32) -> Meta {
+    Meta { key, dreg: Some(numbers::REG_1), sreg: None }
+}
+
+/// `payload load LENGTH @ BASE + OFFSET` to register 1.
+pub const fn payload(base: u32, offset: u32, length: u32) -> Payload {
+    Payload {
+        sreg: None,
+        dreg: Some(numbers::REG_1),
+        base,
+        offset,
+        length,
+        checksum_type: None,
+        checksum_offset: None,
+        checksum_flags: None,
+    }
 }
 
 /// What these expressions name.

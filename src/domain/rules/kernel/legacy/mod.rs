@@ -9,6 +9,8 @@
 //! with its name, its rules and a RETURN, and an ERROR entry named ERROR ends the table.
 
 mod entry;
+#[cfg(test)]
+mod tests;
 
 use entry::{Entry, Layout, Standard, error_name, standard};
 

@@ -10,9 +10,6 @@
 //! *Source*: structures and revisions from `include/uapi/linux/netfilter/xt_*.h`, `netfilter_ipv4/ipt_*.h` and
 //! `netfilter_ipv6/ip6t_*.h`, in the layout of 64-bit kernels; the text from iptables-extensions(8).
 
-// the state of most extensions is one range of bytes
-#![allow(clippy::single_range_in_vec_init)]
-
 mod ipsets;
 mod matches;
 mod targets;
@@ -152,18 +149,22 @@ pub fn extensions() -> impl Iterator<Item = &'static Extension> {
     TABLES.into_iter().flatten().copied().flatten()
 }
 
-/// The extensions by the first byte of their names.
-static BY_FIRST_BYTE: LazyLock<[Vec<&'static Extension>; 256]> = LazyLock::new(|| {
-    std::array::from_fn(|first| {
-        extensions()
-            .filter(|extension| extension.name.bytes().next().map(usize::from) == Some(first))
-            .collect()
-    })
+/// How many lists the index has: a power of two.
+const BUCKETS: usize = 64;
+
+/// The extensions by [`bucket`] of their names: a rule set asks for a handful of them a hundred thousand times.
+static INDEX: LazyLock<[Vec<&'static Extension>; BUCKETS]> = LazyLock::new(|| {
+    let of = |at| extensions().filter(|extension| bucket(extension.name.as_bytes()) == at).collect();
+    std::array::from_fn(of)
 });
 
+fn bucket(name: &[u8]) -> usize {
+    let byte = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
+    (byte(name.first()) + 3 * byte(name.last()) + 5 * name.len()) % BUCKETS
+}
+
 fn find(role: Role, part: &Part<'_>, family: Family) -> Option<&'static Extension> {
-    let first = usize::from(*part.name.first()?);
-    BY_FIRST_BYTE.get(first)?.iter().copied().find(|extension| {
+    INDEX.get(bucket(part.name))?.iter().copied().find(|extension| {
         extension.role == role
             && extension.name.as_bytes() == part.name
             && extension.revisions.contains(&part.revision)
@@ -198,9 +199,9 @@ pub fn write_raw(role: Role, part: &Part<'_>, family: Family, line: &mut Line) -
 }
 
 fn write_name(role: Role, part: &Part<'_>, line: &mut Line) -> Option<()> {
-    line.word(match role {
-        Role::Match => "-m",
-        Role::Target => "-j",
+    line.push(match role {
+        Role::Match => b" -m",
+        Role::Target => b" -j",
     });
     line.name(part.name)
 }

@@ -3,6 +3,8 @@
 
 pub mod made;
 pub mod native;
+#[cfg(test)]
+mod tests;
 
 pub use made::Made;
 

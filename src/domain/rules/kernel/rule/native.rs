@@ -12,10 +12,11 @@
 use super::made::{ANY_TCP, ANY_UDP, INVERSE_DESTINATION, INVERSE_FLAGS, INVERSE_SOURCE};
 use super::{Action, Condition, Made, Match, NotIptables, Rule, Verdict};
 use crate::domain::rules::kernel::expressions::form::{self, Data};
+use crate::domain::rules::kernel::expressions::numbers::*;
 use crate::domain::rules::kernel::expressions::{
-    self as expression, Bitwise, Cmp, Expression, Extension, Log, Meta, Payload, Range,
+    self as expression, Bitwise, Cmp, Expression, Extension, Log, Meta, Range, meta, payload,
 };
-use crate::domain::rules::kernel::head::{Device, Head, Network, Protocol};
+use crate::domain::rules::kernel::head::{Device, Head, IFNAMSIZ, Network, Protocol};
 use crate::domain::rules::kernel::layout::{Field, Name};
 use crate::domain::rules::kernel::names::{is_word, may_be_chain_name};
 use crate::domain::rules::kernel::parts::{Limit, Mark, Part, Tcp, Udp, XT_ALIGN, words};
@@ -34,38 +35,6 @@ const TO_1_8_10: Versions = 4;
 const TO_1_8_13: Versions = 8;
 const EVERY_VERSION: Versions = TO_1_8_7 | TO_1_8_9 | TO_1_8_10 | TO_1_8_13;
 
-/// `NFT_META_*`.
-const META_MARK: u32 = 3;
-const META_IIFNAME: u32 = 6;
-const META_OIFNAME: u32 = 7;
-const META_NFTRACE: u32 = 12;
-const META_L4PROTO: u32 = 16;
-
-/// `NFT_PAYLOAD_*_HEADER`.
-const NETWORK_HEADER: u32 = 1;
-const TRANSPORT_HEADER: u32 = 2;
-
-/// `NFT_REG_VERDICT`, `NFT_REG_1`, `NFT_REG32_01`.
-const REG_VERDICT: u32 = 0;
-const REG_1: u32 = 1;
-const REG32_01: u32 = 9;
-
-/// `NFT_CMP_*`, of which the first two are `NFT_RANGE_*`, too.
-const EQ: u32 = 0;
-const NEQ: u32 = 1;
-const LTE: u32 = 3;
-const GT: u32 = 4;
-
-/// `NFT_BITWISE_MASK_XOR`, which older kernels do not name.
-const MASK_XOR: u32 = 0;
-
-/// `NF_DROP`, `NF_ACCEPT`, `NFT_JUMP`, `NFT_GOTO`, `NFT_RETURN`.
-const DROP: i32 = 0;
-const ACCEPT: i32 = 1;
-const JUMP: i32 = -3;
-const GOTO: i32 = -4;
-const RETURN: i32 = -5;
-
 /// `IPPROTO_TCP`, `IPPROTO_UDP`.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -76,6 +45,9 @@ const TCP_FLAGS: u8 = 0x3f;
 /// What iptables writes for `! -i +`: a name that no device can have.
 const NEVER: &[u8] = b"INVAL/D\0";
 
+/// Matches that few rules exceed.
+const USUAL_MATCHES: usize = 4;
+
 /// The rule of which these are the expressions.
 ///
 /// # Errors
@@ -84,7 +56,7 @@ pub fn read<'a>(family: Family, expressions: &'a [Expression<'a>]) -> Result<Rul
     let mut reader = Reader { family, rest: expressions, versions: EVERY_VERSION };
     let head = reader.head()?;
     let protocol = head.only_protocol();
-    let mut matches = Vec::new();
+    let mut matches = Vec::with_capacity(USUAL_MATCHES);
     let mut ports = Ports::default();
     while let Some(one) = reader.one_match(protocol, &mut ports)? {
         matches.push(one);
@@ -131,23 +103,6 @@ impl Item {
             Self::Destination => (5, 2),
             Self::Fragment => (6, 6),
         }
-    }
-}
-
-const fn meta(key: u32) -> Meta {
-    Meta { key, dreg: Some(REG_1), sreg: None }
-}
-
-const fn payload(base: u32, offset: u32, length: u32) -> Payload {
-    Payload {
-        sreg: None,
-        dreg: Some(REG_1),
-        base,
-        offset,
-        length,
-        checksum_type: None,
-        checksum_offset: None,
-        checksum_flags: None,
     }
 }
 
@@ -280,28 +235,22 @@ impl<'a> Reader<'a> {
 
     /// `-i NAME`, `-o NAME`; without a comparison it is `-i +`, which asks nothing.
     fn device(&mut self) -> Result<Device, NotIptables> {
-        let Some((op @ (EQ | NEQ), value)) = self.take_cmp() else { return Ok(Device::default()) };
-        let (name, is_negated) = match (op, value) {
-            (EQ, NEVER) => (&b"+"[..], true),
-            (_, [name @ .., 0]) if name.last() != Some(&b'+') => (name, op == NEQ),
-            (_, [.., 0]) => return Err(NotIptables::Value),
-            (_, prefix) => (prefix, op == NEQ),
+        if !matches!(self.rest, [Expression::Cmp(_), ..]) {
+            return Ok(Device::default());
+        }
+        let (name, end, is_negated) = match self.equality()? {
+            (false, NEVER) => (&[][..], &b"+"[..], true),
+            (_, [0] | [] | [.., b'+', 0]) => return Err(NotIptables::Value),
+            (is_negated, [whole @ .., 0]) => (whole, &b""[..], is_negated),
+            (is_negated, prefix) => (prefix, &b"+"[..], is_negated),
         };
-        let is_prefix = value.last() != Some(&0);
-        let mut bytes = [0; 16];
-        let target = bytes.get_mut(..name.len() + usize::from(is_prefix)).ok_or(NotIptables::Value)?;
-        if let Some((last, whole)) = target.split_last_mut().filter(|_| is_prefix) {
-            *last = b'+';
-            whole.copy_from_slice(name);
-        } else {
-            target.copy_from_slice(name);
-        }
-        let device = Device { name: Name::read(&bytes), is_negated };
-        let is_whole = device.name.as_bytes().len() == name.len() + usize::from(is_prefix);
-        if name.is_empty() || !is_whole || !device.name.is_terminated() {
-            return Err(NotIptables::Value);
-        }
-        Ok(device)
+        let mut bytes = [0; IFNAMSIZ];
+        let length = name.len() + end.len();
+        bytes.get_mut(..name.len()).ok_or(NotIptables::Value)?.copy_from_slice(name);
+        bytes.get_mut(name.len()..length).ok_or(NotIptables::Value)?.copy_from_slice(end);
+        let name = Name::read(&bytes);
+        let is_whole = name.is_terminated() && name.as_bytes().len() == length;
+        if is_whole { Ok(Device { name, is_negated }) } else { Err(NotIptables::Value) }
     }
 
     fn protocol(&mut self) -> Result<Protocol, NotIptables> {
@@ -384,10 +333,12 @@ impl<'a> Reader<'a> {
     }
 
     fn mark(&mut self) -> Result<Match<'a>, NotIptables> {
-        let mask = match self.take_mask()?.map(TryInto::try_into) {
+        const EVERY_BIT: [u8; 4] = [u8::MAX; 4];
+        let mask = match self.take_mask()?.map(<[u8; 4]>::try_from) {
             None => u32::MAX,
+            // it is not written
+            Some(Ok(EVERY_BIT) | Err(_)) => return Err(NotIptables::Value),
             Some(Ok(mask)) => u32::from_ne_bytes(mask),
-            Some(Err(_)) => return Err(NotIptables::Value),
         };
         let (is_negated, value) = self.equality()?;
         let mark = u32::from_ne_bytes(value.try_into().map_err(|_| NotIptables::Value)?);
@@ -555,12 +506,10 @@ fn structure<T: Field>(part: &Part<'_>) -> Option<T> {
 /// The structure of `-m limit` that is written as this, if there is one: iptables keeps the time between two packets
 /// and writes a rounded rate.
 fn rate(limit: &expression::Limit) -> Option<Limit> {
-    /// `NFT_LIMIT_PKTS`.
-    const PACKETS: u32 = 0;
     /// `XT_LIMIT_SCALE`.
     const SCALE: u64 = 10_000;
     const BURST_MAX: u32 = 10_000;
-    let expression::Limit { rate, unit, burst, kind: PACKETS, flags: 0 } = *limit else { return None };
+    let expression::Limit { rate, unit, burst, kind: LIMIT_PACKETS, flags: 0 } = *limit else { return None };
     let interval = unit.checked_mul(SCALE)?.checked_div(rate)?;
     let is_written = burst <= BURST_MAX && words::chosen_rate(interval, SCALE) == Some((rate, unit));
     Some(Limit { interval: u32::try_from(interval).ok().filter(|_| is_written)?, burst })
