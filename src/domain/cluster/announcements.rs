@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::blocked;
+use super::event::{EventReason, NodeEvent};
 use super::note::{self, Detail};
-use super::{EventReason, NodeEvent, blocked};
 use crate::domain::judging::report::Report;
 use crate::domain::verdict::Verdict;
 

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use super::{EventReason, NodeEvent};
+use super::event::{EventReason, NodeEvent};
 use crate::domain::judging::blocked::Blocked;
 use crate::domain::words::moment::utc;
 use crate::domain::words::numbers::counted;

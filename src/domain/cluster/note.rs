@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{EventReason, NodeEvent};
+use super::event::{EventReason, NodeEvent};
 use crate::domain::changes::wording;
 use crate::domain::judging::report::{Report, Violation};
 use crate::domain::rules::{Problem, Reason};

@@ -5,15 +5,16 @@
 
 mod options;
 mod values;
+mod words;
 
 use std::collections::VecDeque;
 
 use self::options::Options;
 use crate::domain::rules::Family;
+pub use words::Misread;
+use words::{NO_VALUE, WHAT_THERE_IS, Words};
 
 const ONE_RULE: &str = "one rule, policy or chain is explained at a time; ask about each on its own";
-const WHAT_THERE_IS: &str = "only rules (-A, -I), policies (-P) and chains (-N) are explained; ask about the rule itself: -A CHAIN ...";
-const NO_VALUE: &str = "its value is missing";
 
 /// A typed rule, understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,21 +29,6 @@ pub struct Typed {
     pub doubt: Option<String>,
     /// The first option that is not known here; in a line of a report it stands as iptables prints it.
     pub unknown: Option<String>,
-}
-
-/// Why a text is not exactly one rule, policy or chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misread {
-    /// The word that was not understood; untrusted: escape it when shown.
-    pub word: String,
-    /// What is wrong with it, and what to do.
-    pub advice: &'static str,
-}
-
-impl Misread {
-    fn new(word: impl Into<String>, advice: &'static str) -> Self {
-        Self { word: word.into(), advice }
-    }
 }
 
 /// Reads what was typed; none for what is not for iptables.
@@ -66,39 +52,6 @@ pub fn read(text: &str) -> Result<Option<Typed>, Misread> {
         reader.take(word, &mut words)?;
     }
     reader.finish(first).map(Some)
-}
-
-/// What is still to be read.
-struct Words(VecDeque<String>);
-
-impl Words {
-    /// `--dport=22` is two words.
-    fn next(&mut self) -> Option<String> {
-        let word = self.0.pop_front()?;
-        let Some((name, value)) = word.split_once('=').filter(|(name, _)| name.starts_with("--")) else {
-            return Some(word);
-        };
-        self.0.push_front(value.to_owned());
-        Some(name.to_owned())
-    }
-
-    fn next_if(&mut self, wanted: impl FnOnce(&str) -> bool) -> Option<String> {
-        if wanted(self.0.front()?) { self.0.pop_front() } else { None }
-    }
-
-    /// Any word at all.
-    fn text(&mut self, option: &str) -> Result<String, Misread> {
-        self.0.pop_front().ok_or_else(|| Misread::new(option, NO_VALUE))
-    }
-
-    /// A word that is no option.
-    fn value(&mut self, option: &str) -> Result<String, Misread> {
-        self.plain().ok_or_else(|| Misread::new(option, NO_VALUE))
-    }
-
-    fn plain(&mut self) -> Option<String> {
-        self.next_if(|word| !word.starts_with('-') && word != "!" && !word.is_empty())
-    }
 }
 
 enum Command {

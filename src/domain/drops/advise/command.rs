@@ -1,8 +1,8 @@
 //! The commands themselves: a rule that logs, and its undoing, for iptables and for nft.
 //! Refuses every name and condition that is not a plain word, so that nothing needs quoting but our own text.
 
-use super::Via;
 use crate::domain::drops::rule_words::{Word, words};
+use crate::domain::drops::rules::Via;
 use crate::domain::drops::rules::statement::{FICKLE, after_counter, verdict_at};
 use crate::domain::rules::{Backend, Family};
 

@@ -11,6 +11,7 @@
 mod command;
 mod owner;
 mod partly;
+mod place;
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -25,9 +26,8 @@ use crate::domain::words::escape;
 use command::{Logging, Target};
 use owner::owner;
 use partly::Partly;
+use place::{KEPT, Place};
 
-/// Rules that drop, and jumps to chains of others, that are remembered.
-const KEPT: usize = 1000;
 /// Rules that are proposed.
 const SHOWN: usize = 100;
 /// Chains whose last rule is known to log.
@@ -43,17 +43,6 @@ pub struct Survey {
     hasher: RandomState,
     /// For each chain whose latest rule logs, what that asks of a packet but for limits.
     logged: HashMap<u64, Vec<Vec<u8>>>,
-}
-
-/// Where a rule stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    backend: Backend,
-    family: Family,
-    table: String,
-    chain: String,
-    /// 1-based; none for the policy, behind all rules.
-    position: Option<u32>,
 }
 
 /// Something that drops packets.

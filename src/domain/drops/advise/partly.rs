@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{KEPT, Place};
+use super::place::{KEPT, Place};
 use crate::domain::drops::rule_words::{Word, words};
 use crate::domain::rules::Family;
 

@@ -15,12 +15,14 @@
 //! `$RepeatedMsgReduction`.
 
 mod stamp;
+mod word;
 
 use std::time::{Duration, SystemTime};
 
 use super::civil::Clock;
 use super::time_layout::TimeLayout;
 use stamp::Stamp;
+use word::first_word;
 
 /// What stands around a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,12 +115,6 @@ fn after_level(line: &[u8]) -> &[u8] {
         (facility == b"kern").then_some(rest)
     };
     fields().unwrap_or(line)
-}
-
-/// The first word and what follows it, its spaces included.
-pub(super) fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
-    text.split_at_checked(end).unwrap_or((text, b""))
 }
 
 /// A host behind a time, unless the message begins there already, and the head of RFC 5424 behind that.

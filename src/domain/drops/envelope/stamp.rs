@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::first_word;
+use super::word::first_word;
 use crate::domain::drops::civil::{self, Civil, Clock, Date};
 use crate::domain::drops::time_layout::fraction_digits;
 

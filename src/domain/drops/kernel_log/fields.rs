@@ -1,9 +1,10 @@
 //! The values of a log line: numbers and addresses, each read whole or not at all.
 //! Knows no key.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::domain::packets::packet::Mac;
+use crate::domain::packets::packet::{Mac, Text};
 
 /// A decimal number.
 pub(super) fn decimal<T: TryFrom<u32>>(digits: &[u8]) -> Option<T> {
@@ -68,6 +69,31 @@ fn digit(byte: u8) -> Option<u8> {
         b'A'..=b'F' => Some(byte - b'A' + 10),
         _ => None,
     }
+}
+
+/// A name as it was before `/dev/kmsg` escaped it.
+///
+/// *Source*: `Documentation/ABI/testing/dev-kmsg`.
+pub(super) fn text(escaped: &[u8]) -> Text<'_> {
+    if !escaped.contains(&b'\\') {
+        return Cow::Borrowed(escaped);
+    }
+    let mut out = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some((first, behind)) = rest.split_first() {
+        let byte = rest.strip_prefix(b"\\x").and_then(|digits| hex(digits.get(..2)?));
+        match byte.and_then(|byte| u8::try_from(byte).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                rest = rest.get(4..).unwrap_or_default();
+            }
+            None => {
+                out.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod fields;
 mod packet_text;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -22,7 +23,8 @@ use super::civil::Clock;
 use super::envelope::{self, Envelope};
 use super::prefix::{Hit, Matcher};
 use super::time_layout::TimeLayout;
-use crate::domain::packets::packet::{Action, Packet, Text};
+use crate::domain::packets::packet::{Action, Packet};
+use fields::text;
 
 /// What a log line is.
 #[derive(Debug, PartialEq, Eq)]
@@ -166,29 +168,4 @@ fn packet<'a>(envelope: &Envelope<'a>, prefix: &'a [u8], action: Action) -> Pack
     packet.host = envelope.host.map(Cow::Borrowed);
     packet.repeated = envelope.repeated;
     packet
-}
-
-/// A name as it was before `/dev/kmsg` escaped it.
-///
-/// *Source*: `Documentation/ABI/testing/dev-kmsg`.
-fn text(escaped: &[u8]) -> Text<'_> {
-    if !escaped.contains(&b'\\') {
-        return Cow::Borrowed(escaped);
-    }
-    let mut out = Vec::with_capacity(escaped.len());
-    let mut rest = escaped;
-    while let Some((first, behind)) = rest.split_first() {
-        let byte = rest.strip_prefix(b"\\x").and_then(|digits| fields::hex(digits.get(..2)?));
-        match byte.and_then(|byte| u8::try_from(byte).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                rest = rest.get(4..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    Cow::Owned(out)
 }

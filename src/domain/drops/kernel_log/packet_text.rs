@@ -9,8 +9,9 @@
 //! *Source*: `net/netfilter/nf_log_syslog.c` of Linux 6.18 (older kernels: `nf_log_ipv4.c`, `nf_log_ipv6.c`,
 //! `nf_log_arp.c`, `nf_log_common.c`), and what it wrote (`tests/data/drops/kernel.log`).
 
-use super::fields::{address, decimal, hex, hex_0x, mac, octets};
-use super::{ebtables, text};
+use super::ebtables;
+use super::fields::{address, decimal, hex, hex_0x, mac, octets, text};
+use super::words::{Words, set};
 use crate::domain::packets::packet::{Flags, Header, Link, Mac, Packet, Protocol, Text};
 
 const IPV4: u16 = 0x0800;
@@ -75,28 +76,6 @@ pub(super) fn is_behind_device(word: &[u8]) -> bool {
 
 fn device(name: &[u8]) -> Option<Text<'_>> {
     (!name.is_empty()).then(|| text(name))
-}
-
-/// The words of a text.
-#[derive(Clone, Copy)]
-pub(super) struct Words<'a>(&'a [u8]);
-
-impl<'a> Words<'a> {
-    pub(super) fn peek(mut self) -> Option<&'a [u8]> {
-        self.next()
-    }
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let start = self.0.trim_ascii_start();
-        let end = start.iter().position(|byte| *byte == b' ').unwrap_or(start.len());
-        let (word, rest) = start.split_at_checked(end)?;
-        self.0 = rest;
-        (!word.is_empty()).then_some(word)
-    }
 }
 
 /// One IP header and what follows it.
@@ -232,15 +211,6 @@ fn unknown_extension(words: &mut Words<'_>, layer: &mut Layer) -> bool {
     let number = ahead.next().and_then(decimal);
     *words = ahead;
     set(&mut layer.header.protocol, number.map(Protocol::of))
-}
-
-/// Sets what is not yet set; `false` if it was set or there is nothing to set.
-pub(super) fn set<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
-    let is_new = slot.is_none() && value.is_some();
-    if is_new {
-        *slot = value;
-    }
-    is_new
 }
 
 impl Layer {

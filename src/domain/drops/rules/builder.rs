@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
+use super::after::{After, By, Verdict};
 use super::condition::Condition;
+use super::facts::Hook;
+use super::index::{LogRule, RuleIndex};
 use super::statement::{Effect, Statement};
-use super::{After, By, Hook, LogRule, RuleIndex, Verdict};
 use crate::domain::drops::rule_words::words;
 use crate::domain::rules::{Backend, Entry, Family, Kind};
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::Facts;
+use super::facts::Facts;
 use crate::domain::drops::rule_words::Word;
 
 /// A condition of an iptables rule.
@@ -164,9 +164,9 @@ fn contains(ranges: &[(u16, u16)], port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Via;
     use super::*;
     use crate::domain::drops::rule_words::words;
+    use crate::domain::drops::rules::facts::Via;
 
     fn facts() -> Facts<'static> {
         Facts {

@@ -1,7 +1,8 @@
 //! What one rule does: whether it logs, with which prefix, and what becomes of the packet.
 //! Looks at one rule alone, and takes what it does not know for something that may decide.
 
-use super::{Verdict, Via};
+use super::after::Verdict;
+use super::facts::Via;
 use crate::domain::drops::rule_words::{Word, words};
 use crate::domain::rules::Backend;
 

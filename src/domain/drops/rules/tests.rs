@@ -1,5 +1,7 @@
+use std::collections::HashMap;
+
 use super::*;
-use crate::domain::rules::{Entry, Kind};
+use crate::domain::rules::{Backend, Entry, Family, Kind};
 
 /// An index of one iptables table, `filter`, of these lines.
 fn filter(lines: &[&str]) -> RuleIndex {

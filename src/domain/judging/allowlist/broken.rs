@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{List, Pattern};
+use super::list::{List, Pattern};
 
 /// How much of a pattern is kept to be shown, in characters.
 const SHOWN_CHARS: usize = 200;

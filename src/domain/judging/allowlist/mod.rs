@@ -5,29 +5,25 @@
 //! an ordinary character, blanks are significant, an empty line is nothing. For example `^-A KUBE-[A-Z]+ .*-j ACCEPT$`.
 
 mod broken;
+mod list;
 pub mod nearest;
 mod program;
 mod reader;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod text;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::go_regex;
 pub use broken::BrokenPattern;
+use list::lists_of;
+pub use list::{List, MAX_FILE_BYTES, MAX_PATTERNS, Pattern, PatternFile};
 use program::PatternSet;
 pub use suggest::suggest;
-
-/// The most patterns, broken ones included, that one allowlist may hold.
-pub const MAX_PATTERNS: usize = 10_000;
-
-/// The largest pattern file, in bytes.
-pub const MAX_FILE_BYTES: usize = 1 << 20;
+use text::{Text, has_control_byte, without_quoted};
 
 /// Patterns with their programs, and what was wrong with the others.
 #[derive(Debug)]
@@ -36,80 +32,6 @@ pub struct Allowlist {
     broken: Vec<BrokenPattern>,
     sets: BTreeMap<List, PatternSet>,
     source: [u8; 32],
-}
-
-/// The content of one pattern file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PatternFile {
-    /// Which lines its patterns may allow.
-    pub list: List,
-    /// Where it comes from, for people: a path, or the name of a profile.
-    pub origin: String,
-    /// The whole file.
-    pub text: Vec<u8>,
-}
-
-/// One pattern that works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
-    /// The list it is in.
-    pub list: List,
-    /// Where its file comes from.
-    pub origin: Arc<str>,
-    /// Its line in that file, 1-based.
-    pub line: usize,
-    /// As written.
-    pub text: Box<str>,
-}
-
-/// Which lines a pattern may allow; each list is a file of that name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum List {
-    /// Lines of every iptables table, and native lines with their quoted strings emptied.
-    Global,
-    /// Lines of the iptables table nat.
-    Nat,
-    /// Lines of the iptables table mangle.
-    Mangle,
-    /// Lines of the iptables table filter.
-    Filter,
-    /// Lines of the iptables table raw.
-    Raw,
-    /// Lines of the iptables table security.
-    Security,
-    /// Native nftables lines.
-    Nftables,
-}
-
-// === impl List ===
-
-impl List {
-    /// Every list, in the order they are read and shown.
-    pub const ALL: [Self; 7] =
-        [Self::Global, Self::Nat, Self::Mangle, Self::Filter, Self::Raw, Self::Security, Self::Nftables];
-
-    /// The name of its file.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Global => "global",
-            Self::Nat => "nat",
-            Self::Mangle => "mangle",
-            Self::Filter => "filter",
-            Self::Raw => "raw",
-            Self::Security => "security",
-            Self::Nftables => "nftables",
-        }
-    }
-
-    /// The list whose file has this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|list| list.as_str() == name)
-    }
-
-    /// The list of this iptables table; none for another name.
-    pub fn for_table(table: &str) -> Option<Self> {
-        Self::from_name(table).filter(|list| !matches!(list, Self::Global | Self::Nftables))
-    }
 }
 
 // === impl Allowlist ===
@@ -215,10 +137,6 @@ impl Allowlist {
     }
 }
 
-fn lists_of(table: Option<&str>) -> impl Iterator<Item = List> {
-    table.and_then(List::for_table).into_iter().chain([List::Global])
-}
-
 fn hash(files: &[PatternFile]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for file in files {
@@ -229,56 +147,4 @@ fn hash(files: &[PatternFile]) -> [u8; 32] {
         }
     }
     hash.finalize().into()
-}
-
-/// Without an early end, so that it compiles to a few wide instructions.
-fn has_control_byte(line: &[u8]) -> bool {
-    line.iter().fold(false, |found, &byte| found | (byte < 0x20) | (byte == 0x7f))
-}
-
-/// `"…"` becomes `""`; inside, a backslash keeps the next byte from ending the string. What is open stays open.
-fn without_quoted(line: &[u8]) -> Cow<'_, [u8]> {
-    if !line.contains(&b'"') {
-        return Cow::Borrowed(line);
-    }
-    let mut masked = Vec::with_capacity(line.len());
-    let mut bytes = line.iter();
-    let mut is_quoted = false;
-    while let Some(&byte) = bytes.next() {
-        match byte {
-            b'"' => is_quoted = !is_quoted,
-            b'\\' if is_quoted => drop(bytes.next()),
-            _ => {}
-        }
-        if !is_quoted || byte == b'"' {
-            masked.push(byte);
-        }
-    }
-    Cow::Owned(masked)
-}
-
-/// A line as the programs want it.
-#[derive(Debug)]
-enum Text<'a> {
-    Ascii(&'a [u8]),
-    Unicode { line: &'a [u8], decoded: Cow<'a, str> },
-}
-
-impl<'a> Text<'a> {
-    fn of(line: &'a [u8]) -> Self {
-        if line.is_ascii() {
-            return Self::Ascii(line);
-        }
-        let decoded = match std::str::from_utf8(line) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) => Cow::Owned(go_regex::decode_as_go(line)),
-        };
-        Self::Unicode { line, decoded }
-    }
-
-    fn line(&self) -> &'a [u8] {
-        match self {
-            Self::Ascii(line) | Self::Unicode { line, .. } => line,
-        }
-    }
 }

@@ -13,7 +13,8 @@ use regex_syntax::hir::{Hir, HirKind, Look};
 
 use crate::domain::judging::go_regex::GoRegex;
 
-use super::{List, Pattern, Text};
+use super::list::{List, Pattern};
+use super::text::Text;
 
 /// The most that one pattern may take, in bytes of its automaton. `.{0,200}` takes a few thousand for ASCII.
 pub(super) const MAX_ASCII_BYTES: usize = 256 << 10;

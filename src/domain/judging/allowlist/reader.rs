@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::domain::judging::go_regex::GoRegex;
 
+use super::BrokenPattern;
+use super::list::{List, MAX_FILE_BYTES, MAX_PATTERNS, Pattern, PatternFile};
 use super::program::{self, Members};
-use super::{BrokenPattern, List, MAX_FILE_BYTES, MAX_PATTERNS, Pattern, PatternFile};
 
 /// The most that all patterns of an allowlist together may take, in bytes, for each of the two kinds of text.
 const MAX_TOTAL_BYTES: usize = 10 << 20;

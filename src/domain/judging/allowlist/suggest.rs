@@ -3,7 +3,7 @@
 
 use crate::domain::judging::go_regex::MAX_PATTERN_CHARS;
 
-use super::has_control_byte;
+use super::text::has_control_byte;
 
 /// Names nft gives to chains, sets and maps without one; the number behind is another one after each reload.
 ///

@@ -153,7 +153,8 @@ mod tests {
     use super::*;
     use crate::domain::changes::What;
     use crate::domain::judging::allowlist::Allowlist;
-    use crate::domain::judging::audit::{Audit, InForce, Ipv6, Rulebook, TextBudget};
+    use crate::domain::judging::audit::rulebook::{InForce, Ipv6, Rulebook};
+    use crate::domain::judging::audit::{Audit, TextBudget};
     use crate::domain::rules::{Entry, Kind};
 
     fn read(bytes: usize, lines: &[(&str, &str)]) -> Reading {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::record::{Judgement, Line, LineCounts, Record, Slot, Text};
-use super::{Audit, Rulebook, TextBudget};
+use super::rulebook::Rulebook;
 use crate::domain::judging::allowlist::suggest;
 use crate::domain::judging::report::{TableSummary, Violation};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
@@ -109,32 +109,10 @@ impl Reading {
         }
         with
     }
-
-    /// The same lines judged by other allowlists; none if the text of one was not kept.
-    pub fn judged_by(&self, book: &Rulebook, limit: usize, budget: &TextBudget) -> Option<Self> {
-        let mut audit = Audit::new(book, limit, budget);
-        for ((backend, family, table), slots) in self.tables() {
-            audit.table(*backend, *family, table);
-            for (slot, record) in slots {
-                for (index, line) in record.lines().enumerate() {
-                    let Text::Kept(text) = line.text else { return None };
-                    let entry = entry(table, slot, &line, text);
-                    if line.judgement == Judgement::Unjudged {
-                        audit.count(*backend, *family, &entry);
-                        audit.filling(*backend, *family, &entry).counts.set_elements =
-                            record.counts().set_elements;
-                    } else {
-                        audit.judge(*backend, *family, &entry, record.printed_as(index));
-                    }
-                }
-            }
-        }
-        audit.problems = self.problems.clone();
-        Some(audit.seal())
-    }
 }
 
-fn entry<'e>(table: &'e str, slot: &'e Slot, line: &Line<'_>, text: &'e [u8]) -> Entry<'e> {
+/// The line as an entry.
+pub(super) fn entry<'e>(table: &'e str, slot: &'e Slot, line: &Line<'_>, text: &'e [u8]) -> Entry<'e> {
     Entry { kind: line.kind, table, chain: slot.name(), position: line.position, line: text }
 }
 

@@ -3,8 +3,9 @@
 
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
+use super::class;
+use super::error::{ErrorKind, SyntaxError};
 use super::parser::Parser;
-use super::{ErrorKind, SyntaxError, class};
 
 impl Parser {
     /// `[…]`.

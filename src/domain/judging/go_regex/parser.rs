@@ -3,8 +3,10 @@
 
 use regex_syntax::hir::{ClassUnicode, Hir, Look};
 
+use super::error::{ErrorKind, MAX_DEPTH, MAX_PATTERN_CHARS, SyntaxError};
 use super::expr::Expr;
-use super::{ErrorKind, GoRegex, MAX_DEPTH, MAX_PATTERN_CHARS, SyntaxError, class, expr};
+use super::tree::GoRegex;
+use super::{class, expr};
 
 /// The most that one repeat, or all repeats around one another together, may ask for.
 const MAX_REPEAT: u32 = 1000;

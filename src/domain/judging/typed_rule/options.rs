@@ -2,7 +2,7 @@
 //! What is not known stays where it was typed.
 
 use super::values::{self, Known, Printed};
-use super::{Misread, NO_VALUE, WHAT_THERE_IS, Words};
+use super::words::{Misread, NO_VALUE, WHAT_THERE_IS, Words};
 
 /// The options that every rule has, in the order in which they are printed.
 const BASE: [&str; 6] = ["-s", "-d", "-i", "-o", "-p", "-f"];

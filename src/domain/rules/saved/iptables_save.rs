@@ -20,22 +20,13 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::domain::rules::{Entry, Kind, Problem, Reason};
+pub use mode::Mode;
 
 mod line;
+mod mode;
 
 /// A line, or several joined by newlines inside quotes, longer than this is malformed.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
-
-/// Where the text comes from, which decides what may stand in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A `*-save` program that just ran: exactly its own output.
-    Live,
-    /// A file that a person kept: also restore files, with indentation, remarks and `-I`.
-    Saved,
-    /// What `iptables -t TABLE -S CHAIN` just printed: `-P` or `-N`, then `-A` lines, as they are judged.
-    Listing,
-}
 
 /// What the parser found, in the order of the text.
 #[derive(Debug, PartialEq, Eq)]

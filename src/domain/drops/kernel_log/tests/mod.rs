@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::domain::drops::prefix::PrefixPlace;
 use crate::domain::drops::record::Record;
-use crate::domain::packets::packet::{Flags, Header, Protocol};
+use crate::domain::packets::packet::{Flags, Header, Protocol, Text};
 
 const NONE: &[&str] = &[];
 

@@ -9,8 +9,10 @@ use std::cmp::Reverse;
 
 use align::{Step, align};
 
+use super::Allowlist;
+use super::list::{List, Pattern, lists_of};
 use super::program::{MAX_UNICODE_BYTES, compile};
-use super::{Allowlist, List, Pattern, Text, has_control_byte, lists_of, without_quoted};
+use super::text::{Text, has_control_byte, without_quoted};
 use crate::domain::judging::go_regex::GoRegex;
 
 /// Patterns that are told as near.

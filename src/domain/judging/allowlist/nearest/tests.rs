@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::judging::allowlist::PatternFile;
+use crate::domain::judging::allowlist::list::PatternFile;
 
 fn allowlist(files: &[(List, &str)]) -> Allowlist {
     let file = |(list, text): &(List, &str)| PatternFile {

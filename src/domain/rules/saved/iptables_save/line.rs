@@ -1,7 +1,7 @@
 //! One line of a dump: where it ends, its tokens, and whether its quotes stand where quotes may.
 //! Knows the options of iptables-extensions(8) whose values are printed in quotes, and no other option.
 
-use super::Mode;
+use super::mode::Mode;
 use crate::domain::rules::Kind;
 
 /// Options whose value iptables prints in quotes when it holds more than letters, digits, `-` and `_`.
