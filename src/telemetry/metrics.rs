@@ -4,6 +4,7 @@
 //! *Source*: Prometheus documentation, "Exposition formats" (text format 0.0.4), "Metric and label naming".
 
 mod attribution;
+mod label;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,15 +21,12 @@ use super::drops::DropMetrics;
 use crate::domain::judging::report::{Report, TableSummary, Violation};
 use crate::domain::rules::{Backend, Family, IPTABLES_TABLES, Reason};
 use crate::domain::verdict::Verdict;
-use crate::domain::words::escape;
+use label::{OTHER, shown};
 
 /// Every metric's name begins with this.
 const PREFIX: &str = "iptables_monitor";
 /// Names of native tables that get their own series; the tables of all others are added up as [`OTHER`].
 const MAX_NATIVE_NAMES: usize = 20;
-/// Characters of a table's name that a label shows.
-const MAX_LABEL: usize = 64;
-const OTHER: &str = "other";
 const VERDICTS: [Verdict; 3] = [Verdict::Compliant, Verdict::Violations, Verdict::Unknown];
 const TABLE_LABELS: [&str; 3] = ["backend", "family", "table"];
 /// Upper bounds of a check's duration, in seconds: from an empty node to 100,000 rules.
@@ -385,11 +383,6 @@ impl NativeNames {
         }
         name
     }
-}
-
-/// An untrusted name as a label shows it.
-fn shown(name: &str) -> String {
-    escape::line(name.as_bytes()).text.chars().take(MAX_LABEL).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod changes;
 mod drops;
 mod findings;
+mod text;
 
 use std::sync::LazyLock;
 use std::time::SystemTime;
@@ -19,11 +20,9 @@ use crate::domain::judging::report::{Evidence, Report};
 use crate::domain::judging::wording::blocked;
 use crate::domain::verdict::Verdict;
 use crate::domain::words::escape;
-use crate::domain::words::moment::utc;
 use crate::domain::words::numbers::{counted, grouped};
+use text::{ago, line, moment, word};
 
-/// Characters of one line, pattern or detail that are shown.
-const MAX_CHARACTERS: usize = 1_500;
 const STYLE: &str = include_str!("page.css");
 
 /// What the page is made of.
@@ -160,14 +159,6 @@ fn head(page: &mut Html, view: &View<'_>) {
     page.raw("'/%3E%3C/svg%3E\"/>\n<style>").raw(STYLE).raw("</style>\n</head>\n");
 }
 
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Compliant => "Compliant",
-        Verdict::Violations => "Violations",
-        Verdict::Unknown => "Unknown",
-    }
-}
-
 /// What is said where there is no result.
 fn expected(view: &View<'_>) -> &'static str {
     if view.has_checks() { "First check under way" } else { "Drops are followed" }
@@ -289,25 +280,6 @@ fn checked(page: &mut Html, view: &View<'_>, report: &Report) {
     }
 }
 
-/// "2026-11-21 10:16:24 UTC".
-fn moment(page: &mut Html, at: SystemTime) {
-    let utc = utc(at);
-    page.raw("<time datetime=\"").text(&utc).raw("\">");
-    page.text(&utc.replace('T', " ").replace('Z', " UTC")).raw("</time>");
-}
-
-/// "12 s ago", "5 min ago", "3 h 20 min ago", "2 d 4 h ago".
-fn ago(now: SystemTime, then: SystemTime) -> String {
-    let seconds = now.duration_since(then).unwrap_or_default().as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s ago"),
-        (0, 0, _) => format!("{minutes} min ago"),
-        (0, ..) => format!("{hours} h {} min ago", minutes % 60),
-        _ => format!("{} d {} h ago", grouped(days), hours % 24),
-    }
-}
-
 fn foot(page: &mut Html, view: &View<'_>) {
     page.raw("<footer>\n<p><b>iptables-monitor</b> ");
     line(page, view.version);
@@ -326,28 +298,11 @@ fn foot(page: &mut Html, view: &View<'_>) {
     page.raw("</footer>\n");
 }
 
-/// Text that is cut where it would fill the page.
-fn line(page: &mut Html, text: &str) {
-    cut(page, text, MAX_CHARACTERS);
-}
-
-fn cut(page: &mut Html, text: &str, characters: usize) {
-    match text.char_indices().nth(characters) {
-        Some((end, _)) => {
-            let (shown, hidden) = text.split_at(end);
-            page.text(shown).raw(" <em>(").text(&counted(hidden.chars().count() as u64, "character"));
-            page.raw(" more)</em>");
-        }
-        None => {
-            page.text(text);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::text::MAX_CHARACTERS;
     use super::*;
 
     /// The hash is that of the RFC's alphabet and padding: browsers compare it as text.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Wake, Wakes};
+use super::wake::{Wake, Wakes};
 use crate::app::api_health::{Health, failed};
 use crate::domain::cluster::note::Detail;
 use crate::domain::cluster::{Announcements, NodeEvent};

@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::settings::ClusterSettings;
-use super::{Wake, Wakes};
+use super::wake::{Wake, Wakes};
 use crate::app::api_health::{Health, failed};
 use crate::app::ending::Ending;
 use crate::domain::cluster::keeper::{Held, Keeper, Patch, Step, Wrote};

@@ -8,17 +8,15 @@ mod netns;
 mod permissions;
 pub mod plugin;
 mod settings;
+mod wake;
 mod watch;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch as channel};
-use tokio::time::{Instant, sleep_until};
 
 use super::ending::Ending;
-use crate::domain::judging::report::Report;
 use crate::k8s::client::ApiServer;
 use crate::k8s::events::EventWriter;
 use crate::k8s::label::{LabelObject, LabelWriter};
@@ -28,10 +26,9 @@ use label::LabelLoop;
 pub use netns::{local_addresses, prove_netns};
 pub use permissions::review;
 pub use settings::{ClusterSettings, EventsDetail, LabelTarget, NetnsCheck, Sink, Surroundings};
+pub use wake::Reports;
+use wake::Wakes;
 use watch::watch;
-
-/// The latest report, none before the first.
-pub type Reports = channel::Receiver<Option<Arc<Report>>>;
 
 /// When all ends, what is not yet written has this long.
 const GRACE: Duration = Duration::from_secs(3);
@@ -88,39 +85,4 @@ fn changed(reports: &Reports) -> Reports {
     let mut reports = reports.clone();
     reports.mark_changed();
     reports
-}
-
-/// What a loop waits for.
-enum Wake {
-    Report(Arc<Report>),
-    Timer,
-    Stop(Ending),
-}
-
-struct Wakes {
-    reports: Reports,
-    stopped: channel::Receiver<Option<Ending>>,
-}
-
-impl Wakes {
-    /// A report that was made before the end comes before the end. Dropping the future loses nothing.
-    async fn next(&mut self, timer: Option<Instant>) -> Wake {
-        loop {
-            tokio::select! {
-                biased;
-                // after the last report there is only the end to wait for
-                Ok(()) = self.reports.changed() => {
-                    if let Some(report) = self.reports.borrow_and_update().clone() {
-                        return Wake::Report(report);
-                    }
-                }
-                ending = stopped(&mut self.stopped) => return Wake::Stop(ending),
-                () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => return Wake::Timer,
-            }
-        }
-    }
-}
-
-async fn stopped(stopped: &mut channel::Receiver<Option<Ending>>) -> Ending {
-    stopped.wait_for(Option::is_some).await.map_or(None, |ending| *ending).unwrap_or(Ending::Stopped)
 }

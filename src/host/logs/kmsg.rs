@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::drops::batch::Batch;
 use record::Record;
+pub use sequence_gaps::Status;
 use sequence_gaps::{Pending, SequenceGaps};
 
 const DEVICE: &str = "/dev/kmsg";
@@ -51,15 +52,6 @@ pub struct KmsgPosition {
     pub boot_id: String,
     /// The number of the last record that was read.
     pub sequence: u64,
-}
-
-/// How a read ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// The batch ends with the log's end, as far as that was seen.
-    CaughtUp,
-    /// There is more, or nobody has looked yet.
-    Behind,
 }
 
 /// Why the kernel's log cannot be read.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{OTHER, shown};
+use super::label::{OTHER, shown};
 use crate::domain::changes::author::Author;
 use crate::domain::judging::report::Violation;
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::label::MAX_LABEL;
 use super::*;
 use crate::domain::changes::Provenance;
 use crate::domain::changes::author::{Ancestor, Author};

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::super::html::Html;
 use super::super::live::{Live, Watching};
 use super::findings::{authors, bytes};
-use super::{ago, line, moment, word};
+use super::text::{ago, line, moment, word};
 use crate::domain::changes::{ChangeSet, RuleChange, What};
 use crate::domain::rules::Family;
 use crate::domain::rules::wording::entry;

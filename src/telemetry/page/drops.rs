@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::super::html::Html;
 use super::super::live::drops::Seen;
-use super::{cut, moment};
+use super::text::{cut, moment};
 use crate::domain::drops::accounting::{DropCounts, Fate};
 use crate::domain::drops::record::Record;
 use crate::domain::words::escape;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::super::html::Html;
-use super::{line, moment};
+use super::text::{line, moment};
 use crate::domain::changes::author::Author;
 use crate::domain::changes::wording::{author, command_line};
 use crate::domain::judging::report::{Report, TableSummary, Violation};

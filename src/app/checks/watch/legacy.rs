@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Shared, Woken, count, fingerprint};
+use super::fingerprint;
+use super::shared::{Shared, Woken, count};
 use crate::domain::changes::pending::Touched;
 use crate::domain::rules::Family;
 use crate::host::process::command::Deadline;

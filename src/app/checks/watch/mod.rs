@@ -20,22 +20,20 @@ mod attribution;
 pub mod fingerprint;
 mod legacy;
 mod nftables;
+mod shared;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use tokio::sync::Notify;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::app::service::{Fault, Thread, first_of};
-use crate::domain::changes::author::Author;
 use crate::domain::changes::debounce::Pace;
-use crate::domain::changes::pending::{Heard, Pending, Touched};
+use crate::domain::changes::pending::Heard;
 use crate::host::xtables;
+pub use shared::Failures;
+use shared::{Shared, lock};
 
 /// How changes are heard of.
 #[derive(Clone, Debug)]
@@ -76,15 +74,6 @@ pub struct Counters {
     pub legacy_fingerprints: u64,
     /// Times that legacy tables could not be looked at.
     pub legacy_failures: u64,
-}
-
-/// Why changes are not heard of; then only the interval finds them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failures {
-    /// Changes to nf_tables.
-    pub nftables: Option<String>,
-    /// Changes to legacy tables.
-    pub legacy: Option<String>,
 }
 
 /// The threads that listen. They end when this is dropped.
@@ -166,110 +155,4 @@ impl Drop for Watch {
             let _ = thread.join();
         }
     }
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    transactions: AtomicU64,
-    losses: AtomicU64,
-    reopened: AtomicU64,
-    refused: AtomicU64,
-    unattributed: AtomicU64,
-    legacy_polls: AtomicU64,
-    legacy_fingerprints: AtomicU64,
-    legacy_failures: AtomicU64,
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// What the threads and the loop have in common.
-#[derive(Debug)]
-struct Shared {
-    pending: Mutex<Pending>,
-    is_pending: Notify,
-    counts: Counts,
-    failures: Mutex<Failures>,
-    /// Readable for ever once the threads are to end.
-    stop: OwnedFd,
-    cancelled: Arc<AtomicBool>,
-}
-
-/// Why a wait has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Woken {
-    Readable,
-    Late,
-    Stopped,
-}
-
-impl Shared {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            pending: Mutex::default(),
-            is_pending: Notify::new(),
-            counts: Counts::default(),
-            failures: Mutex::default(),
-            stop: eventfd(0, EventfdFlags::CLOEXEC)?,
-            cancelled: Arc::default(),
-        })
-    }
-
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        lock(&self.pending)
-    }
-
-    /// Tells the loop what was touched, and by which transaction; forgets it here.
-    fn tell(&self, touched: &mut Touched, transaction: Option<(&Arc<Author>, u32)>) {
-        let mut pending = self.pending();
-        let is_first = pending.add(touched, transaction.map(|(author, _)| author), Instant::now());
-        if let Some((_, generation)) = transaction {
-            pending.complete_up_to(generation);
-        }
-        drop(pending);
-        if is_first {
-            self.is_pending.notify_one();
-        }
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
-    }
-
-    /// Waits for something to read, for the time to pass, or to be stopped.
-    fn wait(&self, fd: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Woken {
-        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        let stop = self.stop.as_fd();
-        let mut fds = [
-            PollFd::from_borrowed_fd(stop, PollFlags::IN),
-            PollFd::from_borrowed_fd(fd.unwrap_or(stop), PollFlags::IN),
-        ];
-        let ended = poll(&mut fds, timeout.as_ref());
-        match ended {
-            _ if self.is_stopped() => Woken::Stopped,
-            Ok(0) => Woken::Late,
-            // also an interrupted wait: whoever reads finds nothing, and waits again
-            _ => Woken::Readable,
-        }
-    }
-
-    /// Remembers that something does not work, or works again, and says so once.
-    fn works(&self, half: impl FnOnce(&mut Failures) -> &mut Option<String>, failure: Option<String>) {
-        let mut failures = lock(&self.failures);
-        let known = half(&mut failures);
-        match (&known, &failure) {
-            (None, Some(failure)) => {
-                log::warn!("changes are not heard of as they are made, only at the interval: {failure}");
-            }
-            (Some(_), None) => log::info!("changes are heard of as they are made again"),
-            _ => {}
-        }
-        *known = failure;
-    }
-}
-
-/// No thread leaves what it shares half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

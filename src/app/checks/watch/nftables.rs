@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attribution::Attribution;
-use super::{Shared, Woken, count};
+use super::shared::{Shared, Woken, count};
 use crate::domain::changes::pending::Touched;
 use crate::domain::words::error_chain::chain_of;
 use crate::host::netlink::nfnetlink::events::{Events, Fact, Loss};

@@ -9,10 +9,10 @@ pub(super) const KEPT: usize = 1000;
 /// Where a rule stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    pub(super) backend: Backend,
-    pub(super) family: Family,
-    pub(super) table: String,
-    pub(super) chain: String,
+    pub backend: Backend,
+    pub family: Family,
+    pub table: String,
+    pub chain: String,
     /// 1-based; none for the policy, behind all rules.
-    pub(super) position: Option<u32>,
+    pub position: Option<u32>,
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::Status;
 use super::record::Record;
 use crate::domain::drops::batch::Batch;
 
@@ -14,6 +13,15 @@ use crate::domain::drops::batch::Batch;
 const HELD_BYTES: usize = 8 << 20;
 /// What a line costs beside its bytes.
 const LINE_BYTES: usize = 64;
+
+/// How a read ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The batch ends with the log's end, as far as that was seen.
+    CaughtUp,
+    /// There is more, or nobody has looked yet.
+    Behind,
+}
 
 /// What waits to be fetched.
 #[derive(Debug, Default)]

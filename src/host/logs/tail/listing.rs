@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::TailError;
+use super::error::TailError;
 use super::place::{Facts, HEAD_BYTES, TRAIL_BYTES, read_piece};
 
 /// What logrotate's `compressext` and others add.

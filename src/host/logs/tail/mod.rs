@@ -8,6 +8,7 @@
 //!
 //! An empty file is not opened: nothing tells it from the next one.
 
+mod error;
 mod listing;
 #[cfg(test)]
 mod model;
@@ -18,13 +19,13 @@ mod tests;
 mod watch;
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::fs::{AtFlags, CWD};
 
 use crate::domain::drops::batch::{Batch, Status};
+pub use error::TailError;
 use listing::Listing;
 use place::Facts;
 pub use place::{TailPlace, TailPosition};
@@ -55,33 +56,6 @@ impl Default for TailOptions {
     /// Follows from the end, lines of 16 KiB.
     fn default() -> Self {
         Self { start: Start::End, is_following: true, line_limit: 16 * 1024 }
-    }
-}
-
-/// Why a log file cannot be read now. It may be later: call again.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum TailError {
-    #[error("{} does not exist: is the log written, and its directory mounted?", path.display())]
-    Missing { path: PathBuf },
-    #[error("no permission to read {}: let this process's user read the log and its directory", path.display())]
-    Denied { path: PathBuf },
-    #[error("{} is not a regular file: name a log file", path.display())]
-    NotAFile { path: PathBuf },
-    #[error("{} was renamed whenever it was looked at", path.display())]
-    Changing { path: PathBuf },
-    #[error("reading {}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-}
-
-impl TailError {
-    fn from_io(path: &Path, source: io::Error) -> Self {
-        let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::NotFound => Self::Missing { path },
-            io::ErrorKind::PermissionDenied => Self::Denied { path },
-            _ => Self::Read { path, source },
-        }
     }
 }
 

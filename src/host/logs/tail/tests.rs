@@ -6,7 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Start, Tail, TailError, TailOptions, TailPosition};
+use super::error::TailError;
+use super::{Start, Tail, TailOptions, TailPosition};
 use crate::domain::drops::batch::{Batch, Status};
 
 struct Log {

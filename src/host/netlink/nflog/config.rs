@@ -11,7 +11,9 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use netlink_sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 
-use super::{NflogError, NflogOptions, receive, wait};
+use super::error::NflogError;
+use super::options::NflogOptions;
+use super::socket::{receive, wait};
 use crate::host::netlink::nfnetlink::message::{Replies, Request};
 
 const MSG_CONFIG: u16 = 4 << 8 | 1;

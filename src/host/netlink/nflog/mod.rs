@@ -9,42 +9,27 @@
 
 mod config;
 mod devices;
+mod error;
+mod options;
 mod packet;
+mod socket;
 
-use std::io;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 
 use super::nfnetlink::message::Replies;
 use devices::Devices;
+pub use error::NflogError;
+pub use options::NflogOptions;
 pub use packet::NflogPacket;
+use socket::{receive, wait};
 
 /// Datagrams that one call of [`Nflog::read`] takes at most: some thousand packets.
 const DATAGRAMS: usize = 64;
 const RECEIVE_BYTES: usize = 128 << 10;
-
-/// How the kernel is to hand packets over.
-#[derive(Clone, Copy, Debug)]
-pub struct NflogOptions {
-    /// Bytes of each packet that are copied; enough for the headers.
-    pub copy_bytes: u32,
-    /// The kernel collects this many packets ...
-    pub queue: u32,
-    /// ... or as many as come within this time, in steps of 10 ms, before it hands them over.
-    pub delay: Duration,
-    /// What the socket can hold, by the kernel's reckoning.
-    pub receive_bytes: usize,
-}
-
-impl Default for NflogOptions {
-    fn default() -> Self {
-        Self { copy_bytes: 128, queue: 64, delay: Duration::from_millis(100), receive_bytes: 8 << 20 }
-    }
-}
 
 /// What one call of [`Nflog::read`] brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,45 +42,6 @@ pub struct Received {
     pub overruns: u64,
     /// Messages that do not follow the format.
     pub malformed: u64,
-}
-
-/// Why packets cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum NflogError {
-    /// The process lacks CAP_NET_ADMIN in the network namespace's user namespace.
-    #[error("NFLOG group {group}: permission denied, CAP_NET_ADMIN is needed")]
-    PermissionDenied {
-        /// The group.
-        group: u16,
-    },
-    /// Another program reads this group; only one can.
-    #[error(
-        "NFLOG group {group} is read by another program (netlink port {port}, as a rule its process id): take another group"
-    )]
-    Taken {
-        /// The group.
-        group: u16,
-        /// That program's netlink port.
-        port: u32,
-    },
-    /// The kernel has no nfnetlink_log.
-    #[error("the kernel has no NFLOG (nfnetlink_log)")]
-    Absent,
-    /// No socket can be had.
-    #[error("opening a netfilter socket")]
-    Socket(#[source] io::Error),
-    /// The kernel refuses the group.
-    #[error("taking NFLOG group {group}")]
-    Bind {
-        /// The group.
-        group: u16,
-        /// The kernel's reason.
-        #[source]
-        source: io::Error,
-    },
-    /// The socket failed.
-    #[error("reading NFLOG packets")]
-    Read(#[source] io::Error),
 }
 
 /// Some groups of this network namespace, taken until this value is dropped.
@@ -202,28 +148,6 @@ impl Nflog {
 impl std::fmt::Debug for Nflog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Nflog").field("groups", &self.groups).finish_non_exhaustive()
-    }
-}
-
-/// Fills the buffer with one datagram from the kernel; `AGAIN` if there is none.
-fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> Result<(), Errno> {
-    loop {
-        buffer.clear();
-        match socket.recv_from(buffer, libc::MSG_DONTWAIT) {
-            Ok((_, sender)) if sender.port_number() == 0 => return Ok(()),
-            Ok(_) => {}
-            Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
-        }
-    }
-}
-
-/// Waits for a datagram; false at the deadline.
-fn wait(socket: &Socket, deadline: Instant) -> Result<bool, Errno> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let Some(timeout) = Timespec::try_from(left).ok().filter(|_| !left.is_zero()) else { return Ok(false) };
-    match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout)) {
-        Ok(_) | Err(Errno::INTR) => Ok(true),
-        Err(error) => Err(error),
     }
 }
 

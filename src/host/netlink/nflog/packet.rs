@@ -62,7 +62,7 @@ pub struct NflogPacket<'a> {
     pub uid: Option<u32>,
     /// The group of the socket it belongs to.
     pub gid: Option<u32>,
-    /// The packet from its network header on, cut to [`NflogOptions::copy_bytes`](super::NflogOptions::copy_bytes).
+    /// The packet from its network header on, cut to [`NflogOptions::copy_bytes`](super::options::NflogOptions::copy_bytes).
     pub payload: &'a [u8],
 }
 

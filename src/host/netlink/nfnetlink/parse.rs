@@ -5,9 +5,9 @@
 //! `nft_set_attributes` and `nft_gen_attributes` in `include/uapi/linux/netfilter/nf_tables.h`; `ipset/ip_set.h`.
 
 use super::message::NFGEN_HEADER;
-use super::{Chain, Hook, Table};
 use crate::domain::rules::Family;
 use crate::domain::rules::kernel::attributes::{Attributes, Fields};
+use crate::domain::rules::kernel::{Chain, Hook, Table};
 
 /// A set or map, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]

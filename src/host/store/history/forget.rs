@@ -3,7 +3,8 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError};
+use super::error::StoreError;
+use super::store::Store;
 use crate::domain::changes::history::retention::{Forget, Usage};
 
 /// Rules of which nothing tells a story.
@@ -40,7 +41,7 @@ impl Store {
                 break;
             }
         }
-        if self.number("page_count")? * super::PAGE_BYTES > self.limit_bytes {
+        if self.number("page_count")? * super::store::PAGE_BYTES > self.limit_bytes {
             self.connection.execute_batch("PRAGMA incremental_vacuum")?;
         }
         Ok(forgotten)

@@ -6,8 +6,11 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
+use super::error::{FILE, StoreError};
+use super::file::{connect, require_file};
+use super::time::{millis, time};
 use super::write::find;
-use super::{FILE, StoreError, connect, millis, require_file, schema, time, wire};
+use super::{schema, wire};
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Happening, Key, Moment, Watch};
 

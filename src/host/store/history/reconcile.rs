@@ -6,8 +6,11 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::error::StoreError;
+use super::store::Store;
+use super::time::time;
 use super::write::{LIFE, Writer, find, insert, life, update, watched};
-use super::{Store, StoreError, read, time, wire};
+use super::{read, wire};
 use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::retention::Usage;
 use crate::domain::changes::history::rule::Life;

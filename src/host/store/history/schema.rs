@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Marks the file as ours.
 ///
@@ -76,7 +76,7 @@ pub(super) fn version(connection: &Connection) -> Result<i32, StoreError> {
     match (id, found) {
         (0, 0) if tables == 0 => Ok(0),
         (APPLICATION_ID, 1..=VERSION) => Ok(found),
-        (APPLICATION_ID, newer) if newer > VERSION => Err(StoreError::Newer { found: newer }),
+        (APPLICATION_ID, newer) if newer > VERSION => Err(StoreError::Newer { found: newer, known: VERSION }),
         _ => Err(StoreError::Foreign),
     }
 }

@@ -1,10 +1,16 @@
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
+use rusqlite::Connection;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+use super::error::FILE;
+use super::file::COMPANIONS;
 use super::*;
 use crate::domain::changes::author::{Ancestor, Author, PodHint};
 use crate::domain::changes::history::budget::Budget;

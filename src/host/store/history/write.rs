@@ -7,7 +7,10 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::{Store, StoreError, millis, time, wire};
+use super::error::StoreError;
+use super::store::Store;
+use super::time::{millis, time};
+use super::wire;
 use crate::domain::changes::author::Author;
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Digested, Happening, Key, Moment, Watch};
