@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::arguments::{AllowlistArguments, ReadArguments, duration};
 use super::compat::tailer::{self, TailerSettings, TailerSource};
 use super::drops::{MatchArguments, utc_offset_seconds};
+use super::exit::Exit;
 use super::output::{self, Format, WriteOptions};
-use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::agent::{self, Listen};
 use crate::app::checks::blocked::DEFAULT_MAP;
 use crate::app::checks::history::MIN_LIMIT_BYTES;

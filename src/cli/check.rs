@@ -10,8 +10,9 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 
+use super::arguments::{AllowlistArguments, ReadArguments};
+use super::exit::Exit;
 use super::output::{self, Format, WriteOptions};
-use super::{AllowlistArguments, Exit, ReadArguments};
 use crate::app::checks::allowlists::Keeper;
 use crate::app::checks::run;
 use crate::app::checks::scan::ScanOptions;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::Exit;
+use super::exit::Exit;
 use crate::app::cluster::plugin;
 
 #[derive(Debug, clap::Args)]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 
-use super::Exit;
+use super::exit::Exit;
 
 const IMAGE: &str = "iptables-monitor:0.1.0";
 /// Lines of the DaemonSet that something is added behind.

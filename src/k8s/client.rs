@@ -17,7 +17,7 @@ use tokio::sync::{Notify, SetOnce};
 
 use super::credentials::under_guard;
 use super::failure::{Class, Failure};
-use super::label::LabelObject;
+use super::label_object::LabelObject;
 pub use super::operation::{Operation, Resource, Verb};
 
 /// No call takes longer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::client::Operation;
+use super::operation::Operation;
 use crate::domain::words::backoff::Pace;
 use crate::domain::words::cut;
 use crate::domain::words::escape;

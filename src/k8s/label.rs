@@ -8,8 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::client::{ApiServer, Operation, Resource, Verb, segment};
+use super::client::{ApiServer, Operation, Verb, segment};
 use super::failure::{Class, Failure};
+pub use super::label_object::LabelObject;
 use super::list_watch::{self, Collection, Habits, News, State};
 use crate::domain::cluster::freshness::{CHECKED_AT_KEY, Check, RULESET_KEY};
 use crate::domain::cluster::keeper::{Held, Patch};
@@ -20,49 +21,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(3600);
 /// Pauses grow to about ten seconds, so that after an outage the label is soon looked after again. No permission to list is
 /// asked for.
 const HABITS: Habits = Habits { has_list: false, most_failures: 6, refused: Some(ASK_AGAIN) };
-
-/// Which object is labelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LabelObject {
-    /// `cilium.io/v2` CiliumNode, cluster scoped, named like the Node.
-    CiliumNode,
-    /// `v1` Node.
-    Node,
-}
-
-impl LabelObject {
-    /// The kind, for people.
-    pub const fn kind(self) -> &'static str {
-        match self {
-            Self::CiliumNode => "CiliumNode",
-            Self::Node => "Node",
-        }
-    }
-
-    /// The name used in metric labels.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::CiliumNode => "ciliumnode",
-            Self::Node => "node",
-        }
-    }
-
-    /// What it is to the API server.
-    pub const fn resource(self) -> Resource {
-        match self {
-            Self::CiliumNode => Resource::CiliumNode,
-            Self::Node => Resource::Node,
-        }
-    }
-
-    /// The path of all of its kind.
-    const fn collection(self) -> &'static str {
-        match self {
-            Self::CiliumNode => "/apis/cilium.io/v2/ciliumnodes",
-            Self::Node => "/api/v1/nodes",
-        }
-    }
-}
 
 /// One object, and which of its labels are ours.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ mod credentials;
 pub mod events;
 pub mod failure;
 pub mod label;
+mod label_object;
 pub mod list_watch;
 pub mod node;
 mod operation;

@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch::Receiver;
 
 use super::allowlists::{Keeper, Sources};
 use super::blocked::Counter;
@@ -16,7 +15,7 @@ use super::history::HistoryStore;
 use super::log_rules;
 use super::reload::Reload;
 use super::scan::{NodeReader, Scan, ScanOptions};
-use super::wake::{Wake, wait_until};
+use super::wake::{Evidence, Wake, wait_until};
 use super::watch::{self, Watch};
 use crate::app::ending::Ending;
 use crate::app::service::Fault;
@@ -25,7 +24,7 @@ use crate::domain::changes::history::{Key, Place};
 use crate::domain::changes::{ChangeSet, Scope};
 use crate::domain::drops::rules::RuleIndex;
 use crate::domain::judging::audit::Rulebook;
-use crate::domain::judging::netns::{NetnsEvidence, netns_problem};
+use crate::domain::judging::netns::netns_problem;
 use crate::domain::judging::provenance::Provenances;
 use crate::domain::judging::report::{Evidence as ReportEvidence, Report};
 use crate::domain::rules::Problem;
@@ -98,9 +97,6 @@ pub struct Checked {
 
 /// The index of rules that log, for whoever names the rule of a packet; kept as the rules are.
 pub type LogRules = Arc<RwLock<RuleIndex>>;
-
-/// Evidence about the network namespace, as it is found; none where none is required.
-pub type Evidence = Option<Receiver<NetnsEvidence>>;
 
 /// The report that stands after a check: a torn read without violations leaves the last whole report in force
 /// until that is older than one interval.

@@ -4,9 +4,13 @@
 use std::time::Instant;
 
 use tokio::signal::unix::Signal;
+use tokio::sync::watch::Receiver;
 
 use super::reload::Reload;
-use super::run::Evidence;
+use crate::domain::judging::netns::NetnsEvidence;
+
+/// Evidence about the network namespace, as it is found; none where none is required.
+pub type Evidence = Option<Receiver<NetnsEvidence>>;
 
 /// Why the loop goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

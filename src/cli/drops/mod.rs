@@ -11,9 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
+use super::arguments::duration;
 use super::compat::azure;
+use super::exit::Exit;
 use super::history::TextOrJson;
-use super::{Exit, duration};
 use crate::app::checks::log_rules;
 use crate::app::cluster::{Surroundings, api_server};
 use crate::app::drops::folding::{Arrival, Knowledge};

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 
-use super::{Exit, duration};
+use super::arguments::duration;
+use super::exit::Exit;
 use crate::app::checks::history;
 use crate::domain::changes::history::Moment;
 pub(super) use json::render as render_json;

@@ -6,9 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Shown, allowlist_file, counted, escape, place, table_name, timestamp, wording};
+use super::shown::{Shown, timestamp};
+use crate::domain::changes::wording;
 use crate::domain::judging::report::Violation;
+use crate::domain::judging::wording::{allowlist_file, place};
+use crate::domain::rules::wording::table_name;
 use crate::domain::rules::{Backend, Family, Problem};
+use crate::domain::words::escape;
+use crate::domain::words::numbers::counted;
 
 /// The report as XML, ended by a newline.
 pub(super) fn render(shown: &Shown) -> String {

@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Shown, allowlist_file, escape, place, wording};
+use super::shown::Shown;
+use crate::domain::changes::wording;
 use crate::domain::judging::report::Violation;
+use crate::domain::judging::wording::{allowlist_file, place};
 use crate::domain::rules::Problem;
+use crate::domain::words::escape;
 use crate::domain::words::json::ascii;
 use crate::domain::words::moment::utc_millis;
 

@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Shown, WriteOptions, allowlist_file, counted, escape, grouped, place, timestamp, wording};
+use super::shown::{Shown, WriteOptions, timestamp};
 use crate::domain::changes::author::Author;
+use crate::domain::changes::wording;
 use crate::domain::judging;
 use crate::domain::judging::report::{Evidence, TableSummary, Violation};
+use crate::domain::judging::wording::{allowlist_file, place};
 use crate::domain::rules::{Problem, Reason};
 use crate::domain::verdict::Verdict;
+use crate::domain::words::escape;
+use crate::domain::words::numbers::{counted, grouped};
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();

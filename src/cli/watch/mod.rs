@@ -12,9 +12,10 @@ use anyhow::Context;
 use tokio::sync::oneshot;
 
 use super::agent::watch_settings;
+use super::arguments::{AllowlistArguments, ReadArguments, duration};
+use super::exit::Exit;
 use super::history::{Paint, TextOrJson, render_json, render_text};
 use super::output::{self, Format, WriteOptions};
-use super::{AllowlistArguments, Exit, ReadArguments, duration};
 use crate::app::checks::history::HistoryStore;
 use crate::app::checks::run::{self, Checked};
 use crate::app::checks::scan::ScanOptions;

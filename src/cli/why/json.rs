@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::Found;
+use super::found::Found;
 use crate::app::checks::history::Remembered;
 use crate::domain::changes::history::{Change, Watch};
 use crate::domain::changes::json::WireAuthor;

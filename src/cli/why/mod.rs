@@ -1,6 +1,7 @@
 //! `monitor why 'RULE'`: which patterns allow a rule, or which come nearest; since when it stands, and who brought it.
 //! Reads allowlists and, if there is one, the journal; not the node.
 
+mod found;
 mod json;
 mod text;
 
@@ -9,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use super::arguments::AllowlistArguments;
+use super::exit::Exit;
 use super::history::{Paint, TextOrJson};
-use super::{AllowlistArguments, Exit};
 use crate::app::checks::allowlists::Keeper;
 use crate::app::checks::history::{self, Remembered};
 use crate::domain::judging::typed_rule::Misread;
@@ -18,6 +20,7 @@ use crate::domain::judging::why::{Answer, Judgement, Question, answer};
 use crate::domain::rules::{Backend, Family};
 use crate::domain::words::escape;
 use crate::telemetry::log::{self as logging, LogFormat};
+use found::Found;
 
 /// Changes of the rule that are told.
 const CHANGES: u32 = 10;
@@ -46,13 +49,6 @@ pub(super) struct WhyArguments {
 fn family(name: &str) -> Result<Family, String> {
     Family::from_name(name)
         .ok_or_else(|| format!("no such family; there are: {}", Family::ALL.map(Family::as_str).join(", ")))
-}
-
-/// An answer, and what the journal knows of the line.
-struct Found<'a> {
-    answer: Answer<'a>,
-    /// None without a journal.
-    remembered: Option<Vec<(Backend, Remembered)>>,
 }
 
 /// Explains one rule.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anstyle::{AnsiColor, Style};
 
-use super::Found;
+use super::found::Found;
 use crate::app::checks::history::Remembered;
 use crate::cli::history::{Paint, authors};
 use crate::cli::output::timestamp;

@@ -1,30 +1,28 @@
 //! The journal of changes: written by a thread of its own, so that no check waits for a disk, and read by whoever asks.
 //! Best effort: what it cannot write is counted and said once, and never stops a check.
 
+mod shared;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::app::service::Thread;
-use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::{self, Change, Digested, Happening, Key, Moment, Place, Present};
 use crate::domain::changes::{ChangeSet, Provenance, What};
 use crate::domain::verdict::Verdict;
 use crate::host::store::history::HistoryReader;
 pub use crate::host::store::history::{MIN_LIMIT_BYTES, Remembered, StoreError};
+pub use shared::HistoryCounts;
+use shared::{Message, Pace, Shared, lock};
 
 /// The limit of the journal's size unless told otherwise, in bytes.
 pub const DEFAULT_LIMIT_BYTES: u64 = 64 << 20;
-/// Changes of allowed rules that are told one by one: so many at once, and then so many a second.
-const BURST: u32 = 500;
-const PER_SECOND: f64 = 0.1;
 /// Messages that wait for the disk.
 const QUEUE: usize = 16;
 /// Lines of one message, and their bytes.
@@ -41,67 +39,12 @@ const CATCH_UP: Duration = Duration::from_secs(300);
 /// Moments that a reader takes at a time.
 const PAGE: u32 = 50;
 
-/// What the journal has done since the start of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HistoryCounts {
-    /// Changes that were written.
-    pub written: u64,
-    /// Changes, or lines of a comparison, that were not written: the queue or the disk was full, or broken.
-    pub shed: u64,
-    /// Old entries that were dropped to stay within the limit.
-    pub forgotten: u64,
-    /// Failed attempts to open or to write.
-    pub failures: u64,
-    /// Damaged files that were set aside.
-    pub set_aside: u64,
-    /// Whether the file is open; if not, the log says why.
-    pub is_open: bool,
-    /// The size of the database, in bytes; 0 while it is not open.
-    pub bytes: u64,
-}
-
 /// The journal.
 #[derive(Debug)]
 pub struct HistoryStore {
     shared: Arc<Shared>,
     /// To the thread that writes; none where nothing is kept.
     messages: Option<SyncSender<Message>>,
-}
-
-/// What the threads share.
-#[derive(Debug, Default)]
-struct Shared {
-    counts: Mutex<HistoryCounts>,
-    known: Mutex<HashMap<Key, Provenance>>,
-    pace: Mutex<Pace>,
-}
-
-/// What was written when.
-#[derive(Debug)]
-struct Pace {
-    budget: Budget,
-    alive_at: Option<SystemTime>,
-    /// Whether the journal may lack changes.
-    is_stale: bool,
-    compared_at: Option<SystemTime>,
-    /// Changes that were counted and are not written yet.
-    untold: u64,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        let budget = Budget::new(BURST, PER_SECOND);
-        Self { budget, alive_at: None, is_stale: true, compared_at: None, untold: 0 }
-    }
-}
-
-#[derive(Debug)]
-enum Message {
-    Moment(Box<Digested>),
-    Alive(SystemTime, Verdict),
-    Begin(SystemTime, Verdict),
-    Present(Vec<(Key, Change)>),
-    End,
 }
 
 impl HistoryStore {
@@ -237,13 +180,6 @@ fn wait_and_send(messages: &SyncSender<Message>, mut message: Message, end: Inst
     }
 }
 
-impl Shared {
-    fn shed(&self, count: u64) {
-        lock(&self.counts).shed += count;
-        lock(&self.pace).is_stale = true;
-    }
-}
-
 /// Lines as messages.
 struct Chunks<I> {
     present: I,
@@ -277,11 +213,6 @@ impl<'a, I: Iterator<Item = Present<'a>>> Iterator for Chunks<I> {
         }
         (!chunk.is_empty()).then_some(chunk)
     }
-}
-
-/// A thread that panicked has left nothing half done here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hands over every moment since then, in order, until `each` says that it is enough.

@@ -1,6 +1,7 @@
 use std::ops::Deref;
 use std::path::Path;
 
+use super::shared::BURST;
 use super::*;
 use crate::domain::changes::RuleChange;
 use crate::domain::changes::history::Watch;

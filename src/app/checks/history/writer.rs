@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use super::{BURST, Message, Shared, lock};
+use super::shared::{BURST, Message, Shared, lock};
 use crate::domain::changes::history::budget::Budget;
 use crate::domain::words::error_chain::chain_of;
 use crate::host::store::history::{Reconciliation, Store, StoreError};

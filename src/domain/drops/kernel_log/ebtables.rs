@@ -8,8 +8,7 @@
 //! *Source*: `net/bridge/netfilter/ebt_log.c` of Linux 6.18.
 
 use super::fields::{address, decimal, hex_0x, mac};
-use super::packet_text::is_no_ip;
-use super::words::{Words, set};
+use super::words::{Words, is_no_ip, set};
 use crate::domain::packets::packet::{Header, Packet, Protocol};
 
 /// Fills in what the words behind the devices say, and whether that is all.

@@ -11,12 +11,8 @@
 
 use super::ebtables;
 use super::fields::{address, decimal, hex, hex_0x, mac, octets, text};
-use super::words::{Words, set};
+use super::words::{Words, is_no_ip, set};
 use crate::domain::packets::packet::{Flags, Header, Link, Mac, Packet, Protocol, Text};
-
-const IPV4: u16 = 0x0800;
-const ARP: u16 = 0x0806;
-const IPV6: u16 = 0x86dd;
 
 /// Fills in what the text says, and whether that is all of it. `false` if it says nothing that is known.
 pub(super) fn read<'a>(body: &'a [u8], packet: &mut Packet<'a>) -> bool {
@@ -38,11 +34,6 @@ pub(super) fn read<'a>(body: &'a [u8], packet: &mut Packet<'a>) -> bool {
         Inner::Open(layer) | Inner::Closed(layer) => Some(layer.header),
     };
     has_head || understood > 0
-}
-
-/// Whether a frame says of itself that it carries neither IP nor ARP: then there is nothing more to tell.
-pub(super) fn is_no_ip(link: &Link) -> bool {
-    link.ether_type.is_some_and(|kind| ![IPV4, ARP, IPV6].contains(&kind))
 }
 
 /// `IN=eth0 OUT=`, with which every packet begins, or one of them in a log that is not the kernel's own.

@@ -1,6 +1,12 @@
 //! The words that a packet is told in, and what each sets.
 //! Knows no key.
 
+use crate::domain::packets::packet::Link;
+
+const IPV4: u16 = 0x0800;
+const ARP: u16 = 0x0806;
+const IPV6: u16 = 0x86dd;
+
 /// The words of a text.
 #[derive(Clone, Copy)]
 pub(super) struct Words<'a>(pub(super) &'a [u8]);
@@ -30,4 +36,9 @@ pub(super) fn set<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
         *slot = value;
     }
     is_new
+}
+
+/// Whether a frame says of itself that it carries neither IP nor ARP: then there is nothing more to tell.
+pub(super) fn is_no_ip(link: &Link) -> bool {
+    link.ether_type.is_some_and(|kind| ![IPV4, ARP, IPV6].contains(&kind))
 }

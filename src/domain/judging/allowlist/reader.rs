@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::judging::go_regex::GoRegex;
 
-use super::BrokenPattern;
+use super::broken::BrokenPattern;
 use super::list::{List, MAX_FILE_BYTES, MAX_PATTERNS, Pattern, PatternFile};
 use super::program::{self, Members};
 
