@@ -126,6 +126,7 @@ pub async fn run(
     let connection = connect(&settings.cluster, settings.surroundings, observer(metrics.clone()))
         .await
         .map_err(AgentError::Connect)?;
+    services.extend(connection.finding.map(|finding| Service::endless("credentials", finding)));
     let sink = connection.api.clone().filter(|_| connection.is_sink);
     let (reports, latest) = watch::channel(None);
     let peers = know_peers(&settings, sink.clone(), &mut services);

@@ -3,6 +3,7 @@
 
 use std::error::Error as _;
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -21,10 +22,15 @@ pub struct Connection {
     pub api: Option<ApiServer>,
     /// Whether the outcome goes there; otherwise it is asked for evidence at most.
     pub is_sink: bool,
+    /// The search for credentials that are long in coming, which never returns.
+    pub finding: Option<Finding>,
 }
 
+/// What goes on in the background, for ever.
+pub type Finding = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Finds the API server if it is needed, and says where the outcome goes. An API server that is down is no error, nor are
-/// credentials that are long in coming: they are waited for in the background.
+/// credentials that are long in coming: whoever connects has them waited for.
 ///
 /// # Errors
 /// If the API server was asked for by name and no configuration leads to one.
@@ -36,32 +42,34 @@ pub async fn connect(
     let is_sink = settings.is_sink(surroundings);
     if !is_sink && !settings.needs_netns_evidence(surroundings) {
         log::info!("reporting to the terminal only");
-        return Ok(Connection { api: None, is_sink });
+        return Ok(Connection { api: None, is_sink, finding: None });
     }
     let api = ApiServer::unknown(observer);
-    let mut finding = Box::pin(find(api.clone(), settings.api_server.clone()));
-    match timeout(PATIENCE, &mut finding).await {
+    let mut first = Box::pin(find(api.clone(), settings.api_server.clone()));
+    let mut finding: Option<Finding> = None;
+    match timeout(PATIENCE, &mut first).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) if settings.sink == Sink::Kube => return Err(error),
         Ok(Err(error)) => {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
             log::warn!(cause; "reporting to the terminal only: {error} failed");
-            return Ok(Connection { api: None, is_sink: false });
+            return Ok(Connection { api: None, is_sink: false, finding: None });
         }
         Err(_) => {
             log::warn!("the credentials for the API server are long in coming; checks begin without them");
-            tokio::spawn(go_on_finding(finding, api.clone(), settings.api_server.clone()));
+            finding = Some(Box::pin(go_on_finding(first, api.clone(), settings.api_server.clone())));
         }
     }
     log::info!("reporting to the {}", if is_sink { "API server" } else { "terminal only" });
-    Ok(Connection { api: Some(api), is_sink })
+    Ok(Connection { api: Some(api), is_sink, finding })
 }
 
 async fn find(api: ApiServer, address: Option<String>) -> Result<(), ConnectError> {
     api.find(address, plugin::command()).await
 }
 
-/// Goes on until the API server is found, one attempt after the other: each may leave a thread that waits for a file.
+/// Goes on until the API server is found, one attempt after the other, as each may leave a thread that waits for a file.
+/// Never returns.
 async fn go_on_finding(
     first: impl Future<Output = Result<(), ConnectError>>,
     api: ApiServer,
@@ -79,6 +87,7 @@ async fn go_on_finding(
         found = find(api.clone(), address.clone()).await;
     }
     log::info!("the credentials for the API server are there");
+    std::future::pending().await
 }
 
 /// The API server of a pod or of KUBECONFIG, for a program that only asks it; nothing is counted.
