@@ -126,7 +126,7 @@ pub async fn run(
     let connection = connect(&settings.cluster, settings.surroundings, observer(metrics.clone()))
         .await
         .map_err(AgentError::Connect)?;
-    services.extend(connection.finding.map(|finding| Service::endless("credentials", finding)));
+    services.extend(connection.finding.map(|finding| Service::errand("credentials", finding)));
     let sink = connection.api.clone().filter(|_| connection.is_sink);
     let (reports, latest) = watch::channel(None);
     let peers = know_peers(&settings, sink.clone(), &mut services);
@@ -367,10 +367,9 @@ fn observer(metrics: Metrics) -> Observer {
 async fn seek_evidence(node: &str, api: Option<ApiServer>) -> (Service, watch::Receiver<NetnsEvidence>) {
     let (found, mut evidence) = watch::channel(NetnsEvidence::Missing("the Node was not asked yet".into()));
     let node = node.to_owned();
-    let service = Service::endless("netns evidence", async move {
+    // what is proven stays proven
+    let service = Service::errand("netns evidence", async move {
         prove_netns(api, &node, local_addresses, found).await;
-        // what is proven stays proven
-        std::future::pending().await
     });
     let _ = tokio::time::timeout(FIRST_EVIDENCE, evidence.changed()).await;
     (service, evidence)

@@ -18,7 +18,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::ending::Ending;
 use crate::domain::words::error_chain::chain_of;
-use crate::domain::words::escape;
+use crate::domain::words::{cut, escape};
+
+/// So much is told of a panic; it may quote anything.
+const MESSAGE_BYTES: usize = 1000;
 
 /// What ends a service, or a part of one, though nobody asked it to end.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +56,20 @@ impl Fault {
         Self::Part { part: part.into(), source: Box::new(self) }
     }
 
+    /// Whether nothing went wrong but that it came to an end.
+    pub fn is_mere_end(&self) -> bool {
+        match self {
+            Self::Ended => true,
+            Self::Part { source, .. } => source.is_mere_end(),
+            Self::Panicked(_) | Self::Failed { .. } => false,
+        }
+    }
+
     fn panicked(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self::Panicked(escape::line(text.unwrap_or("without a message").as_bytes()).text.into_owned())
+        let text = escape::line(text.unwrap_or("without a message").as_bytes()).text;
+        Self::Panicked(cut::to_bytes(&text, MESSAGE_BYTES))
     }
 }
 
@@ -123,6 +136,17 @@ impl Service {
                 ending = stopping.wait() => Ok(ending),
                 () = work => Err(Fault::Ended),
             }
+        })
+    }
+
+    /// Starts a service whose work may be done some day, and that may be left where it is before.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn errand(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self::endless(name, async {
+            work.await;
+            std::future::pending().await
         })
     }
 
@@ -323,14 +347,14 @@ mod tests {
     async fn a_thread_is_a_part_of_its_service() {
         let guarded =
             |thread: Thread<()>| Service::start("drops", |_| async move { Err(thread.ended().await) });
-        let panicking = Thread::start("desk", || panic!("made up")).unwrap();
-        let expected = told("drops", "its thread desk: it panicked: made up");
+        let panicking = Thread::start("folding", || panic!("made up")).unwrap();
+        let expected = told("drops", "its thread folding: it panicked: made up");
         assert_eq!(death(vec![guarded(panicking)]).await, expected);
-        let expected = told("drops", "its thread desk: it came to an end by itself");
-        assert_eq!(death(vec![guarded(Thread::start("desk", || ()).unwrap())]).await, expected);
-        let panicking: Thread<()> = Thread::start("desk", || panic!("made up")).unwrap();
-        assert_eq!(chain_of(&panicking.join().unwrap_err()), "its thread desk: it panicked: made up");
-        assert_eq!(Thread::start("desk", || 7).unwrap().join().unwrap(), 7);
+        let expected = told("drops", "its thread folding: it came to an end by itself");
+        assert_eq!(death(vec![guarded(Thread::start("folding", || ()).unwrap())]).await, expected);
+        let panicking: Thread<()> = Thread::start("folding", || panic!("made up")).unwrap();
+        assert_eq!(chain_of(&panicking.join().unwrap_err()), "its thread folding: it panicked: made up");
+        assert_eq!(Thread::start("folding", || 7).unwrap().join().unwrap(), 7);
     }
 
     #[tokio::test(start_paused = true)]

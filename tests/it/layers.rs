@@ -62,6 +62,16 @@ fn every_file_names_only_what_it_may() {
     assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
 }
 
+/// A task or a thread that nobody would miss is started nowhere.
+#[test]
+fn services_start_all_tasks_and_threads() {
+    const STARTS: [&str; 4] = ["tokio::spawn(", "spawn_local(", "thread::spawn(", "thread::Builder"];
+    let is_of_agent = |file: &str| ["app/", "k8s/", "telemetry/"].iter().any(|floor| file.starts_with(floor));
+    let has_start = |text: &str| STARTS.iter().any(|start| text.contains(start));
+    let files = sources().into_iter().filter(|(file, text)| is_of_agent(file) && has_start(text));
+    assert_eq!(files.map(|(file, _)| file).collect::<Vec<_>>(), ["app/service.rs"]);
+}
+
 #[test]
 fn every_dependency_has_an_owner() {
     assert_eq!(rules::ownerless(&fs::read_to_string(root().join("Cargo.toml")).unwrap()), [""; 0]);

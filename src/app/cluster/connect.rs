@@ -22,15 +22,15 @@ pub struct Connection {
     pub api: Option<ApiServer>,
     /// Whether the outcome goes there; otherwise it is asked for evidence at most.
     pub is_sink: bool,
-    /// The search for credentials that are long in coming, which never returns.
+    /// What has to run on until the credentials are there; none where they are.
     pub finding: Option<Finding>,
 }
 
-/// What goes on in the background, for ever.
+/// Ends when the API server is found, and no call succeeds before.
 pub type Finding = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Finds the API server if it is needed, and says where the outcome goes. An API server that is down is no error, nor are
-/// credentials that are long in coming: whoever connects has them waited for.
+/// credentials that are long in coming: [`Connection::finding`] goes on, and is the caller's to run.
 ///
 /// # Errors
 /// If the API server was asked for by name and no configuration leads to one.
@@ -46,9 +46,8 @@ pub async fn connect(
     }
     let api = ApiServer::unknown(observer);
     let mut first = Box::pin(find(api.clone(), settings.api_server.clone()));
-    let mut finding: Option<Finding> = None;
-    match timeout(PATIENCE, &mut first).await {
-        Ok(Ok(())) => {}
+    let finding: Option<Finding> = match timeout(PATIENCE, &mut first).await {
+        Ok(Ok(())) => None,
         Ok(Err(error)) if settings.sink == Sink::Kube => return Err(error),
         Ok(Err(error)) => {
             let cause = error.source().map(ToString::to_string).unwrap_or_default();
@@ -57,9 +56,9 @@ pub async fn connect(
         }
         Err(_) => {
             log::warn!("the credentials for the API server are long in coming; checks begin without them");
-            finding = Some(Box::pin(go_on_finding(first, api.clone(), settings.api_server.clone())));
+            Some(Box::pin(go_on_finding(first, api.clone(), settings.api_server.clone())))
         }
-    }
+    };
     log::info!("reporting to the {}", if is_sink { "API server" } else { "terminal only" });
     Ok(Connection { api: Some(api), is_sink, finding })
 }
@@ -68,8 +67,7 @@ async fn find(api: ApiServer, address: Option<String>) -> Result<(), ConnectErro
     api.find(address, plugin::command()).await
 }
 
-/// Goes on until the API server is found, one attempt after the other, as each may leave a thread that waits for a file.
-/// Never returns.
+/// Goes on until the API server is found, one attempt after the other: each may leave a thread that waits for a file.
 async fn go_on_finding(
     first: impl Future<Output = Result<(), ConnectError>>,
     api: ApiServer,
@@ -87,7 +85,6 @@ async fn go_on_finding(
         found = find(api.clone(), address.clone()).await;
     }
     log::info!("the credentials for the API server are there");
-    std::future::pending().await
 }
 
 /// The API server of a pod or of KUBECONFIG, for a program that only asks it; nothing is counted.

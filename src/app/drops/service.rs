@@ -108,11 +108,13 @@ struct Parts {
 
 async fn run(mut parts: Parts, mut stopping: Stopping, farewell: Duration) -> Result<Ending, Fault> {
     let ended = tokio::select! {
-        // where one end is another's cause, the cause comes first
-        biased;
         ending = stopping.wait() => Ok(ending),
         fault = parts.followers.ended() => Err(fault),
-        fault = parts.folding.ended() => Err(cause(&parts.followers, fault).await),
+        // the folding comes to its end once no follower is left: then one of them is the cause
+        fault = parts.folding.ended() => match fault.is_mere_end() {
+            true => Err(parts.followers.ended().await),
+            false => Err(fault),
+        },
         Err(error) = service::first_end(&mut parts.writing) => Err(error.fault.of(error.name)),
     };
     let ending = *ended.as_ref().unwrap_or(&Ending::Stopped);
@@ -121,12 +123,6 @@ async fn run(mut parts: Parts, mut stopping: Stopping, farewell: Duration) -> Re
         log::warn!("the last drops were not told in time; their log lines are read again after a restart");
     }
     ended
-}
-
-/// Why the folding has ended: it ends when a follower dies, and may be seen to do so first.
-async fn cause(followers: &Followers, fault: Fault) -> Fault {
-    const DYING: Duration = Duration::from_secs(1);
-    tokio::time::timeout(DYING, followers.ended()).await.unwrap_or(fault)
 }
 
 /// Ends it all: what was read is told.
