@@ -99,6 +99,12 @@ impl Counted {
         self.all.lock().unwrap().get(what).copied().unwrap_or(0)
     }
 
+    /// Waits until something has been counted so often: the object shows a change before its answer is counted.
+    async fn becomes(&self, what: &str, expected: usize) {
+        wait_for(what, async || (self.of(what) >= expected).then_some(())).await;
+        assert_eq!(self.of(what), expected, "{what}: {:?}", self.all());
+    }
+
     fn all(&self) -> BTreeMap<String, usize> {
         self.all.lock().unwrap().clone()
     }

@@ -74,7 +74,10 @@ async fn overwriting_is_fought_with_restraint_and_won() {
     // the first may have been due already
     assert!(begun.elapsed() >= 2 * PAUSE, "no restraint: {:?}", begun.elapsed());
     restored(&world.admin, &world.path(), "false").await;
-    assert_eq!(world.counted.of("write patch_ciliumnode"), 1 + restores(), "{:?}", world.counted.all());
+    wait_for("the last write to be counted", async || {
+        (world.counted.of("write patch_ciliumnode") == 1 + restores()).then_some(())
+    })
+    .await;
     let events = world.wait_for_events(1).await;
     assert_eq!(events[0]["reason"], "LabelContested");
     assert_eq!(world.metadata(&world.path()).await["labels"]["theirs"], "stays");
@@ -94,7 +97,7 @@ async fn an_object_that_is_deleted_and_made_anew_gets_its_label_and_its_annotati
         restored(&world.admin, &world.path(), "true").await;
         assert!(world.metadata(&world.path()).await["annotations"][CHECKED_AT].is_string());
     }
-    assert_eq!(world.counted.of("restored ciliumnode"), 3, "{:?}", world.counted.all());
+    world.counted.becomes("restored ciliumnode", 3).await;
     agent.stop().await;
 }
 
@@ -111,7 +114,7 @@ async fn the_label_of_the_node_is_restored_too() {
         world.admin.call("PATCH", path, &json!({"metadata": {"labels": {KEY: theirs}}})).await;
         restored(&world.admin, path, "false").await;
     }
-    assert_eq!(world.counted.of("restored node"), 2);
+    world.counted.becomes("restored node", 2).await;
     agent.stop().await;
 }
 
@@ -176,7 +179,8 @@ async fn the_last_complete_check_is_told_every_ten_minutes_also_by_the_next_agen
     };
     agent.tell(&checked_at(0, "a", &[]));
     becomes(json!(["2027-01-15T08:00:00Z", "a"])).await;
-    assert_eq!(world.counted.of("write patch_ciliumnode"), 1, "label and annotations are one write");
+    // label and annotations are one write
+    world.counted.becomes("write patch_ciliumnode", 1).await;
     for seconds in [1, 300, 599] {
         agent.tell(&checked_at(seconds, "b", &[]));
         let_run().await;
@@ -193,8 +197,8 @@ async fn the_last_complete_check_is_told_every_ten_minutes_also_by_the_next_agen
     assert_eq!(annotations().await, json!(["2027-01-15T08:10:01Z", "c"]));
     again.tell(&checked_at(1201, "f", &[]));
     becomes(json!(["2027-01-15T08:20:01Z", "f"])).await;
+    world.counted.becomes("write patch_ciliumnode", 5).await;
     again.stop().await;
-    assert_eq!(world.counted.of("write patch_ciliumnode"), 5, "{:?}", world.counted.all());
 }
 
 #[tokio::test]

@@ -152,8 +152,8 @@ async fn a_label_that_someone_removes_comes_back_with_the_next_report() {
         agent.tell(&report(&[], &[]));
         world.wait_for_label(&world.path(), "false").await;
     }
+    world.counted.becomes("restored ciliumnode", 2).await;
     agent.stop().await;
-    assert_eq!(world.counted.of("restored ciliumnode"), 2, "{:?}", world.counted.all());
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn events_tell_of_rules_and_of_recovery() {
         assert_eq!(event["reportingInstance"], "iptables-monitor-events");
         assert!(event["action"].is_string() && event["eventTime"].is_string(), "{event}");
     }
-    assert_eq!(world.counted.of("write create_event"), 4);
+    world.counted.becomes("write create_event", 4).await;
 }
 
 #[tokio::test]
