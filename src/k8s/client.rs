@@ -1,7 +1,6 @@
 //! A connection to the API server: finds its address, makes one call, tells how it went.
 //! Never retries, and trusts no answer further than its status and the fields asked for.
 
-use std::error::Error as _;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use super::credentials::under_guard;
 use super::failure::{Class, Failure};
 use super::label_object::LabelObject;
 pub use super::operation::{Operation, Resource, Verb};
+use crate::domain::words::error_chain::chain_of;
 
 /// No call takes longer.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -186,7 +186,7 @@ impl ApiServer {
             .map_err(|error| Failure::new(operation, Class::Invalid, &error.to_string()))?;
         let client = self.client.wait().await;
         let sent = client.send(request).await;
-        let answer = sent.map_err(|error| Failure::new(operation, Class::Unreachable, &chain(&error)))?;
+        let answer = sent.map_err(|error| Failure::new(operation, Class::Unreachable, &chain_of(&error)))?;
         Ok(answer.into_parts())
     }
 
@@ -237,20 +237,6 @@ fn request(operation: Operation, path: &str, body: Option<&Value>) -> http::Resu
             builder.header(header::CONTENT_TYPE, content).body(Body::from(body.to_string().into_bytes()))
         }
     }
-}
-
-/// An error and what it was caused by, outermost first, each once.
-fn chain(error: &kube::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 /// A number that differs each time and on each node; nothing secret depends on it.
