@@ -80,11 +80,11 @@ const EXCEPTIONS: [(&str, &str); 26] = [
     ("telemetry/log", "clap"),         // the same
     ("domain/drops/civil", "jiff"),    // log lines have dates, pure arithmetic
     ("cli/drops/mod", "jiff"),         // which zone this machine is in
-    ("cli/output/mod", "jiff"),        // a moment in a report
-    ("cli/mod", "rustix"),             // what this host is called
+    ("cli/output/shown", "jiff"),      // a moment in a report
+    ("cli/arguments", "rustix"),       // what this host is called
     ("cli/drops/mod", "rustix"),       // what this host is called
     ("cli/drops/table", "rustix"),     // how large the terminal is
-    ("app/checks/watch/mod", "rustix"), // a thread that waits for the kernel is told to end
+    ("app/checks/watch", "rustix"),    // a thread that waits for the kernel is told to end
     ("app/checks/scan/entries", "serde"), // what a child of ours prints is JSON
     ("app/checks/scan/entries", "serde_json"), // what a child of ours prints is JSON
     ("app/checks/watch/fingerprint", "serde_json"), // what a child of ours prints is JSON
