@@ -1,6 +1,7 @@
 # make run     install what is missing, build, and watch this node in the foreground (Ctrl-C ends it)
 # make test    install what the tests need, and run them all
 # make test-unit  run the unit tests alone: as any user, without iptables, nft and other packages
+# make test-versions  the tests of rules again, written by the iptables of Debian 11 to 14 (tests/tools/iptables-roots)
 # make lint    formatting, clippy and documentation, warnings as errors
 # make check-image  try the image's packages and build context, without pulling an image
 # make bench   measure this machine and print a table (docs/performance.md)
@@ -9,7 +10,7 @@ SHELL := /bin/bash
 export MONITOR_COMMIT ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 MONITOR := target/release/monitor
 
-.PHONY: build run test test-unit lint bench check-image tools test-tools
+.PHONY: build run test test-unit test-versions lint bench check-image tools test-tools
 
 build:
 	cargo build --release --locked
@@ -23,13 +24,16 @@ test: test-tools
 test-unit:
 	cargo test --locked --lib
 
+test-versions: test-tools
+	roots=$$(tests/tools/iptables-roots) && IPTABLES_ROOTS=$$roots cargo test --locked --test it witness::
+
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 bench: test-tools
-	cargo bench --locked --bench bench
+	IPTABLES_ROOTS=$$(tests/tools/iptables-roots --cached) cargo bench --locked --bench bench
 
 check-image:
 	tests/tools/check-image

@@ -5,12 +5,11 @@
 //!
 //! # Data flow
 //! ```text
-//! nf_tables over netlink ──► kernel ─┐ which text may be trusted        patterns dir, profiles
-//! iptables-nft-save ───────► text ───┴► pairing ─┐                               │
-//! nft -j ──────────────────► canonical lines ────┼─► entries ─► audit ◄── Allowlist (Go syntax)
-//! iptables-legacy-save ────► text, count ────────┘               │
-//! saved dumps ─────────────► text ───────────────────────────────┤
-//!                                                                ▼
+//! nf_tables over netlink ─► expressions ─┐                               patterns dir, profiles
+//! legacy tables (getsockopt) ─► entries ─┴► kernel::rule ─► text ─┐              │
+//! nft -j: native rules ───────────────────► canonical lines ──────┼─► Entry ─► audit ◄── Allowlist (Go syntax)
+//! saved dumps ────────────────────────────► text ─────────────────┘              │
+//!                                                                ▼───────────────┘
 //!                            violations, problems ─► Report ─► Verdict ─► text, JSON, SARIF, JUnit, exit code
 //!
 //! Report ─► watch channel (the latest wins) ─► cluster ──► label, Events (retried with backoff, never delaying a check)
@@ -29,7 +28,8 @@
 //! domain/     pure: from text and values to values; all may name the first five
 //!   verdict     compliant, violations, unknown
 //!   words/      text for people: escaped, cut; numbers, moments, errors with their causes; how long to wait
-//!   rules/      what a firewall holds: entries, problems; kernel/ (which text may be trusted), saved/ (what tools print)
+//!   rules/      what a firewall holds: entries, problems; kernel/ (bytes to values and back), text/ (values to lines),
+//!               lines (both in one call), saved/ (what tools print)
 //!   packets/    what a packet is            peers/    who had which address when
 //!   changes/    what changed, when, by whom; what is remembered of it
 //!   judging/    what is allowed and what was found: allowlists, audit, report, why        may name changes
@@ -58,7 +58,8 @@
 //! # Never
 //! - **Never** is a node compliant that was not fully read and understood: every error is a problem, and every problem
 //!   but three ([`domain::rules::Reason::is_decisive`]) makes the verdict `unknown`.
-//! - **Never** is the text of iptables-nft-save believed for a rule whose kernel expressions do not say the same.
+//! - **Never** is a part of a rule left out of its line: what has no words is written as bytes, and what is decoded must
+//!   encode to the same bytes again. Two rules share a line only as [`domain::rules::kernel::same`] lists.
 //! - **Never** does a part of the agent die unseen: each task and each thread belongs to a service ([`app::service`]), and one
 //!   that ends unasked ends the process.
 //! - **Never** does reading change the node: no lock is taken, no table created, no rule touched.

@@ -346,9 +346,9 @@ fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result
     })
 }
 
-/// How changes are heard of; without a path to this program the legacy tables could not be looked into.
+/// How changes are heard of.
 pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::WatchSettings> {
-    is_wanted.then(std::env::current_exe)?.map(watch::WatchSettings::new).ok()
+    is_wanted.then(watch::WatchSettings::default)
 }
 
 const MAX_STATE_BYTES: u64 = 64 << 30;

@@ -18,14 +18,10 @@ use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Write};
 use std::sync::LazyLock;
 
-use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::app::checks::scan::entries;
-use crate::app::checks::watch::fingerprint;
 use crate::app::cluster::plugin;
-use crate::domain::rules::Family;
 use compat::azure;
 pub use exit::Exit;
 
@@ -58,22 +54,6 @@ struct Arguments {
 enum Command {
     /// Check this node, or saved dumps, once.
     Check(check::CheckArguments),
-    /// Print what the text of iptables-legacy-save may not be trusted for; the agent runs it for itself.
-    #[command(name = entries::SUBCOMMAND, hide = true)]
-    LegacyEntries {
-        /// ip or ip6.
-        family: String,
-        /// Tables that the kernel lists.
-        tables: Vec<String>,
-    },
-    /// Print hashes of the contents of legacy tables; the agent runs it for itself.
-    #[command(name = fingerprint::SUBCOMMAND, hide = true)]
-    LegacyFingerprint {
-        /// ip or ip6.
-        family: String,
-        /// Tables that the kernel lists.
-        tables: Vec<String>,
-    },
     /// Run the credential plugin of a kubeconfig; the agent runs it for itself.
     #[command(name = plugin::SUBCOMMAND, hide = true)]
     CredentialPlugin(credential_plugin::PluginArguments),
@@ -117,16 +97,6 @@ pub fn run(args: impl Iterator<Item = OsString>) -> anyhow::Result<Exit> {
         Some(Command::Watch(arguments)) => watch::run(&arguments),
         Some(Command::Why(arguments)) => why::run(&arguments),
         Some(Command::Manifests(arguments)) => manifests::run(&arguments),
-        Some(Command::LegacyEntries { family, tables }) => {
-            let family = Family::from_name(&family).context("no such family")?;
-            entries::run(family, &tables, std::io::stdout()).context("reading the legacy entries")?;
-            Ok(Exit::Success)
-        }
-        Some(Command::LegacyFingerprint { family, tables }) => {
-            let family = Family::from_name(&family).context("no such family")?;
-            fingerprint::run(family, &tables, std::io::stdout()).context("reading the legacy entries")?;
-            Ok(Exit::Success)
-        }
         Some(Command::CredentialPlugin(arguments)) => credential_plugin::run(arguments),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -112,12 +112,12 @@ fn it_checks_again_after_the_interval_and_tells_only_news() {
 #[test]
 fn sigterm_during_a_dump_leaves_no_process() {
     let directory = tempfile::tempdir().unwrap();
-    let (fake, started) = (directory.path().join("iptables-nft-save"), directory.path().join("started"));
+    let (fake, started) = (directory.path().join("nft"), directory.path().join("started"));
     let script = format!("#!/bin/sh\nsleep 3600 & echo $! $$ > {}\nsleep 3600\n", started.display());
     std::fs::write(&fake, script).unwrap();
     std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let netns = Netns::new();
-    netns.sh("iptables-nft -A INPUT -j ACCEPT");
+    netns.sh("nft add table inet x");
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
     // the deadline of the dump is not what ends it
     let args = ["--profile", "base", "--dump-timeout", "1h"];

@@ -35,7 +35,6 @@ fn report(lines: &[&str], problems: &[Reason]) -> Arc<Report> {
         kind: Kind::Rule,
         line: line.as_bytes().to_vec(),
         suggested_pattern: None,
-        printed_as: None,
         provenance: None,
     };
     Arc::new(Report {

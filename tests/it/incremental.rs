@@ -16,7 +16,7 @@ use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile}
 use iptables_monitor::domain::judging::audit::{InForce, Ipv6, Rulebook};
 use iptables_monitor::domain::rules::Family;
 
-use super::support::{MONITOR, Netns};
+use super::support::Netns;
 
 /// Allows policies, chains, and what the tests call harmless.
 const PATTERNS: &str = "^-P \n^-N \n^-A \\S+ .*ok\n";
@@ -35,7 +35,7 @@ fn reader() -> NodeReader {
         limit: 1000,
         cancelled: Arc::new(AtomicBool::new(false)),
     };
-    NodeReader::new(options).with_program(MONITOR)
+    NodeReader::new(options)
 }
 
 /// `ip filter INPUT` is a chain, `ip filter` a table, `legacy ip` the legacy table filter,

@@ -98,16 +98,30 @@ fn set_names_that_forge_text_are_no_compliance() {
         ] {
             let rule = format!("ipset create \"$NAME\" hash:ip; iptables-{backend} -A INPUT");
             for use_of_set in ["-m set --match-set \"$NAME\" src -j DROP", "-j SET --add-set \"$NAME\" src"] {
-                let script = format!("NAME=$'{}'\n{rule} {use_of_set}", name.escape_default());
+                let script = format!("NAME=$'{}'\n{rule} {use_of_set}", name.as_bytes().escape_ascii());
                 let netns = Netns::new();
                 netns.sh(&script);
-                let checked = check(&netns, &allow_text());
-                assert_ne!(checked.verdict(), "compliant", "{backend} {name:?}: {:#}", checked.json);
-                assert!(checked.reasons().contains(&"UntrustedRule"), "{name:?}: {:#}", checked.json);
+                let checked = check(&netns, &AllowlistDir::new(&[]));
+                checked.expect("violations", 1);
+                let rules: Vec<_> =
+                    checked.lines().into_iter().filter(|line| line.starts_with("-A ")).collect();
+                let digits: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+                let names = format!(" --raw-set {digits}");
+                assert!(rules.iter().all(|line| line.contains(&names)), "{backend} {name:?}: {rules:?}");
+                let raw = if use_of_set.starts_with("-m") {
+                    "-A INPUT -m set --raw "
+                } else {
+                    "-A INPUT -j SET --raw "
+                };
+                assert!(
+                    rules.len() == 1 && rules[0].starts_with(raw),
+                    "{backend} {name:?}: {:#}",
+                    checked.json
+                );
             }
             let netns = Netns::new();
             // a set that no rule can show harms nothing
-            netns.sh(&format!("ipset create $'{}' hash:ip", name.escape_default()));
+            netns.sh(&format!("ipset create $'{}' hash:ip", name.as_bytes().escape_ascii()));
             check(&netns, &allow_text()).expect("compliant", 0);
         }
     }
@@ -123,11 +137,36 @@ fn nfacct_names_that_forge_text_are_no_compliance() {
                  iptables-{backend} -A INPUT -m nfacct --nfacct-name \"$NAME\" -j DROP",
                 name.escape_default()
             ));
-            let checked = check(&netns, &allow_text());
-            assert_ne!(checked.verdict(), "compliant", "{backend} {name:?}: {:#}", checked.json);
-            // the text, where such a name is quoted, is not the only thing that tells
-            assert!(checked.reasons().contains(&"UntrustedRule"), "{backend} {name:?}: {:#}", checked.json);
+            let checked = check(&netns, &AllowlistDir::new(&[]));
+            checked.expect("violations", 1);
+            let rules: Vec<_> = checked.lines().into_iter().filter(|line| line.starts_with("-A ")).collect();
+            // iptables-save writes two blanks
+            let is_one_name = |line: &str| {
+                line.starts_with("-A INPUT -m nfacct --raw ")
+                    || line
+                        == format!(
+                            "-A INPUT -m nfacct --nfacct-name  \"{}\" -j DROP",
+                            name.replace('"', "\\\"")
+                        )
+            };
+            assert!(rules.len() == 1 && is_one_name(rules[0]), "{backend} {name:?}: {:#}", checked.json);
         }
+    }
+}
+
+/// Its number says nothing: another set may have it by now.
+#[test]
+fn a_raw_line_allows_no_other_set() {
+    for backend in BACKENDS {
+        let line = |name: &str| {
+            let netns = Netns::new();
+            netns.sh(&format!(
+                "ipset create '{name}' hash:ip; iptables-{backend} -A INPUT -m set --match-set '{name}' src -j ACCEPT"
+            ));
+            let checked = check(&netns, &AllowlistDir::new(&[]));
+            checked.lines().into_iter().find(|line| line.starts_with("-A")).unwrap().to_owned()
+        };
+        assert_ne!(line("good boys"), line("the world"));
     }
 }
 

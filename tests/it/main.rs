@@ -5,6 +5,7 @@ mod support;
 
 mod agent;
 mod allowlist_dir;
+mod broken_tables;
 mod cluster;
 mod counter;
 mod drops;
@@ -28,7 +29,7 @@ mod reload;
 mod samples;
 mod saved;
 mod services;
-mod shapes;
 mod tools;
 mod watcher;
 mod why;
+mod witness;

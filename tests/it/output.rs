@@ -65,7 +65,6 @@ fn violation(line: &[u8]) -> Violation {
         kind: Kind::Rule,
         line: line.into(),
         suggested_pattern: None,
-        printed_as: None,
         provenance: None,
     }
 }
@@ -107,10 +106,9 @@ fn provenance() -> Provenance {
 
 /// One of everything.
 pub(crate) fn full() -> Report {
-    let misprinted = Violation {
+    let native = Violation {
         backend: Backend::Nftables,
         suggested_pattern: Some(r"^ip filter INPUT ip ttl set 1 counter jump TRUSTED$".into()),
-        printed_as: Some(b"-A INPUT -j TRUSTED".to_vec()),
         provenance: None,
         ..violation(b"ip filter INPUT ip ttl set 1 counter jump TRUSTED")
     };
@@ -158,7 +156,7 @@ pub(crate) fn full() -> Report {
             error: Some("opening the pinned map: \u{202e}\n".into()),
         }),
         violation_count: 1_005,
-        ..with_violations(vec![misprinted, v6, policy, table, hostile])
+        ..with_violations(vec![native, v6, policy, table, hostile])
     }
 }
 

@@ -5,7 +5,6 @@ mod legacy;
 mod losses;
 mod nftables;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use iptables_monitor::app::checks::watch::{self, Watch, WatchSettings};
@@ -14,7 +13,7 @@ use iptables_monitor::domain::changes::debounce::Pace;
 use iptables_monitor::domain::changes::pending::Heard;
 use iptables_monitor::domain::changes::{Part, Scope};
 
-use super::support::{MONITOR, Netns};
+use super::support::Netns;
 
 /// A watch of a namespace, and a lock file of its own for iptables-legacy.
 struct Watched {
@@ -35,8 +34,7 @@ impl Watched {
 
     fn of(netns: Netns, change: impl FnOnce(&mut WatchSettings) + Send) -> Self {
         let lock = tempfile::NamedTempFile::new().unwrap();
-        let mut settings = WatchSettings::new(PathBuf::from(MONITOR));
-        settings.lock = lock.path().to_owned();
+        let mut settings = WatchSettings { lock: lock.path().to_owned(), ..WatchSettings::default() };
         let watch = netns.within(|| {
             change(&mut settings);
             watch::start(settings).unwrap()

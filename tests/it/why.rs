@@ -167,6 +167,18 @@ fn the_json_follows_its_schema() {
 
 /// Typed rules, read by this program and by the kernel's own.
 #[test]
+fn lines_that_show_bytes_are_taken_as_they_are() {
+    for line in [
+        "-N --raw-chain 612062",
+        "-A --raw-chain 612062 -j DROP",
+        "-A INPUT --raw-head 00ff -j DROP",
+        "-A INPUT -m set --raw 4:000001020000 --raw-set 612062 -j DROP",
+    ] {
+        assert_eq!(typed_rule::read(line).unwrap().unwrap().line, line);
+    }
+}
+
+#[test]
 fn typed_rules_become_what_iptables_prints() {
     let netns = Netns::new();
     for (program, typed) in [

@@ -14,7 +14,11 @@ use crate::domain::words::moment::utc_millis;
 /// # Errors
 /// Never for a moment; serde's signature has one.
 pub(crate) fn render(moment: &Moment) -> serde_json::Result<String> {
-    let check = Line::Check { moment: WireMoment::new(moment), untold_changes: moment.untold };
+    let check = Line::Check {
+        moment: WireMoment::new(moment),
+        untold_changes: moment.untold,
+        rewritten_rules: moment.rewritten,
+    };
     let mut out = ascii_line(&check)?;
     for change in &moment.changes {
         out.push_str(&ascii_line(&Line::Change {
@@ -32,6 +36,8 @@ enum Line<'a> {
         #[serde(flatten)]
         moment: WireMoment,
         untold_changes: u64,
+        #[serde(skip_serializing_if = "is_zero")]
+        rewritten_rules: u64,
     },
     Change {
         #[serde(flatten)]
@@ -39,6 +45,11 @@ enum Line<'a> {
         #[serde(flatten)]
         change: WireChange<'a>,
     },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]

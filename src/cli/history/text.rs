@@ -44,6 +44,13 @@ pub(crate) fn render(moment: &Moment, paint: Paint) -> String {
     for change in &moment.changes {
         out.push_str(&render_change(change, paint));
     }
+    if moment.rewritten > 0 {
+        let rules = counted(moment.rewritten, "rule");
+        out.push_str(&format!(
+            "  {}\n",
+            paint.paint(DIM, &format!("the text of {rules} changed with the program"))
+        ));
+    }
     if moment.untold > 0 {
         let more = counted(moment.untold, if moment.changes.is_empty() { "change" } else { "more change" });
         let verb = if moment.untold == 1 { "is" } else { "are" };

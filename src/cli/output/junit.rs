@@ -99,10 +99,6 @@ fn table(shown: &Shown, (backend, family, table): TableKey, violations: &[&Viola
 
 fn describe(violation: &Violation) -> String {
     let mut text = format!("{}\n  {}\n", place(violation), escape::line(&violation.line).text);
-    if let Some(printed_as) = &violation.printed_as {
-        let _ =
-            writeln!(text, "  iptables-nft-save prints this rule as:\n  {}", escape::line(printed_as).text);
-    }
     if let Some(provenance) = &violation.provenance {
         let who = wording::compact_authors(&provenance.authors);
         let who = if who.is_empty() { who } else { format!("; reported process: {who}") };

@@ -149,8 +149,6 @@ struct ResultProperties {
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    printed_as: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     suggested_pattern: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_seen: Option<String>,
@@ -225,11 +223,7 @@ fn driver() -> Driver {
 impl ResultObject {
     fn violation(violation: &Violation) -> Self {
         let line = escape::line(&violation.line).text.into_owned();
-        let printed_as = violation.printed_as.as_deref().map(|text| escape::line(text).text.into_owned());
         let mut text = format!("Unexpected rule in {}: {line}", place(violation));
-        if let Some(printed_as) = &printed_as {
-            text.push_str(&format!("\niptables-nft-save prints this rule as: {printed_as}"));
-        }
         let provenance = violation.provenance.as_ref();
         let authors =
             provenance.map_or(&[][..], |found| found.authors.get(..MAX_AUTHORS).unwrap_or(&found.authors));
@@ -244,7 +238,6 @@ impl ResultObject {
                 kind: Some(violation.kind.as_str()),
                 position: violation.position,
                 line: Some(line),
-                printed_as,
                 suggested_pattern,
                 first_seen: provenance.map(|found| utc_millis(found.first_seen)),
                 reported_processes: authors.iter().map(|author| wording::author(author)).collect(),

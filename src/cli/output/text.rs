@@ -126,10 +126,6 @@ impl Page {
         let title = self.paint(BOLD, &place(violation));
         self.line(&format!("  {number}. {title}"));
         self.bytes(RED, &violation.line);
-        if let Some(printed_as) = &violation.printed_as {
-            self.line("     iptables-nft-save prints this rule as:");
-            self.bytes(YELLOW, printed_as);
-        }
         self.provenance(violation);
         match &violation.suggested_pattern {
             Some(pattern) => {

@@ -178,6 +178,7 @@ fn first(report: &Report) -> Moment {
         before: None,
         after: report.verdict(),
         untold: 0,
+        rewritten: 0,
         changes: Vec::new(),
     }
 }
@@ -191,6 +192,7 @@ fn moment(set: &ChangeSet, is_told: impl Fn(bool) -> bool) -> Moment {
         before: set.before,
         after: set.after,
         untold: set.untold,
+        rewritten: 0,
         changes: told.map(Change::from).collect(),
     }
 }

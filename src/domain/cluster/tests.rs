@@ -25,7 +25,6 @@ pub(super) fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {
         kind: Kind::Rule,
         line: line.as_bytes().to_vec(),
         suggested_pattern: None,
-        printed_as: None,
         provenance: None,
     };
     Report {

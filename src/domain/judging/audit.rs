@@ -51,7 +51,7 @@ impl Reading {
         for ((backend, family, table), slots) in self.tables() {
             audit.table(*backend, *family, table);
             for (slot, record) in slots {
-                for (index, line) in record.lines().enumerate() {
+                for line in record.lines() {
                     let Text::Kept(text) = line.text else { return None };
                     let entry = entry(table, slot, &line, text);
                     if line.judgement == Judgement::Unjudged {
@@ -59,7 +59,7 @@ impl Reading {
                         audit.filling(*backend, *family, &entry).counts.set_elements =
                             record.counts().set_elements;
                     } else {
-                        audit.judge(*backend, *family, &entry, record.printed_as(index));
+                        audit.judge(*backend, *family, &entry);
                     }
                 }
             }
@@ -101,6 +101,16 @@ impl Slots {
         self.filling.push((slot, Filling::default()));
         self.filling.len() - 1
     }
+
+    /// Adds the slots of another audit; false if one was there already.
+    fn absorb(&mut self, other: Self) -> bool {
+        let mut are_others = true;
+        for (slot, filling) in other.filling {
+            are_others &= self.index.insert(Arc::clone(&slot), self.filling.len()).is_none();
+            self.filling.push((slot, filling));
+        }
+        are_others
+    }
 }
 
 impl<'a> Audit<'a> {
@@ -117,25 +127,20 @@ impl<'a> Audit<'a> {
         }
     }
 
-    /// The allowlists this audit judges by.
-    pub fn book(&self) -> &'a Rulebook {
-        self.book
-    }
-
     /// Notes that a table was read, also when it has no rules.
     pub fn table(&mut self, backend: Backend, family: Family, table: &str) {
         self.find_table(backend, family, table);
     }
 
-    /// Judges the entries of one table; `printed_as` is the text that misrepresents the entry, if one does.
-    pub fn judge(&mut self, backend: Backend, family: Family, entry: &Entry<'_>, printed_as: Option<&[u8]>) {
+    /// Judges the entries of one table.
+    pub fn judge(&mut self, backend: Backend, family: Family, entry: &Entry<'_>) {
         let judgement = self.book.judge(backend, family, entry);
-        self.add(backend, family, entry, judgement, printed_as);
+        self.add(backend, family, entry, judgement);
     }
 
     /// Counts an entry whose text must not be judged.
     pub fn count(&mut self, backend: Backend, family: Family, entry: &Entry<'_>) {
-        self.add(backend, family, entry, Judgement::Unjudged, None);
+        self.add(backend, family, entry, Judgement::Unjudged);
     }
 
     /// Counts the elements of a plain set: they are one line that is not judged, so that a change of them is told.
@@ -150,6 +155,27 @@ impl<'a> Audit<'a> {
     /// Notes that something was not read or not understood.
     pub fn problem(&mut self, problem: Problem) {
         self.problems.add(problem);
+    }
+
+    /// An audit by the same allowlists that has read nothing yet.
+    pub fn fresh(&self) -> Self {
+        Self::new(self.book, usize::try_from(self.limit).unwrap_or(usize::MAX), self.budget)
+    }
+
+    /// Takes over what another audit read: other chains of the same tables, or other tables.
+    pub fn absorb(&mut self, other: Self) {
+        for ((backend, family, table), slots) in other.tables {
+            let at = self.find_table(backend, family, &table);
+            if let Some((_, mine)) = self.tables.get_mut(at)
+                && !mine.absorb(slots)
+            {
+                let what =
+                    format!("two readers read one chain of table {family} {}: a bug", table.escape_default());
+                self.problem(Problem::new(Reason::KernelRead, what));
+            }
+        }
+        self.told.iter_mut().zip(other.told).for_each(|(mine, told)| *mine += told);
+        self.problems.merge(&other.problems);
     }
 
     /// Whether there was no problem so far.
@@ -171,16 +197,9 @@ impl<'a> Audit<'a> {
         Reading::new(tables, self.problems)
     }
 
-    fn add(
-        &mut self,
-        backend: Backend,
-        family: Family,
-        entry: &Entry<'_>,
-        judgement: Judgement,
-        printed_as: Option<&[u8]>,
-    ) {
+    fn add(&mut self, backend: Backend, family: Family, entry: &Entry<'_>, judgement: Judgement) {
         let keep = self.keep(entry.line.len(), judgement);
-        self.filling(backend, family, entry).push(entry, judgement, printed_as, keep);
+        self.filling(backend, family, entry).push(entry, judgement, keep);
     }
 
     fn keep(&mut self, bytes: usize, judgement: Judgement) -> Keep {
@@ -241,7 +260,26 @@ mod tests {
         let chain = line.split(|&byte| byte == b' ').nth(1).map(|name| str::from_utf8(name).unwrap());
         let kind = if line.starts_with(b"-A") { Kind::Rule } else { Kind::Policy };
         let entry = Entry { kind, table, chain, position: None, line };
-        audit.judge(Backend::IptablesNft, Family::Ip, &entry, None);
+        audit.judge(Backend::IptablesNft, Family::Ip, &entry);
+    }
+
+    #[test]
+    fn an_audit_takes_over_the_chains_of_another() {
+        let (book, budget) = (book(), TextBudget::new(1 << 20));
+        let lines: [&[u8]; 4] = [b"-P INPUT ACCEPT", b"-A INPUT -j X", b"-P OUTPUT DROP", b"-A OUTPUT -j Y"];
+        let of = |lines: &[&[u8]]| {
+            let mut audit = Audit::new(&book, 9, &budget);
+            lines.iter().for_each(|line| judge(&mut audit, "filter", line));
+            audit
+        };
+        let conclusion = |audit: Audit<'_>| conclude(&book, 9, [&audit.seal()]);
+        let mut halves = of(&lines[..2]);
+        halves.absorb(of(&lines[2..]));
+        assert!(halves.is_without_problem());
+        assert_eq!(conclusion(halves), conclusion(of(&lines)));
+        let mut twice = of(&lines);
+        twice.absorb(of(&lines[..1]));
+        assert!(!twice.is_without_problem(), "a chain is nobody's but one reader's");
     }
 
     fn read(book: &Rulebook, bytes: usize, table: &str, lines: &[&[u8]]) -> Reading {

@@ -104,7 +104,6 @@ mod tests {
             kind: Kind::Rule,
             line: line.into(),
             suggested_pattern: None,
-            printed_as: None,
             provenance: None,
         }
     }

@@ -49,8 +49,6 @@ pub struct Violation {
     pub line: Vec<u8>,
     /// An anchored pattern that would allow exactly this line; none where no pattern may.
     pub suggested_pattern: Option<String>,
-    /// Where the text of iptables-nft-save says something else than the kernel: that text.
-    pub printed_as: Option<Vec<u8>>,
     /// Since when it stands; none where nobody watched.
     pub provenance: Option<Provenance>,
 }

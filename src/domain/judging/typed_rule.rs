@@ -36,6 +36,9 @@ pub struct Typed {
 /// # Errors
 /// If it is for iptables, and not exactly one rule, policy or chain.
 pub fn read(text: &str) -> Result<Option<Typed>, Misread> {
+    if is_raw(text) {
+        return Ok(Some(Typed { line: text.to_owned(), ..Typed::default() }));
+    }
     let mut first = text.split_whitespace().skip_while(|word| *word == "sudo");
     let Some(first) = first.next() else { return Ok(None) };
     let program = program_family(first);
@@ -52,6 +55,12 @@ pub fn read(text: &str) -> Result<Option<Typed>, Misread> {
         reader.take(word, &mut words)?;
     }
     reader.finish(first).map(Some)
+}
+
+/// Whether it is a line of a report in which bytes stand for what iptables has no words for: nobody types that.
+fn is_raw(text: &str) -> bool {
+    let is_line = ["-A ", "-N ", "-P "].iter().any(|start| text.starts_with(start));
+    is_line && text.split(' ').any(|word| word.starts_with("--raw"))
 }
 
 enum Command {

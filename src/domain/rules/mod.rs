@@ -2,9 +2,12 @@
 //! rules say, and what the tools print. Knows nothing of where rules come from or what is allowed.
 
 pub mod kernel;
-pub mod pairing;
+pub mod lines;
+#[cfg(test)]
+mod samples;
 pub mod saved;
 pub mod shadow;
+pub mod text;
 pub mod wording;
 
 use std::fmt;
@@ -212,6 +215,8 @@ pub enum Reason {
     TableUnreadable,
     /// A table is loaded but switched off (`flags dormant`), or owned by a process.
     TableInactive,
+    /// A legacy table of a structure that no iptables writes, so that no text says what it does.
+    BrokenTable,
     /// A rule whose meaning is not known: its text cannot be trusted.
     UntrustedRule,
     /// A native rule or declaration that cannot be rendered.
@@ -230,7 +235,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 25] = every!(
+    pub const ALL: [Self; 26] = every!(
         Reason:
         InvalidAllowlist,
         BrokenPattern,
@@ -250,6 +255,7 @@ impl Reason {
         TornRead,
         TableUnreadable,
         TableInactive,
+        BrokenTable,
         UntrustedRule,
         UnrenderedRule,
         UnreadTables,
@@ -280,6 +286,7 @@ impl Reason {
             Self::TornRead => "TornRead",
             Self::TableUnreadable => "TableUnreadable",
             Self::TableInactive => "TableInactive",
+            Self::BrokenTable => "BrokenTable",
             Self::UntrustedRule => "UntrustedRule",
             Self::UnrenderedRule => "UnrenderedRule",
             Self::UnreadTables => "UnreadTables",

@@ -1,83 +1,20 @@
 //! What the kernel held of one family's iptables tables when they were last read whole: which chains must be read again.
-//! Keeps no rule, only hashes of them; a table in which anything but iptables wrote has no shadow.
+//! Keeps no rule, only numbers; a table in which anything but iptables wrote has no shadow.
 //!
-//! The text of such a rule is a function of its content, its chain's name and the names of the chains it jumps to, so a
-//! chain of the same name whose rules have the same content is still what its text said. A chain that is renamed changes
-//! the text of others; names of ipsets are not in the content. Both are left to a whole read.
+//! The text of a rule is a function of its content, its chain's name and the names of the chains it jumps to. A chain
+//! that is renamed changes the text of others: that is left to a whole read.
 
 use std::collections::{HashMap, HashSet};
 
-use sha2::{Digest, Sha256};
+use super::kernel::{Chain, ChainShape, Table, check_chain, check_table};
 
-use super::kernel::attributes::{Attributes, Fields};
-use super::kernel::{Chain, ChainShape, Table, check_chain, check_table, jumps};
-
-/// The content of a chain's rules, without what the kernel counts in them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a chain's rules add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    hash: [u8; 16],
-    rules: u32,
-    /// Jumps and gotos.
-    jumps: u32,
-}
-
-impl Content {
     /// How many rules there are.
-    pub const fn rules(&self) -> u32 {
-        self.rules
-    }
-}
-
-/// The content of a chain while its rules stream by.
-#[derive(Debug, Default)]
-pub struct Contents {
-    hash: Sha256,
-    rules: u32,
-    jumps: u32,
-}
-
-impl Contents {
-    /// Adds a rule: the values of `NFTA_RULE_USERDATA` and `NFTA_RULE_EXPRESSIONS`.
-    ///
-    /// Of the expressions that iptables uses, only `counter` carries what the kernel counts: an extension's own state
-    /// lies behind what the kernel shows of it, and `limit` shows no state.
-    ///
-    /// *Source*: `nft_counter_do_dump`, `nft_limit_dump` and `nft_extension_dump_info` (which shows no more than the
-    /// extension's `usersize`) in the kernel's `net/netfilter`.
-    pub fn add_rule(&mut self, userdata: Option<&[u8]>, expressions: &[u8]) {
-        const END: &[u8] = &[0];
-        const ELEMENT: &[u8] = &[1];
-        const COUNTER: &[u8] = &[2];
-        const USERDATA: &[u8] = &[3];
-        self.rules += 1;
-        self.jumps += jumps(expressions);
-        if let Some(userdata) = userdata {
-            self.add(USERDATA, userdata);
-        }
-        for element in Attributes::new(expressions).map_while(Result::ok) {
-            match element.value {
-                counter if is_counter(counter) => self.add(COUNTER, &[]),
-                value => self.add(ELEMENT, value),
-            }
-        }
-        self.add(END, &[]);
-    }
-
-    fn add(&mut self, tag: &[u8], value: &[u8]) {
-        self.hash.update(tag);
-        self.hash.update((value.len() as u64).to_ne_bytes());
-        self.hash.update(value);
-    }
-
-    /// All rules together.
-    pub fn finish(self) -> Content {
-        let hash = self.hash.finalize().first_chunk().copied().unwrap_or_default();
-        Content { hash, rules: self.rules, jumps: self.jumps }
-    }
-}
-
-fn is_counter(element: &[u8]) -> bool {
-    Fields::<3>::known(element).is_ok_and(|fields| fields.get(1) == Some(b"counter\0"))
+    pub rules: u32,
+    /// Their jumps and gotos.
+    pub jumps: u32,
 }
 
 /// One chain.
@@ -131,18 +68,6 @@ impl Shadow {
         if let Some(table) = self.tables.get_mut(table) {
             table.chains.remove(chain);
         }
-    }
-
-    /// What the rules of a chain held.
-    pub fn content(&self, chain: &Chain) -> Option<Content> {
-        let held = self.tables.get(&chain.table)?.chains.get(&chain.name)?;
-        let shape = check_chain(chain.family, &chain.table, chain);
-        (held.shape == shape).then_some(held.content)
-    }
-
-    /// How many rules there are in all tables.
-    pub fn rules(&self) -> u64 {
-        self.held().map(|held| u64::from(held.content.rules)).sum()
     }
 
     fn held(&self) -> impl Iterator<Item = &Held> {
@@ -231,7 +156,7 @@ impl Shadow {
     }
 
     /// Whether the kernel handed over every rule: over all chains of a table, the uses it counts are the rules and their
-    /// jumps. See [`jumps`].
+    /// jumps.
     pub fn is_complete(&self) -> bool {
         self.tables.values().all(|table| {
             let said: u64 = table.chains.values().map(|held| u64::from(held.uses)).sum();

@@ -4,25 +4,28 @@
 //! *Source*: `include/uapi/linux/netfilter_ipv4/ip_tables.h` and `netfilter_ipv6/ip6_tables.h`
 //! (`IPT_SO_GET_INFO`, `IPT_SO_GET_ENTRIES`, `struct ipt_getinfo`, `struct ipt_entry`).
 
+pub mod ipset;
 pub mod lock;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::process::procfs;
 use super::raw;
 use crate::domain::rules::Family;
 
-/// `IPT_BASE_CTL` and `IP6T_BASE_CTL`, which are also `*_SO_GET_INFO`.
-const SO_GET_INFO: i32 = 64;
-/// `IPT_SO_GET_ENTRIES` and `IP6T_SO_GET_ENTRIES`.
-const SO_GET_ENTRIES: i32 = 65;
+/// `IPT_BASE_CTL` and `IP6T_BASE_CTL`, which are also `*_SO_GET_INFO`; `*_SO_GET_ENTRIES` is the next.
+const IPT_BASE_CTL: i32 = 64;
+/// The same of arptables.
+const ARPT_BASE_CTL: i32 = 96;
 /// `XT_TABLE_MAXNAMELEN`.
 const NAME_BYTES: usize = 32;
-/// `struct ipt_getinfo`: name, valid_hooks, five hook_entry, five underflow, num_entries, size.
-const INFO_BYTES: usize = NAME_BYTES + 4 * 13;
+/// `NF_INET_NUMHOOKS`.
+const INET_HOOKS: usize = 5;
+/// `NF_ARP_NUMHOOKS`.
+const ARP_HOOKS: usize = 3;
 /// `struct ipt_get_entries`: name, size (and padding to 8 bytes).
 const ENTRIES_HEAD_BYTES: usize = NAME_BYTES + 8;
 
@@ -31,10 +34,10 @@ const ENTRIES_HEAD_BYTES: usize = NAME_BYTES + 8;
 pub struct Info {
     /// Bit `1 << hook` for each hook the table has a chain on.
     pub valid_hooks: u32,
-    /// Offset of the first entry of each hook's chain, in bytes.
-    pub hook_entry: [u32; 5],
+    /// Offset of the first entry of each hook's chain, in bytes; 0 for hooks that the family has not.
+    pub hook_entry: [u32; INET_HOOKS],
     /// Offset of the entry with each hook's policy, in bytes.
-    pub underflow: [u32; 5],
+    pub underflow: [u32; INET_HOOKS],
     /// Rules, one policy for each built-in chain, head and tail of each user chain, and the end marker.
     pub num_entries: u32,
     /// All entries, in bytes.
@@ -69,26 +72,40 @@ pub fn loaded_ebtables() -> io::Result<Vec<String>> {
     Ok(names.filter(|name| name.starts_with("ebtable_")).map(str::to_owned).collect())
 }
 
-/// A raw socket, which the kernel wants for questions about a family's tables.
+/// A table's entries, behind the head of the kernel's answer. They are large, and not copied.
+#[derive(Debug)]
+pub struct Entries(Vec<u8>);
+
+impl Entries {
+    /// The entries.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.get(ENTRIES_HEAD_BYTES..).unwrap_or_default()
+    }
+}
+
+/// A socket for questions about a family's tables.
 #[derive(Debug)]
 pub struct Xtables {
     socket: OwnedFd,
     level: i32,
+    /// The option that asks for a table's sizes.
+    get_info: i32,
+    hooks: usize,
 }
 
 impl Xtables {
-    /// Opens the socket of [`Family::Ip`] or [`Family::Ip6`]. Needs `CAP_NET_RAW`.
+    /// Opens the socket of [`Family::Ip`], [`Family::Ip6`] or [`Family::Arp`].
     ///
     /// # Errors
     /// What socket(2) says.
     pub fn open(family: Family) -> io::Result<Self> {
-        let (domain, level) = match family {
-            Family::Ip6 => (AddressFamily::INET6, libc::IPPROTO_IPV6),
-            _ => (AddressFamily::INET, libc::IPPROTO_IP),
+        let (domain, level, get_info, hooks) = match family {
+            Family::Ip6 => (AddressFamily::INET6, libc::IPPROTO_IPV6, IPT_BASE_CTL, INET_HOOKS),
+            Family::Arp => (AddressFamily::INET, libc::IPPROTO_IP, ARPT_BASE_CTL, ARP_HOOKS),
+            _ => (AddressFamily::INET, libc::IPPROTO_IP, IPT_BASE_CTL, INET_HOOKS),
         };
-        let protocol: Protocol = ipproto::RAW;
-        let socket = socket_with(domain, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))?;
-        Ok(Self { socket, level })
+        let socket = socket_with(domain, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        Ok(Self { socket, level, get_info, hooks })
     }
 
     /// Asks for the sizes of a table that [`loaded_tables`] lists. Needs `CAP_NET_ADMIN`.
@@ -96,18 +113,21 @@ impl Xtables {
     /// # Errors
     /// What getsockopt(2) says; `InvalidData` for an answer of another size.
     pub fn info(&self, table: &str) -> io::Result<Info> {
-        let mut answer = request(table, INFO_BYTES)?;
-        self.get(SO_GET_INFO, &mut answer)?;
+        // `struct ipt_getinfo`: name, valid_hooks, hook_entry and underflow of each hook, num_entries, size
+        let mut answer = request(table, NAME_BYTES + 4 * (2 * self.hooks + 3))?;
+        self.get(self.get_info, &mut answer)?;
         let word = |index: usize| {
             let at = NAME_BYTES + 4 * index;
             answer.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes)
         };
+        let of_hooks =
+            |first: usize| std::array::from_fn(|hook| if hook < self.hooks { word(first + hook) } else { 0 });
         Ok(Info {
             valid_hooks: word(0),
-            hook_entry: [word(1), word(2), word(3), word(4), word(5)],
-            underflow: [word(6), word(7), word(8), word(9), word(10)],
-            num_entries: word(11),
-            size: word(12),
+            hook_entry: of_hooks(1),
+            underflow: of_hooks(1 + self.hooks),
+            num_entries: word(1 + 2 * self.hooks),
+            size: word(2 + 2 * self.hooks),
         })
     }
 
@@ -115,16 +135,15 @@ impl Xtables {
     ///
     /// # Errors
     /// `WouldBlock` when the table changed since `info`; else what getsockopt(2) says.
-    pub fn entries(&self, table: &str, info: &Info) -> io::Result<Vec<u8>> {
+    pub fn entries(&self, table: &str, info: &Info) -> io::Result<Entries> {
         let mut answer = request(table, ENTRIES_HEAD_BYTES)?;
         // filled with ones, so that the pages are there: the kernel lets nobody else ask about tables while it copies
         answer.resize(ENTRIES_HEAD_BYTES + info.size as usize, 0xff);
         if let Some(size) = answer.get_mut(NAME_BYTES..NAME_BYTES + 4) {
             size.copy_from_slice(&info.size.to_ne_bytes());
         }
-        self.get(SO_GET_ENTRIES, &mut answer)?;
-        answer.drain(..ENTRIES_HEAD_BYTES);
-        Ok(answer)
+        self.get(self.get_info + 1, &mut answer)?;
+        Ok(Entries(answer))
     }
 
     fn get(&self, option: i32, answer: &mut [u8]) -> io::Result<()> {

@@ -82,7 +82,6 @@ fn brought(authors: Vec<Author>) -> Violation {
         kind: Kind::Rule,
         line: Vec::new(),
         suggested_pattern: None,
-        printed_as: None,
         provenance: Some(Provenance {
             first_seen: SystemTime::UNIX_EPOCH,
             is_older: false,

@@ -46,10 +46,6 @@ fn card(page: &mut Html, violation: &Violation, is_open: bool) {
     line(page, &escape::name(&violation.table));
     page.raw("</p>\n");
     bytes(page, "rule", &violation.line);
-    if let Some(printed_as) = &violation.printed_as {
-        page.raw("<p class=\"label\">iptables-nft-save prints this rule as</p>\n");
-        bytes(page, "misprint", printed_as);
-    }
     if let Some(provenance) = &violation.provenance {
         page.raw("<p class=\"label\">since ");
         moment(page, provenance.first_seen);

@@ -178,7 +178,6 @@ fn the_page_says_what_was_found() {
         "<h3>chain INPUT, rule 3</h3>",
         "<h3>policy of chain FORWARD</h3>",
         "<pre class=\"rule\"><code>ip filter INPUT ip daddr set 10.0.0.9 jump TRUSTED</code></pre>",
-        "<pre class=\"misprint\"><code>-A INPUT -j TRUSTED</code></pre>",
         r#"<pre class="pattern"><code>^ip filter INPUT ip daddr set 10\.0\.0\.9 jump TRUSTED$</code></pre>"#,
         "Add to the file filter of the IPv6 allowlist",
         "<h3>MixedBackends</h3>",

@@ -58,15 +58,13 @@ fn violation(chain: &str, position: u32, line: &str, pattern: &str) -> Violation
         kind: Kind::Rule,
         line: line.into(),
         suggested_pattern: Some(pattern.into()),
-        printed_as: None,
         provenance: None,
     }
 }
 
 pub(super) fn bad() -> Report {
-    let misprinted = Violation {
+    let native = Violation {
         backend: Backend::Nftables,
-        printed_as: Some(b"-A INPUT -j TRUSTED".to_vec()),
         provenance: None,
         ..violation(
             "INPUT",
@@ -90,7 +88,7 @@ pub(super) fn bad() -> Report {
     let mixed = "iptables-nft holds 1692 rules and iptables-legacy 4: packets pass both";
     Report {
         tables: tables([2, 1]),
-        violations: vec![misprinted, ssh, policy],
+        violations: vec![native, ssh, policy],
         violation_count: 3,
         problems: vec![Problem::new(Reason::MixedBackends, mixed)],
         blocked: Some(Blocked {
@@ -224,7 +222,6 @@ pub(super) fn hostile() -> Report {
         violation(&breakout, 1, &breakout, &breakout),
         Violation {
             line: b"-A INPUT -m comment --comment \"\x1b[2J\xe2\x80\xae\nCOMPLIANT \xff\" -j DROP".to_vec(),
-            printed_as: Some(b"</pre><h1>Compliant</h1>".to_vec()),
             provenance: None,
             ..violation(&"C".repeat(255), u32::MAX, "", "")
         },

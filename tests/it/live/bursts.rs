@@ -1,6 +1,5 @@
 //! More changes than can be looked at one by one.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +12,7 @@ use iptables_monitor::domain::judging::report::Report;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::*;
-use crate::support::{MONITOR, wait_until};
+use crate::support::wait_until;
 
 /// Services of kube-proxy with 50,000 rules, and one rule that nobody allows.
 fn burst() -> String {
@@ -66,10 +65,7 @@ fn a_burst_that_overruns_the_buffer_ends_in_the_truth() {
             ipv6: Ipv6Mode::True,
         },
         interval: Duration::from_secs(3_600),
-        watch: Some(watch::WatchSettings {
-            receive_buffer_bytes: 1,
-            ..watch::WatchSettings::new(PathBuf::from(MONITOR))
-        }),
+        watch: Some(watch::WatchSettings { receive_buffer_bytes: 1, ..watch::WatchSettings::default() }),
         scan: ScanOptions {
             dump_timeout: LIMIT,
             nftables: true,

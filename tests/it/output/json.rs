@@ -85,7 +85,6 @@ fn json_is_a_value_for_value_copy() {
         ("/tools/nft", "1.0.6".into()),
         ("/violation_count", 1_005.into()),
         ("/violations_truncated", true.into()),
-        ("/violations/0/printed_as", "-A INPUT -j TRUSTED".into()),
         ("/violations/0/position", 3.into()),
         ("/violations/3/chain", Value::Null),
         ("/violations/3/position", Value::Null),

@@ -84,10 +84,9 @@ prop_compose! {
         position in proptest::option::of(1_u32..),
         line in hostile_bytes(),
         suggested_pattern in proptest::option::of(hostile_text()),
-        printed_as in proptest::option::of(hostile_bytes()),
         provenance in proptest::option::of(hostile_provenance()),
     ) -> Violation {
-        Violation { backend, family, table, chain, position, kind, line, suggested_pattern, printed_as, provenance }
+        Violation { backend, family, table, chain, position, kind, line, suggested_pattern, provenance }
     }
 }
 

@@ -1,11 +1,10 @@
 //! Changes to legacy tables, which the kernel tells nobody of.
 
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use super::Watched;
-use crate::support::{LeftBehind, MONITOR, Netns, wait_until};
+use crate::support::{Netns, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -79,28 +78,6 @@ fn a_run_is_seen_at_once_where_the_lock_is() {
         started.elapsed() < UNSEEN * (RUNS - 2)
     });
     check(&watched, "iptables-legacy -A C -j ACCEPT", &["legacy ip filter"]);
-}
-
-#[test]
-fn a_stray_process_that_holds_the_standard_error_of_a_reader_delays_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let (program, left) = (directory.path().join("program"), directory.path().join("left"));
-    let script = format!(
-        "#!/bin/sh
-         [ -s {left} ] || setsid sh -c 'echo $$ > {left}; exec sleep 300' >/dev/null &
-         until [ -s {left} ]; do sleep 0.01; done
-         exec {MONITOR} \"$@\"\n",
-        left = left.display()
-    );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let watched = Watched::with(|settings| settings.program.clone_from(&program));
-    watched.parts_of("iptables-legacy -A INPUT -p tcp --dport 22 -j DROP");
-    compare_contents(&watched);
-    check(&watched, "iptables-legacy -R INPUT 1 -p tcp --dport 23 -j DROP", &["legacy ip filter"]);
-    assert_eq!(watched.watch.failures().legacy, None);
-    let left = LeftBehind::wait_for(&left, 1);
-    assert!(left.iter().all(LeftBehind::is_alive), "it was waited for");
 }
 
 #[test]

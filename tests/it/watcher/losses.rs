@@ -1,7 +1,6 @@
 //! Floods, small buffers, missing privileges and the end.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use iptables_monitor::app::checks::watch::{self, WatchSettings};
@@ -9,7 +8,7 @@ use iptables_monitor::domain::changes::Scope;
 use rustix::thread::{CapabilitySet, CpuSet, capabilities, sched_setaffinity, set_capabilities};
 
 use super::{Watched, parts};
-use crate::support::{LeftBehind, MONITOR, Netns, lossy, rules, wait_until};
+use crate::support::{Netns, lossy, rules, wait_until};
 
 fn restore(netns: &Netns, text: &str) {
     let output = netns.feed("iptables-nft-restore", &["--noflush"], text.as_bytes());
@@ -89,7 +88,7 @@ fn without_privileges_it_says_what_is_missing() {
         few.effective.remove(CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW);
         few.permitted = few.effective;
         set_capabilities(None, few).unwrap();
-        watch::start(WatchSettings::new(PathBuf::from(MONITOR))).unwrap()
+        watch::start(WatchSettings::default()).unwrap()
     });
     let failures = watch.failures();
     let said = |failure: Option<String>| failure.expect("it says so");
@@ -101,17 +100,10 @@ fn without_privileges_it_says_what_is_missing() {
 }
 
 #[test]
-fn it_ends_while_it_listens_and_while_its_own_process_hangs() {
-    let directory = tempfile::tempdir().unwrap();
-    let (program, started) = (directory.path().join("program"), directory.path().join("started"));
-    let script = format!("#!/bin/sh\necho $$ >> {}\nexec sleep 3600\n", started.display());
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let watched = Watched::with(|settings| settings.program.clone_from(&program));
+fn it_ends_while_it_listens() {
+    let watched = Watched::new();
     watched.sh("iptables-legacy -N X");
-    let hanging = LeftBehind::wait_for(&started, 1);
     let Watched { watch, netns: _netns, lock: _lock } = watched;
     let ending = std::thread::spawn(move || drop(watch));
     wait_until("its threads have ended", Duration::from_secs(60), || ending.is_finished());
-    hanging.iter().for_each(|process| process.wait_end("it outlived the watch"));
 }

@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::{Chain, jumps};
+use crate::domain::rules::kernel::Chain;
 use crate::domain::rules::saved::nft_json;
+use crate::domain::rules::shadow::Content;
 use crate::domain::rules::{Family, Problem, Reason};
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 
@@ -34,9 +35,9 @@ impl Uses {
         self.seen += u64::from(chain.flags & BINDING != 0);
     }
 
-    /// Adds a rule.
-    pub fn add_rule(&mut self, expressions: &[u8]) {
-        self.seen += 1 + u64::from(jumps(expressions));
+    /// Adds a chain's rules.
+    pub fn add_rules(&mut self, content: Content) {
+        self.seen += u64::from(content.rules) + u64::from(content.jumps);
     }
 }
 

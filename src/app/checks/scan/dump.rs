@@ -1,45 +1,12 @@
-//! One `*-save` program from start to end: its text streamed through the parser, its ending checked.
+//! How a program that prints rules ended, and which one wrote a saved dump.
 //! Judges nothing.
 
-use std::io::Read;
-
-use crate::domain::rules::saved::iptables_save::{Item, Parser};
 use crate::domain::rules::{Problem, Reason};
 use crate::domain::words::error_chain::chain_of;
-use crate::host::process::command::{self, CommandError, Deadline, Ended, Running};
+use crate::host::process::command::{CommandError, Ended};
 
 /// A dump of 99,000 rules is 15 MB; this is twenty times that.
 pub const OUTPUT_LIMIT_BYTES: u64 = 320 << 20;
-const PIECE_BYTES: usize = 256 << 10;
-
-/// Starts a program that prints rules.
-///
-/// # Errors
-/// As [`command::start`].
-pub fn start(program: &str, args: &[&str], deadline: &Deadline) -> Result<Running, CommandError> {
-    command::start(program, args, b"", deadline, OUTPUT_LIMIT_BYTES)
-}
-
-/// Hands every item that the parser finds in the dump to `sink` and waits for the program's end.
-///
-/// # Errors
-/// A deadline, an output limit, or a failed read. Items seen until then have been handed over.
-pub fn stream(
-    mut running: Running,
-    mut parser: Parser,
-    sink: &mut impl FnMut(Item<'_>),
-) -> Result<Ended, CommandError> {
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        match running.read(&mut piece) {
-            Ok(0) => break,
-            Ok(count) => parser.push(piece.get(..count).unwrap_or_default(), sink),
-            Err(error) => return Err(running.error(error)),
-        }
-    }
-    parser.finish(sink);
-    running.finish()
-}
 
 /// What is wrong with how a program ended; `expected` are the warnings it may print.
 pub fn ending_problems(program: &str, ended: &Ended, expected: &[&str]) -> Vec<Problem> {

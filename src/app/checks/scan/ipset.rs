@@ -1,40 +1,58 @@
-//! Whether ipsets have names that can stand in a rule's text, where iptables prints them without quotes.
+//! Names of ipsets by their numbers, asked for once a rule names one.
 //! Does not read what the sets hold.
 //!
-//! Names are read while the rules stand still: a set that a rule uses can be swapped with another, but not be renamed or
-//! destroyed, so what the text shows at that time is what is checked here.
+//! A set that a rule names can be swapped with another but not be renamed or destroyed, so its number keeps its name.
+//! Names are asked for again when the rules were read, all the same.
+
+use std::sync::OnceLock;
 
 use super::{Context, nft};
-use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::is_set_name;
+use crate::domain::rules::kernel::Ipsets;
 use crate::domain::rules::{Problem, Reason};
 use crate::host::netlink::nfnetlink::Nfnetlink;
+use crate::host::xtables::ipset;
 
-/// Names told in the problem.
-const TOLD: usize = 20;
+/// The names, once they were asked for.
+#[derive(Debug, Default)]
+pub struct Names(OnceLock<Result<Ipsets, Problem>>);
 
-/// Looks at the names of all ipsets. For a node with rules that use some: see [`Nfnetlink::ipset_names`].
-pub fn check_names(context: &Context<'_>, audit: &mut Audit<'_>) {
-    let names = Nfnetlink::open(context.deadline().moment()).and_then(|mut kernel| kernel.ipset_names());
-    match names {
-        Ok(names) => names_problem(&names).into_iter().for_each(|problem| audit.problem(problem)),
-        Err(error) => audit.problem(nft::netlink_problem(&error)),
+impl Names {
+    /// The names as far as they are known.
+    pub fn known(&self) -> &Ipsets {
+        static NONE: Ipsets = Ipsets::new();
+        match self.0.get() {
+            Some(Ok(names)) => names,
+            _ => &NONE,
+        }
+    }
+
+    /// Asks for the names if nobody did; false if they were asked for before.
+    pub fn ask(&self, context: &Context<'_>) -> bool {
+        let is_new = self.0.get().is_none();
+        self.0.get_or_init(|| read(context));
+        is_new
+    }
+
+    /// Why rules that name sets could not be written.
+    pub fn problem(&self) -> Option<Problem> {
+        self.0.get()?.as_ref().err().cloned()
+    }
+
+    /// Whether they are others by now.
+    pub fn have_changed(&self, context: &Context<'_>) -> bool {
+        match self.0.get() {
+            Some(Ok(names)) => read(context).is_ok_and(|now| now != *names),
+            _ => false,
+        }
     }
 }
 
-fn names_problem(names: &[Vec<u8>]) -> Option<Problem> {
-    let unclean: Vec<_> = names.iter().filter(|name| !is_set_name(name)).collect();
-    let shown: Vec<_> = unclean.iter().take(TOLD).map(|name| name.escape_ascii().to_string()).collect();
-    let more = unclean.len().saturating_sub(TOLD);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    (!unclean.is_empty()).then(|| {
-        Problem::new(
-            Reason::UntrustedRule,
-            format!(
-                "rules use ipsets, whose names iptables prints without quotes, and these names can pass for other \
-                 parts of a rule: `{}`{more}; rename them",
-                shown.join("`, `")
-            ),
-        )
-    })
+fn read(context: &Context<'_>) -> Result<Ipsets, Problem> {
+    let names = Nfnetlink::open(context.deadline().moment()).and_then(|mut kernel| kernel.ipset_names());
+    let names = names.map_err(|error| nft::netlink_problem(&error))?;
+    let numbers = ipset::numbers(names).map_err(|error| {
+        let what = format!("asking the kernel for the numbers of its ipsets, which rules name: {error}");
+        Problem::new(Reason::KernelRead, what)
+    })?;
+    Ok(numbers.into_iter().collect())
 }

@@ -1,262 +1,207 @@
-//! Reads all that iptables-nft manages in a family: the kernel's own rules, the text of them, and nft for the rest.
-//! Reads no part of it alone, and no native table.
+//! Reads what iptables-nft manages in a family, chain by chain: every line is made of the kernel's own bytes.
+//! Asks nft only for what no iptables could have written.
 
-use std::time::Instant;
+use std::sync::atomic::Ordering;
 
 use super::completeness::{self, Uses};
-use super::dump::{self, Generator};
+use super::native::{self, Natives};
 use super::nft::Inventory;
-use super::unit::{Draft, Key, Known};
-use super::{Context, native};
+use super::unit::{Draft, Known};
+use super::{Context, ipset};
 use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::{Chain, Shape, check_chain, classify, has_ipset};
-use crate::domain::rules::pairing::{KernelRule, KernelTable, Use};
-use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
-use crate::domain::rules::saved::nft_json::{BaseChains, is_text_shown};
-use crate::domain::rules::shadow::{Contents, Shadow};
-use crate::domain::rules::{Backend, Entry, Family, Problem, Reason};
+use crate::domain::rules::kernel::{Chain, ChainFault, ChainShape, Table, check_chain};
+use crate::domain::rules::lines::{Place, Written, write_rule};
+use crate::domain::rules::saved::nft_json::BaseChains;
+use crate::domain::rules::shadow::{Content, Shadow};
+use crate::domain::rules::text::line::Line;
+use crate::domain::rules::text::rule as text;
+use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
-use crate::host::process::command::{CommandError, Running};
 
-/// The versions of iptables-nft-save whose printing was compared with the kernel (`domain::rules::kernel`).
-pub(super) const VERIFIED_VERSIONS: [&str; 1] = ["1.8.9"];
-/// What iptables-nft-save says of legacy tables, which are read by themselves.
-pub(super) const LEGACY_WARNINGS: [&str; 2] =
-    ["# Warning: iptables-legacy tables present", "# Warning: ip6tables-legacy tables present"];
-
-/// The iptables tables of one family: the running program and what the kernel holds.
-pub struct IptablesDump {
-    family: Family,
-    program: &'static str,
-    started: Instant,
-    running: Option<Result<Running, CommandError>>,
-    tables: Vec<KernelTable>,
-    /// Whether a rule shows names of ipsets.
-    has_ipset: bool,
-    /// Whether only iptables can have written what is there.
-    is_plain: bool,
-    shadow: Shadow,
-    /// Remarks of the tool about tables it cannot print.
-    remarks: Vec<Vec<u8>>,
-    generator: Option<Generator>,
+/// Reads and judges all of it.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn read(
+    context: &Context<'_>,
+    kernel: &mut Nfnetlink,
+    (inventory, family): (&Inventory, Family),
+    bases: &BaseChains,
+    draft: &mut Draft<'_>,
+) -> Result<(), NfnetlinkError> {
+    let mut shadow = Shadow::default();
+    let mut is_plain = true;
+    let tables = inventory.iptables(family);
+    for table in &tables {
+        let name = String::from_utf8_lossy(&table.name);
+        let (mut uses, mut natives) = (Uses::default(), Natives::default());
+        draft.audit.table(Backend::IptablesNft, family, &name);
+        shadow.add_table(table);
+        let chains = inventory.chains_of(&[table]);
+        let contents = read_chains(context, kernel, &chains, &mut draft.audit, &mut natives)?;
+        for (chain, content) in chains.iter().zip(contents) {
+            uses.add_chain(chain);
+            uses.add_rules(content);
+            shadow.add_chain(chain, content);
+        }
+        completeness::check(&mut draft.audit, kernel, family, &name, uses)?;
+        is_plain &= natives.is_empty() && is_of_iptables(inventory, table);
+        native::read_foreign(context, draft, kernel, (family, &name), natives, bases)?;
+    }
+    let chains = inventory.chains_of(&tables);
+    let is_readable = is_plain && draft.audit.is_without_problem();
+    if is_readable && shadow.compare(&tables, &chains, |_| false).is_some() {
+        draft.known = Known::Chains(shadow);
+    }
+    Ok(())
 }
 
-impl IptablesDump {
-    /// Starts the program of this family.
-    pub fn start(context: &Context<'_>, inventory: &Inventory, family: Family) -> Self {
-        let tables = inventory.iptables(family);
-        let tables =
-            tables.iter().map(|table| KernelTable::new(family, String::from_utf8_lossy(&table.name)));
-        let program = if family == Family::Ip6 { "ip6tables-nft-save" } else { "iptables-nft-save" };
-        Self {
-            family,
-            program,
-            started: Instant::now(),
-            running: Some(dump::start(program, &[], &context.deadline())),
-            tables: tables.collect(),
-            has_ipset: false,
-            is_plain: true,
-            shadow: Shadow::default(),
-            remarks: Vec::new(),
-            generator: None,
+fn is_of_iptables(inventory: &Inventory, table: &Table) -> bool {
+    let shape = |chain: &&Chain| check_chain(chain.family, &table.name, chain);
+    inventory.chains_of(&[table]).iter().all(|chain| !matches!(shape(chain), ChainShape::Foreign(_)))
+}
+
+/// So many rules and jumps are read by two threads in less time than by one.
+const MANY_USES: u64 = 2_000;
+
+/// Reads and judges chains of one table; what each holds. A second thread reads about half of the rules where there are
+/// many.
+fn read_chains(
+    context: &Context<'_>,
+    kernel: &mut Nfnetlink,
+    chains: &[&Chain],
+    audit: &mut Audit<'_>,
+    natives: &mut Natives,
+) -> Result<Vec<Content>, NfnetlinkError> {
+    let read = |kernel: &mut Nfnetlink, chains: &[&Chain], audit: &mut Audit<'_>, natives: &mut Natives| {
+        chains.iter().map(|chain| read_chain(context, kernel, chain, audit, natives)).collect()
+    };
+    let (first, second) = chains.split_at(middle(chains));
+    if second.is_empty() {
+        return read(kernel, first, audit, natives);
+    }
+    let (mut other_audit, mut other_natives) = (audit.fresh(), Natives::default());
+    let (contents, others) = std::thread::scope(|threads| {
+        let other = threads.spawn(|| {
+            let mut kernel = Nfnetlink::open(context.deadline().moment())?;
+            let contents = read(&mut kernel, second, &mut other_audit, &mut other_natives);
+            context.help();
+            contents
+        });
+        let contents = read(kernel, first, audit, natives);
+        (contents, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    audit.absorb(other_audit);
+    natives.absorb(other_natives);
+    let (mut contents, mut others): (Vec<_>, Vec<_>) = (contents?, others?);
+    contents.append(&mut others);
+    Ok(contents)
+}
+
+/// Where the chains for a second thread begin.
+fn middle(chains: &[&Chain]) -> usize {
+    let uses: u64 = chains.iter().map(|chain| u64::from(chain.uses)).sum();
+    // reports show other bytes as one sign: two names that look alike belong to one reader
+    let is_shown_alone = |chain: &&Chain| std::str::from_utf8(&chain.name).is_ok();
+    if uses < MANY_USES || !chains.iter().all(is_shown_alone) {
+        return chains.len();
+    }
+    let mut before = 0;
+    chains
+        .iter()
+        .take_while(|chain| {
+            before += u64::from(chain.uses);
+            before <= uses / 2
+        })
+        .count()
+}
+
+/// Reads and judges one chain. What no iptables could have written is added to `natives`.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn read_chain(
+    context: &Context<'_>,
+    kernel: &mut Nfnetlink,
+    chain: &Chain,
+    audit: &mut Audit<'_>,
+    natives: &mut Natives,
+) -> Result<Content, NfnetlinkError> {
+    let (table, name) = (String::from_utf8_lossy(&chain.table), String::from_utf8_lossy(&chain.name));
+    let shape = check_chain(chain.family, &chain.table, chain);
+    let (mut content, mut line) = (Content::default(), Line::default());
+    let declared = match shape {
+        ChainShape::Builtin { policy } => {
+            text::policy(&name, policy, &mut line);
+            Some(Kind::Policy)
         }
-    }
-
-    /// The unit that it is.
-    pub fn key(&self) -> Key {
-        Key::Iptables(self.family)
-    }
-
-    /// Whether a rule shows names of ipsets.
-    pub fn has_ipset(&self) -> bool {
-        self.has_ipset
-    }
-
-    /// Reads what the kernel holds.
-    ///
-    /// # Errors
-    /// What the kernel answers.
-    pub fn read_kernel(
-        &mut self,
-        kernel: &mut Nfnetlink,
-        inventory: &Inventory,
-        draft: &mut Draft<'_>,
-    ) -> Result<(), NfnetlinkError> {
-        let tables = inventory.iptables(self.family);
-        for (index, table) in tables.iter().enumerate() {
-            let mut uses = Uses::default();
-            self.shadow.add_table(table);
-            for chain in inventory.chains_of(&[table]) {
-                uses.add_chain(chain);
-                let rules = self.read_chain(kernel, chain, &mut uses, &mut draft.audit)?;
-                let shape = check_chain(self.family, &table.name, chain);
-                if let Some(table) = self.tables.get_mut(index) {
-                    table.add_chain(String::from_utf8_lossy(&chain.name), shape, rules);
-                }
-            }
-            let name = String::from_utf8_lossy(&table.name);
-            completeness::check(&mut draft.audit, kernel, self.family, &name, uses)?;
+        ChainShape::User => {
+            text::declaration(&chain.name, &mut line);
+            Some(Kind::Chain)
         }
-        Ok(())
-    }
-
-    fn read_chain(
-        &mut self,
-        kernel: &mut Nfnetlink,
-        chain: &Chain,
-        uses: &mut Uses,
-        audit: &mut Audit<'_>,
-    ) -> Result<Vec<KernelRule>, NfnetlinkError> {
-        let mut rules = Vec::new();
-        let mut contents = Contents::default();
-        kernel.for_each_rule(self.family, &chain.table, &chain.name, |handle, userdata, exprs| {
-            self.has_ipset = self.has_ipset || has_ipset(exprs);
-            uses.add_rule(exprs);
-            contents.add_rule(userdata, exprs);
-            let standing = match classify(self.family, userdata, exprs) {
-                Shape::Iptables { action } => Ok(action),
-                Shape::Untrusted { reason, .. } => {
-                    self.is_plain = false;
-                    if !is_text_shown(self.family, userdata, exprs) {
-                        audit.problem(native::unshown_text(chain, rules.len() + 1));
-                    }
-                    Err(reason)
-                }
-            };
-            rules.push(KernelRule { handle, standing });
-        })?;
-        self.shadow.add_chain(chain, contents.finish());
-        Ok(rules)
-    }
-
-    /// Judges what the program prints.
-    pub fn read_text(&mut self, draft: &mut Draft<'_>) {
-        let Some(running) = self.running.take() else { return };
-        let program = self.program;
-        let audit = &mut draft.audit;
-        let parser = Parser::new(Mode::Live);
-        let ended =
-            running.and_then(|running| dump::stream(running, parser, &mut |item| self.take(item, audit)));
-        match ended {
-            Ok(ended) => {
-                let problems = dump::ending_problems(program, &ended, &LEGACY_WARNINGS);
-                problems.into_iter().for_each(|problem| audit.problem(problem));
-                // a dump without a table has no header either
-                if self.tables.iter().any(KernelTable::is_printed) {
-                    check_version(program, self.generator.as_ref(), audit);
-                }
-            }
-            Err(error) => audit.problem(dump::command_problem(&error)),
+        ChainShape::Foreign(fault) => {
+            declare_foreign(chain, fault, audit, natives);
+            None
         }
-        draft.tool(self.generator.take());
-        draft.dumps.push((program, self.started.elapsed()));
+    };
+    let is_foreign = declared.is_none();
+    if let Some(kind) = declared {
+        let line = line.as_bytes();
+        let entry = Entry { kind, table: &table, chain: Some(&name), position: None, line };
+        audit.judge(Backend::IptablesNft, chain.family, &entry);
     }
-
-    /// Remembers what the kernel holds, if changed chains can be read alone from now on.
-    pub fn end(self, inventory: &Inventory, draft: &mut Draft<'_>) {
-        let tables = inventory.iptables(self.family);
-        let chains = inventory.chains_of(&tables);
-        let is_readable = self.is_plain && !self.has_ipset && draft.audit.is_without_problem();
-        if is_readable && self.shadow.compare(&tables, &chains, |_| false).is_some() {
-            draft.known = Known::Chains(self.shadow);
+    kernel.for_each_rule(chain.family, &chain.table, &chain.name, |handle, userdata, expressions| {
+        content.rules += 1;
+        let place = |ipsets| Place { family: chain.family, chain: &chain.name, ipsets };
+        line.truncate(0);
+        let mut read = write_rule(place(context.ipsets.known()), expressions, userdata, &mut line);
+        if read.references.names_ipset && context.ipsets.ask(context) {
+            line.truncate(0);
+            read = write_rule(place(context.ipsets.known()), expressions, userdata, &mut line);
         }
-    }
-
-    fn take(&mut self, item: Item<'_>, audit: &mut Audit<'_>) {
-        match item {
-            Item::Header(header) => self.generator = Generator::parse(header),
-            Item::Table(name) => self.take_table(name, audit),
-            Item::Entry(entry) => self.take_entry(&entry, audit),
-            Item::Remark(remark) if remark.starts_with(b"# Completed on ") => {}
-            Item::Remark(remark) => self.remarks.push(remark.to_vec()),
-            Item::Commit => {}
-            Item::Problem(problem) => audit.problem(problem),
+        content.jumps += read.references.jumps;
+        if read.references.hides_program {
+            audit.problem(hidden_program(chain.family, &table, &name, content.rules));
         }
-    }
-
-    fn take_table(&mut self, name: &str, audit: &mut Audit<'_>) {
-        audit.table(Backend::IptablesNft, self.family, name);
-        let is_new =
-            self.tables.iter_mut().find(|table| table.name() == name).is_some_and(KernelTable::print);
-        if !is_new {
-            let what =
-                format!("{} prints table {name}, which the kernel does not have (again)", self.program);
-            audit.problem(Problem::new(Reason::CountMismatch, what));
+        if read.written == Written::Iptables && !is_foreign {
+            let (position, line) = (Some(content.rules), line.as_bytes());
+            let entry = Entry { kind: Kind::Rule, table: &table, chain: Some(&name), position, line };
+            audit.judge(Backend::IptablesNft, chain.family, &entry);
+        } else {
+            natives.add_rule(chain, content.rules, handle, (userdata, expressions), context.ipsets.known());
         }
-    }
+    })?;
+    context.rules_read.fetch_add(content.rules.into(), Ordering::Relaxed);
+    Ok(content)
+}
 
-    fn take_entry(&mut self, entry: &Entry<'_>, audit: &mut Audit<'_>) {
-        let usage = match self.tables.iter_mut().find(|table| table.name() == entry.table) {
-            Some(table) => table.pair(entry),
-            None => Use::Judge,
-        };
-        match usage {
-            Use::Native => {}
-            Use::Judge => audit.judge(Backend::IptablesNft, self.family, entry, None),
-            Use::Mismatch(problem) => {
-                audit.problem(problem);
-                audit.judge(Backend::IptablesNft, self.family, entry, None);
-            }
-        }
-    }
+/// A rule that runs a program that nothing shows.
+pub fn hidden_program(family: Family, table: &str, chain: &str, rule: u32) -> Problem {
+    Problem::new(
+        Reason::UnrenderedRule,
+        format!(
+            "rule {rule} of chain {} of table {family} {} runs a BPF program that is held by a descriptor: nothing says what it \
+             does; pin the program and name its path, or delete the rule",
+            chain.escape_default(),
+            table.escape_default()
+        ),
+    )
+}
 
-    /// What the text does not show, or shows as something else.
-    ///
-    /// # Errors
-    /// What the kernel answers.
-    pub fn read_rest(
-        &self,
-        context: &Context<'_>,
-        kernel: &mut Nfnetlink,
-        bases: &BaseChains,
-        draft: &mut Draft<'_>,
-    ) -> Result<(), NfnetlinkError> {
-        self.judge_remarks(&mut draft.audit);
-        for table in &self.tables {
-            let missing = table.missing();
-            let audit = &mut draft.audit;
-            audit.table(Backend::IptablesNft, self.family, table.name());
-            for (chain, kind, line) in table.declarations() {
-                let line = line.as_bytes();
-                let entry = Entry { kind, table: table.name(), chain: Some(chain), position: None, line };
-                audit.judge(Backend::IptablesNft, self.family, &entry, None);
-            }
-            missing.into_iter().chain(table.chain_problems()).for_each(|problem| audit.problem(problem));
-            native::read_foreign(context, draft, kernel, (self.family, table), bases)?;
-        }
-        Ok(())
-    }
-
-    /// A remark about a table that the kernel read explains is no news; any other is a problem.
-    fn judge_remarks(&self, audit: &mut Audit<'_>) {
-        for remark in &self.remarks {
-            let text = String::from_utf8_lossy(remark);
-            let is_explained = self.tables.iter().any(|table| {
-                let names = text.contains(&format!("`{}'", table.name()));
-                names && text.starts_with("# Table `") && table.native_chains().next().is_some()
-            });
-            if !is_explained {
-                audit.problem(Problem::new(
-                    Reason::UnexpectedOutput,
-                    format!("{} printed: {}", self.program, remark.escape_ascii()),
-                ));
-            }
+/// A chain that iptables does not know, or that hangs elsewhere than its name says.
+fn declare_foreign(chain: &Chain, fault: ChainFault, audit: &mut Audit<'_>, natives: &mut Natives) {
+    match fault {
+        ChainFault::ForeignHook | ChainFault::UnknownFlags => natives.add_base(chain),
+        ChainFault::Name => {}
+        ChainFault::Detached => {
+            let (table, name) = (chain.table.escape_ascii(), chain.name.escape_ascii());
+            let what = format!("chain {name} of table {} {table}: {fault}", chain.family);
+            audit.problem(Problem::new(Reason::TableInactive, what));
         }
     }
 }
 
-fn check_version(program: &str, generator: Option<&Generator>, audit: &mut Audit<'_>) {
-    let version = generator.map_or("unknown", |generator| &generator.version);
-    let is_nft = generator.is_some_and(|generator| generator.is_nft != Some(false));
-    if !is_nft || !VERIFIED_VERSIONS.contains(&version) {
-        audit.problem(Problem::new(
-            Reason::UntestedTool,
-            format!(
-                "`{program}` is version {}: when its text may be trusted was verified for {} only; use the \
-                 container image, which has it",
-                version.escape_default(),
-                VERIFIED_VERSIONS.join(", ")
-            ),
-        ));
-    }
+/// Notes what is wrong with the names of ipsets, if rules name some.
+pub fn note_ipsets(names: &ipset::Names, audit: &mut Audit<'_>) {
+    names.problem().into_iter().for_each(|problem| audit.problem(problem));
 }

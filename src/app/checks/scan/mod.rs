@@ -4,7 +4,6 @@
 mod completeness;
 pub mod contents;
 pub mod dump;
-pub mod entries;
 mod ipset;
 mod iptables;
 mod legacy;
@@ -17,14 +16,14 @@ mod side;
 mod unit;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::domain::changes::RuleChange;
 use crate::domain::judging::audit::Outcome;
 use crate::host::process::command::Deadline;
+use crate::host::process::processor_time;
 pub use reader::NodeReader;
 
 /// How to read the node.
@@ -55,6 +54,8 @@ pub struct Scan {
     pub changes: Vec<RuleChange>,
     /// Changes that are not listed.
     pub untold: u64,
+    /// Rules that were read; the others are known from before.
+    pub rules_read: u64,
     /// About how much processor time it took: that of this program's threads, and the time its dumps took.
     pub cost: Duration,
 }
@@ -62,11 +63,20 @@ pub struct Scan {
 /// Shared by the readers of one scan.
 struct Context<'a> {
     options: &'a ScanOptions,
-    /// This program, if the current one is another.
-    program: Option<&'a Path>,
+    /// Names of ipsets, once a rule names one.
+    ipsets: ipset::Names,
+    rules_read: AtomicU64,
+    /// Processor time of threads that ended, in nanoseconds.
+    helped: AtomicU64,
 }
 
 impl Context<'_> {
+    /// Notes what a helping thread has cost, when that thread ends.
+    fn help(&self) {
+        let nanoseconds = u64::try_from(processor_time::of_this_thread().as_nanos()).unwrap_or(u64::MAX);
+        self.helped.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
     fn deadline(&self) -> Deadline {
         Deadline::after(self.options.dump_timeout, Arc::clone(&self.options.cancelled))
     }

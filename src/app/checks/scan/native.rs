@@ -1,7 +1,9 @@
-//! Reads what only nft shows: native tables, and the native parts of iptables' tables.
-//! Makes no line itself; every listing is compared with the kernel's own numbers.
+//! Reads native tables, and the native parts of iptables' tables.
+//! Lines come from nft, compared with the kernel's own numbers; a rule that nft cannot say in full, or does not show, has
+//! a line of its own bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde_json::json;
@@ -9,13 +11,18 @@ use serde_json::json;
 use super::Context;
 use super::completeness::{self, Uses};
 use super::dump::{self, OUTPUT_LIMIT_BYTES};
+use super::iptables::hidden_program;
 use super::unit::Draft;
 use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::{Chain, Table};
-use crate::domain::rules::pairing::KernelTable;
+use crate::domain::rules::kernel::expressions::{has_part, references_of as references};
+use crate::domain::rules::kernel::{Chain, Ipsets, Table};
 use crate::domain::rules::saved::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
+use crate::domain::rules::shadow::Content;
+use crate::domain::rules::text::line::Line;
+use crate::domain::rules::text::native::{self, Place};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::domain::words::error_chain::chain_of;
+use crate::domain::words::numbers::counted;
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 use crate::host::process::command;
 
@@ -42,16 +49,29 @@ pub fn read_table(
     let of_table = |chain: &&Chain| chain.family == family && chain.table == table.name;
     let mut uses = Uses::default();
     let mut expected = declared(kernel, family, name)?;
+    let mut unsaid = Natives::default();
     for chain in chains.iter().filter(of_table) {
-        let mut rules = 0;
+        let mut content = Content::default();
         uses.add_chain(chain);
-        kernel.for_each_rule(family, &table.name, &chain.name, |_, userdata, expressions| {
-            rules += 1;
-            uses.add_rule(expressions);
-            if !nft_json::is_text_shown(family, userdata, expressions) {
-                audit.problem(unshown_text(chain, rules as usize));
+        kernel.for_each_rule(family, &table.name, &chain.name, |handle, userdata, expressions| {
+            content.rules += 1;
+            let references = references(expressions);
+            content.jumps += references.jumps;
+            if references.hides_program {
+                let chain = String::from_utf8_lossy(&chain.name);
+                audit.problem(hidden_program(family, name, &chain, content.rules));
+            }
+            if !is_said(family, userdata, expressions) {
+                if references.names_ipset {
+                    context.ipsets.ask(context);
+                }
+                let rule = (userdata, expressions);
+                unsaid.add_rule(chain, content.rules, handle, rule, context.ipsets.known());
             }
         })?;
+        uses.add_rules(content);
+        let rules = u64::from(content.rules);
+        context.rules_read.fetch_add(rules, Ordering::Relaxed);
         expected.insert((Counted::Chain, String::from_utf8_lossy(&chain.name).into_owned()), rules);
     }
     completeness::check(audit, kernel, family, name, uses)?;
@@ -59,7 +79,14 @@ pub fn read_table(
     let mut listed = BTreeMap::new();
     let listing = list(context, bases, &request(family, name, None), draft, &mut |audit, item| {
         count(&item, &mut listed);
-        judge(audit, item, None);
+        let handle = match &item {
+            Item::Line(NativeLine { kind: Kind::Rule, handle, .. }) => *handle,
+            _ => None,
+        };
+        match handle.and_then(|handle| unsaid.rules.remove(&handle)) {
+            Some(rule) => rule.judge(audit, family, name),
+            None => judge(audit, item),
+        }
     });
     let audit = &mut draft.audit;
     match listing {
@@ -70,63 +97,164 @@ pub fn read_table(
     Ok(())
 }
 
-/// Reads and judges the native parts of an iptables table: rules whose text cannot be trusted, base chains that
-/// iptables does not know, and declarations.
+/// A rule that is judged by a line of its own bytes if nft has no better one.
+#[derive(Debug)]
+struct NativeRule {
+    chain: String,
+    position: u32,
+    line: Vec<u8>,
+    /// Whether nft's line would leave something out.
+    is_unsaid: bool,
+    /// Whether the line is all of the rule.
+    is_whole: bool,
+}
+
+impl NativeRule {
+    fn judge(&self, audit: &mut Audit<'_>, family: Family, table: &str) {
+        let (chain, position) = (Some(self.chain.as_str()), Some(self.position));
+        let entry = Entry { kind: Kind::Rule, table, chain, position, line: &self.line };
+        audit.judge(Backend::Nftables, family, &entry);
+        if !self.is_whole {
+            audit.problem(Problem::new(
+                Reason::UnrenderedRule,
+                format!(
+                    "rule {} of chain {} of table {family} {} looks into a set of its own that nft does not show; write \
+                     the set's elements as rules, or name the set",
+                    self.position,
+                    self.chain.escape_default(),
+                    table.escape_default()
+                ),
+            ));
+        }
+    }
+}
+
+/// What of one table is judged as native although iptables manages the table, or nft does not say it in full.
+#[derive(Debug, Default)]
+pub struct Natives {
+    /// By the kernel's number.
+    rules: BTreeMap<u64, NativeRule>,
+    /// Base chains that iptables does not know, each with a line of its own.
+    bases: BTreeMap<String, Vec<u8>>,
+}
+
+impl Natives {
+    /// Adds a rule: the values of `NFTA_RULE_USERDATA` and `NFTA_RULE_EXPRESSIONS`.
+    pub fn add_rule(
+        &mut self,
+        chain: &Chain,
+        position: u32,
+        handle: u64,
+        (userdata, expressions): (Option<&[u8]>, &[u8]),
+        ipsets: &Ipsets,
+    ) {
+        let mut line = Line::default();
+        let place = Place { family: chain.family, table: &chain.table, chain: &chain.name };
+        let is_whole = native::rule(place, expressions, userdata, ipsets, &mut line);
+        let rule = NativeRule {
+            chain: String::from_utf8_lossy(&chain.name).into_owned(),
+            position,
+            line: line.as_bytes().to_vec(),
+            is_unsaid: !is_said(chain.family, userdata, expressions),
+            is_whole,
+        };
+        self.rules.insert(handle, rule);
+    }
+
+    /// Adds a base chain.
+    pub fn add_base(&mut self, chain: &Chain) {
+        let mut line = Line::default();
+        native::chain(chain, &mut line);
+        let name = String::from_utf8_lossy(&chain.name).into_owned();
+        self.bases.insert(name, line.as_bytes().to_vec());
+    }
+
+    /// Adds those of other chains.
+    pub fn absorb(&mut self, other: Self) {
+        self.rules.extend(other.rules);
+        self.bases.extend(other.bases);
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.bases.is_empty()
+    }
+
+    /// The chains of which nft may have a line.
+    fn listed(&self) -> BTreeSet<String> {
+        let of_rules = self.rules.values().filter(|rule| !rule.is_unsaid).map(|rule| &rule.chain);
+        of_rules.chain(self.bases.keys()).cloned().collect()
+    }
+
+    /// Takes what nft has a line for; false if the line is not wanted.
+    fn take(&mut self, line: &NativeLine) -> bool {
+        match (line.kind, line.handle, &line.chain) {
+            (Kind::Rule, Some(handle), _) => {
+                self.rules.get(&handle).is_some_and(|rule| !rule.is_unsaid)
+                    && self.rules.remove(&handle).is_some()
+            }
+            (Kind::Chain, _, Some(name)) => self.bases.remove(name).is_some(),
+            (Kind::Rule | Kind::Chain, ..) => false,
+            _ => true,
+        }
+    }
+
+    /// Judges what nft had no line for.
+    fn judge(&self, audit: &mut Audit<'_>, family: Family, table: &str) {
+        self.rules.values().for_each(|rule| rule.judge(audit, family, table));
+        for (name, line) in &self.bases {
+            let entry = Entry { kind: Kind::Chain, table, chain: Some(name), position: None, line };
+            audit.judge(Backend::Nftables, family, &entry);
+        }
+    }
+}
+
+/// Whether nft says all of a rule.
+fn is_said(family: Family, userdata: Option<&[u8]>, expressions: &[u8]) -> bool {
+    nft_json::is_text_shown(family, userdata, expressions) && !has_part(expressions)
+}
+
+/// Reads and judges the native parts of an iptables table: rules and base chains that no iptables makes, and
+/// declarations.
 ///
 /// # Errors
-/// What the kernel answers; what nft says is a problem of the audit.
+/// What the kernel answers; what nft says is a problem of the audit, but where it was only asked for better lines.
 pub fn read_foreign(
     context: &Context<'_>,
     draft: &mut Draft<'_>,
     kernel: &mut Nfnetlink,
-    (family, table): (Family, &KernelTable),
+    (family, table): (Family, &str),
+    mut natives: Natives,
     known: &BaseChains,
 ) -> Result<(), NfnetlinkError> {
-    let declared: BTreeSet<_> = declared(kernel, family, table.name())?.into_keys().collect();
-    let mut rules = BTreeSet::new();
-    let mut bases = BTreeSet::new();
-    let mut chains = BTreeSet::new();
-    for chain in table.native_chains() {
-        rules.extend(chain.handles);
-        chains.insert(chain.name);
-        if chain.is_base {
-            bases.insert(chain.name);
-        }
-    }
+    let declared: BTreeSet<_> = declared(kernel, family, table)?.into_keys().collect();
     let mut requests: Vec<_> =
-        chains.iter().map(|chain| request(family, table.name(), Some(chain))).collect();
+        natives.listed().iter().map(|chain| request(family, table, Some(chain))).collect();
     if !declared.is_empty() || requests.len() > CHAINS_LISTED_ALONE {
-        requests = vec![request(family, table.name(), None)];
+        requests = vec![request(family, table, None)];
     }
     let mut listed = BTreeMap::new();
     for request in requests {
         let listing = list(context, known, &request, draft, &mut |audit, item| {
             count(&item, &mut listed);
-            let Item::Line(line) = item else { return judge(audit, item, None) };
-            let is_wanted = match line.kind {
-                Kind::Rule => line.handle.is_some_and(|handle| rules.remove(&handle)),
-                Kind::Chain => line.chain.as_deref().is_some_and(|name| bases.remove(name)),
-                _ => true,
-            };
-            if is_wanted {
-                let printed = line.handle.and_then(|handle| table.printed_as(handle));
-                judge(audit, Item::Line(line), printed);
+            match item {
+                Item::Line(line) if !natives.take(&line) => {}
+                Item::Problem(_) if declared.is_empty() => {}
+                item => judge(audit, item),
             }
         });
-        if let Err(problem) = listing {
+        // without nft a rule has the line of its own bytes, on every read the same one
+        let is_needed = |problem: &Problem| !declared.is_empty() || problem.reason != Reason::MissingTool;
+        if let Some(problem) = listing.err().filter(is_needed) {
             draft.audit.problem(problem);
         }
     }
+    natives.judge(&mut draft.audit, family, table);
     let unseen = declared.iter().filter(|key| !listed.contains_key(*key)).count();
-    let missing = rules.len() + bases.len() + unseen;
-    if missing > 0 {
-        draft.audit.problem(Problem::new(
-            Reason::CountMismatch,
-            format!(
-                "nft does not show {missing} native rules or declarations of table {family} {}",
-                table.name()
-            ),
-        ));
+    if unseen > 0 {
+        let declarations = counted(unseen as u64, "declaration");
+        let what = format!("nft does not show {declarations} of table {family} {table}");
+        draft.audit.problem(Problem::new(Reason::CountMismatch, what));
     }
     Ok(())
 }
@@ -179,9 +307,9 @@ fn count(item: &Item, listed: &mut Counts) {
 }
 
 /// Judges one thing that nft shows.
-pub fn judge(audit: &mut Audit<'_>, item: Item, printed_as: Option<&[u8]>) {
+pub fn judge(audit: &mut Audit<'_>, item: Item) {
     match item {
-        Item::Line(line) => judge_line(audit, &line, printed_as),
+        Item::Line(line) => judge_line(audit, &line),
         Item::SetElements { family, table, set, count, hash } => {
             audit.set_elements(family, &table, &set, count, &hash)
         }
@@ -190,7 +318,7 @@ pub fn judge(audit: &mut Audit<'_>, item: Item, printed_as: Option<&[u8]>) {
     }
 }
 
-fn judge_line(audit: &mut Audit<'_>, line: &NativeLine, printed_as: Option<&[u8]>) {
+fn judge_line(audit: &mut Audit<'_>, line: &NativeLine) {
     let entry = Entry {
         kind: line.kind,
         table: &line.table,
@@ -199,14 +327,13 @@ fn judge_line(audit: &mut Audit<'_>, line: &NativeLine, printed_as: Option<&[u8]
         line: &line.line,
     };
     if !line.has_xt {
-        return audit.judge(Backend::Nftables, line.family, &entry, printed_as);
+        return audit.judge(Backend::Nftables, line.family, &entry);
     }
     audit.count(Backend::Nftables, line.family, &entry);
-    let printed = printed_as.map_or(String::new(), |text| format!(", printed as `{}`", text.escape_ascii()));
     audit.problem(Problem::new(
         Reason::UntrustedRule,
         format!(
-            "rule {} of chain {} has an x_tables part that no tool here shows in full: {}{printed}",
+            "rule {} of chain {} has an x_tables part that nft does not show in full: {}",
             line.position.unwrap_or(0),
             line.chain.as_deref().unwrap_or("?").escape_default(),
             line.line.escape_ascii(),
@@ -255,19 +382,6 @@ fn list(
         let what = format!("reading the answer of `nft` to {request}: {}", chain_of(&error));
         Problem::new(Reason::MalformedLine, what)
     })
-}
-
-/// A rule of which nft leaves something out.
-pub fn unshown_text(chain: &Chain, number: usize) -> Problem {
-    let (table, name) = (chain.table.escape_ascii(), chain.name.escape_ascii());
-    Problem::new(
-        Reason::UnrenderedRule,
-        format!(
-            "rule {number} of {} {table} {name} has a part that nft does not show: text that is not UTF-8, bytes behind a \
-             name, or a write into the packet that is not what it says",
-            chain.family
-        ),
-    )
 }
 
 fn unreadable_name(family: Family, name: &[u8]) -> Problem {

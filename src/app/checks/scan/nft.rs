@@ -4,9 +4,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::iptables::IptablesDump;
 use super::unit::{Attempt, Key, Known, Unit, Wanted};
-use super::{Context, ipset, native, refresh};
+use super::{Context, iptables, native, refresh};
 use crate::domain::changes::Part;
 use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::{Chain, Table, TableFault, check_table};
@@ -88,7 +87,10 @@ fn try_read<'a>(
         return Ok(());
     }
     let bases = BaseChains::new(inventory.chains.iter());
-    read_iptables(context, attempt, &mut kernel, &inventory, &bases, &whole)?;
+    for &family in &whole {
+        let draft = attempt.draft(Key::Iptables(family));
+        iptables::read(context, &mut kernel, (&inventory, family), &bases, draft)?;
+    }
     if context.options.nftables {
         for table in inventory.tables.iter().filter(|table| !is_iptables(table)) {
             if attempt.book.covers(table.family) {
@@ -96,7 +98,8 @@ fn try_read<'a>(
             }
         }
     }
-    attempt.is_torn |= kernel.generation()? != generation;
+    iptables::note_ipsets(&context.ipsets, &mut attempt.draft(Key::Inventory).audit);
+    attempt.is_torn |= kernel.generation()? != generation || context.ipsets.have_changed(context);
     Ok(())
 }
 
@@ -130,34 +133,6 @@ fn is_refreshed(
         _ => None,
     };
     Ok(unit.map(|unit| attempt.keep(key, unit)).is_some())
-}
-
-/// Reads all that iptables-nft manages in these families.
-fn read_iptables(
-    context: &Context<'_>,
-    attempt: &mut Attempt<'_>,
-    kernel: &mut Nfnetlink,
-    inventory: &Inventory,
-    bases: &BaseChains,
-    families: &[Family],
-) -> Result<(), NfnetlinkError> {
-    let mut dumps: Vec<_> =
-        families.iter().map(|&family| IptablesDump::start(context, inventory, family)).collect();
-    // the programs work while this thread reads the kernel: they print only at their end
-    for dump in &mut dumps {
-        let draft = attempt.draft(dump.key());
-        dump.read_kernel(kernel, inventory, draft)?;
-        if dump.has_ipset() {
-            ipset::check_names(context, &mut draft.audit);
-        }
-    }
-    for mut dump in dumps {
-        let draft = attempt.draft(dump.key());
-        dump.read_text(draft);
-        dump.read_rest(context, kernel, bases, draft)?;
-        dump.end(inventory, draft);
-    }
-    Ok(())
 }
 
 fn read_native(

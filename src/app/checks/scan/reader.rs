@@ -1,10 +1,11 @@
 //! Reads and judges this node, and remembers what it read, so that the next check reads only what may have changed.
 //! Takes no lock and changes nothing; does not know how anybody learns what may have changed.
 
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::ipset::Names;
 use super::side::Side;
 use super::unit::{Attempt, Found, Key, Unit};
 use super::{Context, Scan, ScanOptions, legacy, nft};
@@ -23,7 +24,6 @@ const TEXT_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub struct NodeReader {
     options: ScanOptions,
-    program: Option<PathBuf>,
     book: Option<Rulebook>,
     nft: Side,
     legacy: Side,
@@ -34,17 +34,10 @@ impl NodeReader {
     pub fn new(options: ScanOptions) -> Self {
         Self {
             options,
-            program: None,
             book: None,
             nft: Side::new(nft::read, Key::Inventory),
             legacy: Side::new(legacy::read, Key::LegacyInventory),
         }
-    }
-
-    /// Has `program` read the legacy entries in its short life: for a process that is not the program itself.
-    #[must_use]
-    pub fn with_program(self, program: impl Into<PathBuf>) -> Self {
-        Self { program: Some(program.into()), ..self }
     }
 
     /// Reads what may have changed, and judges it with what is kept of the rest.
@@ -58,7 +51,12 @@ impl NodeReader {
         self.nft.owe(scope, |part| !is_legacy(part));
         self.legacy.owe(scope, is_legacy);
         self.adopt(book);
-        let context = Context { options: &self.options, program: self.program.as_deref() };
+        let context = Context {
+            options: &self.options,
+            ipsets: Names::default(),
+            rules_read: AtomicU64::default(),
+            helped: AtomicU64::default(),
+        };
         let budget = TextBudget::new(TEXT_BYTES.saturating_sub(self.nft.taken() + self.legacy.taken()));
         let (nft, (legacy, legacy_cost)) = std::thread::scope(|threads| {
             let legacy = threads.spawn(|| {
@@ -73,9 +71,11 @@ impl NodeReader {
         self.legacy.settle(&legacy, &mut told);
         let mut scan = self.conclude(book, &nft, &legacy);
         (scan.changes, scan.untold) = told.finish();
+        scan.rules_read = context.rules_read.into_inner();
+        let helped = Duration::from_nanos(context.helped.into_inner());
         scan.dumps = [nft.dumps, legacy.dumps].concat();
         let dumps: Duration = scan.dumps.iter().map(|(_, took)| *took).sum();
-        scan.cost = processor_time::of_this_thread().saturating_sub(started) + legacy_cost + dumps;
+        scan.cost = processor_time::of_this_thread().saturating_sub(started) + legacy_cost + helped + dumps;
         scan
     }
 
@@ -118,8 +118,7 @@ impl NodeReader {
 
     /// Forgets what was read: the next check reads everything, and tells no change.
     pub fn forget(&mut self) {
-        let program = self.program.take();
-        *self = Self { program, ..Self::new(self.options.clone()) };
+        *self = Self::new(self.options.clone());
     }
 
     /// Judges what is kept by these allowlists from now on.

@@ -156,7 +156,7 @@ fn json(audit: &mut Audit<'_>, tools: &mut BTreeMap<String, String>, name: &str,
             }
             _ => objects += 1,
         }
-        native::judge(audit, item, None);
+        native::judge(audit, item);
     });
     if let Err(error) = parsed {
         let what = format!("{name} is not a whole answer of `nft -j`: {}", chain_of(&error));
@@ -194,7 +194,7 @@ impl SavedDump<'_, '_> {
             }
             Item::Entry(entry) => {
                 self.entries += 1;
-                self.audit.judge(self.backend, self.family, &entry, None);
+                self.audit.judge(self.backend, self.family, &entry);
             }
             Item::Remark(remark) if is_warning(remark) => self.audit.problem(Problem::new(
                 Reason::TableUnreadable,

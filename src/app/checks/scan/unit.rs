@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dump::Generator;
 use crate::domain::changes::Part;
 use crate::domain::judging::audit::{Audit, Reading, Rulebook, TextBudget};
 use crate::domain::rules::shadow::Shadow;
@@ -66,6 +65,7 @@ impl Unit {
                 reason,
                 Reason::TableUnreadable
                     | Reason::TableInactive
+                    | Reason::BrokenTable
                     | Reason::UntrustedRule
                     | Reason::UnrenderedRule
                     | Reason::UntestedTool
@@ -107,12 +107,6 @@ impl<'a> Draft<'a> {
     pub fn new(book: &'a Rulebook, limit: usize, budget: &'a TextBudget) -> Self {
         let audit = Audit::new(book, limit, budget);
         Self { audit, tools: BTreeMap::new(), dumps: Vec::new(), known: Known::Nothing }
-    }
-
-    pub fn tool(&mut self, generator: Option<Generator>) {
-        if let Some(Generator { program, version, .. }) = generator {
-            self.tools.insert(program, version);
-        }
     }
 }
 

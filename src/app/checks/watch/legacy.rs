@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,6 @@ use super::fingerprint;
 use super::shared::{Shared, Woken, count};
 use crate::domain::changes::pending::Touched;
 use crate::domain::rules::Family;
-use crate::host::process::command::Deadline;
 use crate::host::xtables::lock::XtablesLock;
 use crate::host::xtables::{self, Info, Xtables};
 
@@ -24,13 +23,10 @@ const LIST: Duration = Duration::from_secs(1);
 const LIST_BEHIND_LOCK: Duration = Duration::from_secs(5);
 /// However often iptables-legacy runs, sizes are compared after this time and not sooner.
 const POLL_AFTER_RUN: Duration = Duration::from_millis(20);
-/// The longest that reading the contents may take.
-const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// The state of the thread.
 pub(super) struct Poller {
     shared: Arc<Shared>,
-    program: PathBuf,
     lock: Option<XtablesLock>,
     families: [Tables; 3],
     touched: Touched,
@@ -40,12 +36,11 @@ pub(super) struct Poller {
 
 impl Poller {
     /// Takes the state that later ones are compared with.
-    pub fn start(shared: Arc<Shared>, program: PathBuf, lock: &Path) -> Self {
+    pub fn start(shared: Arc<Shared>, lock: &Path) -> Self {
         let lock = XtablesLock::new(lock)
             .inspect_err(|error| log::info!("runs of iptables-legacy are not seen as they happen: {error}"));
         let mut poller = Self {
             shared,
-            program,
             lock: lock.ok(),
             families: [Family::Ip, Family::Ip6, Family::Arp].map(Tables::new),
             touched: Touched::default(),
@@ -117,8 +112,7 @@ impl Poller {
             let now = Instant::now();
             if tables.due(now).is_some_and(|due| due <= now) {
                 count(&self.shared.counts.legacy_fingerprints);
-                let deadline = Deadline::after(READ_LIMIT, Arc::clone(&self.shared.cancelled));
-                tables.compare_contents(&self.program, &deadline, &mut self.touched);
+                tables.compare_contents(&mut self.touched);
             }
         }
     }
@@ -189,11 +183,8 @@ impl Tables {
         }
     }
 
-    /// The sizes of a table that is listed; arptables-legacy has none that anybody reads.
+    /// The sizes of a table that is listed.
     fn info(&mut self, table: &str) -> io::Result<Option<Info>> {
-        if self.family == Family::Arp {
-            return Ok(None);
-        }
         let kernel = match self.kernel.take() {
             Some(kernel) => kernel,
             None => Xtables::open(self.family)?,
@@ -207,14 +198,16 @@ impl Tables {
     }
 
     /// Looks for contents that are other than before, of all tables that are due.
-    fn compare_contents(&mut self, program: &Path, deadline: &Deadline, touched: &mut Touched) {
+    fn compare_contents(&mut self, touched: &mut Touched) {
         let started = Instant::now();
         let is_due = |table: &Table| table.due(started).is_some_and(|due| due <= started);
         let names: Vec<String> =
             self.known.iter().filter(|(_, table)| is_due(table)).map(|(name, _)| name.clone()).collect();
-        let read = fingerprint::ask(program, self.family, &names, deadline);
+        let read = fingerprint::read(self.family, &names);
         let took = started.elapsed();
-        self.contents_failure = read.as_ref().err().cloned();
+        let told =
+            |error: &io::Error| format!("reading the contents of legacy {} tables: {error}", self.family);
+        self.contents_failure = read.as_ref().err().map(told);
         let hashes = read.unwrap_or_default();
         let bytes: u64 = names.iter().filter_map(|name| self.known.get(name)).map(Table::bytes).sum();
         for name in names {

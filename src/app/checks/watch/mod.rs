@@ -40,16 +40,13 @@ use shared::{Shared, lock};
 pub struct WatchSettings {
     /// Room for messages of the kernel that were not looked at yet. It takes 33 MB to hear of 50,000 rules at once.
     pub receive_buffer_bytes: usize,
-    /// This program, which is run to read the contents of legacy tables.
-    pub program: PathBuf,
     /// The lock file of iptables-legacy.
     pub lock: PathBuf,
 }
 
-impl WatchSettings {
-    /// The settings of an agent that is installed here.
-    pub fn new(program: PathBuf) -> Self {
-        Self { receive_buffer_bytes: 32 << 20, program, lock: PathBuf::from(xtables::lock::PATH) }
+impl Default for WatchSettings {
+    fn default() -> Self {
+        Self { receive_buffer_bytes: 32 << 20, lock: PathBuf::from(xtables::lock::PATH) }
     }
 }
 
@@ -93,7 +90,7 @@ pub fn start(settings: WatchSettings) -> io::Result<Watch> {
     let shared = Arc::new(Shared::new()?);
     let mut watch = Watch { shared: Arc::clone(&shared), threads: Vec::new() };
     let nftables = nftables::Listener::start(Arc::clone(&shared), settings.receive_buffer_bytes);
-    let legacy = legacy::Poller::start(shared, settings.program, &settings.lock);
+    let legacy = legacy::Poller::start(shared, &settings.lock);
     watch.threads.push(Thread::start("watch-nftables", move || nftables.run())?);
     watch.threads.push(Thread::start("watch-legacy", move || legacy.run())?);
     Ok(watch)

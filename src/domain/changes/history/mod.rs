@@ -160,6 +160,8 @@ pub struct Moment {
     pub after: Verdict,
     /// Changes of rules that are only counted.
     pub untold: u64,
+    /// Rules of which this program writes another text than the one before it, so that neither text is a change.
+    pub rewritten: u64,
     /// The others, those of rules that are not allowed first.
     pub changes: Vec<Change>,
 }
@@ -218,6 +220,7 @@ pub fn digest(set: &ChangeSet, budget: &mut Budget) -> Option<Digested> {
         before: set.before,
         after: set.after,
         untold: set.untold.saturating_add((set.changes.len() - told.len()) as u64),
+        rewritten: 0,
         changes: told.iter().map(|&change| Change::from(change)).collect(),
     };
     Some(Digested { moment, keys: told.iter().map(|change| key_of(change)).collect() })

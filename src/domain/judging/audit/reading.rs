@@ -12,6 +12,7 @@ use crate::domain::judging::allowlist::suggest;
 use crate::domain::judging::report::{TableSummary, Violation};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::domain::words::escape::hex;
+use crate::domain::words::numbers::counted;
 
 /// Problems of one reason that are told one by one; the rest are counted.
 const PROBLEMS_TOLD: usize = 50;
@@ -45,7 +46,7 @@ impl Problems {
         self.0.keys().copied()
     }
 
-    fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         for (&reason, (told, count)) in &other.0 {
             let mine = self.0.entry(reason).or_default();
             mine.1 += count;
@@ -231,7 +232,7 @@ impl Summary {
         is: fn(Kind) -> bool,
     ) {
         for (slot, record) in table.iter().filter(|(_, record)| record.counts().violations > 0) {
-            for (index, line) in record.lines().enumerate() {
+            for line in record.lines() {
                 if self.violations.len() >= limit {
                     return;
                 }
@@ -249,7 +250,6 @@ impl Summary {
                     kind: line.kind,
                     line: text.to_vec(),
                     suggested_pattern: suggest(text),
-                    printed_as: record.printed_as(index).map(<[u8]>::to_vec),
                     provenance: None,
                 });
             }
@@ -265,7 +265,10 @@ impl Summary {
         if nft > 0 && legacy > 0 {
             problems.add(Problem::new(
                 Reason::MixedBackends,
-                format!("iptables-nft holds {nft} rules and iptables-legacy {legacy}: packets pass both"),
+                format!(
+                    "iptables-nft holds {} and iptables-legacy {legacy}: packets pass both",
+                    counted(nft, "rule")
+                ),
             ));
         }
         let Self { undecided, unchecked, .. } = self;

@@ -150,8 +150,6 @@ pub struct LineCounts {
 pub struct Record {
     text: Box<[u8]>,
     lines: Box<[Packed]>,
-    /// By line, ascending: the text that misrepresents it.
-    printed: Box<[(u32, Box<[u8]>)]>,
     hash: [u8; 32],
     violating: Option<[u8; 32]>,
     counts: LineCounts,
@@ -187,12 +185,6 @@ impl Record {
         })
     }
 
-    /// The text that misrepresents the line of this index, if one does.
-    pub fn printed_as(&self, index: usize) -> Option<&[u8]> {
-        let found = self.printed.binary_search_by(|(at, _)| (*at as usize).cmp(&index)).ok()?;
-        self.printed.get(found).map(|(_, text)| &**text)
-    }
-
     /// Bytes of text it took from the budget.
     pub const fn taken(&self) -> usize {
         self.taken
@@ -215,7 +207,6 @@ pub(super) enum Keep {
 pub(super) struct Filling {
     text: Vec<u8>,
     lines: Vec<Packed>,
-    printed: Vec<(u32, Box<[u8]>)>,
     hash: Sha256,
     violating: Option<Sha256>,
     pub counts: LineCounts,
@@ -224,7 +215,7 @@ pub(super) struct Filling {
 
 impl Filling {
     /// Adds a line.
-    pub fn push(&mut self, entry: &Entry<'_>, judgement: Judgement, printed_as: Option<&[u8]>, keep: Keep) {
+    pub fn push(&mut self, entry: &Entry<'_>, judgement: Judgement, keep: Keep) {
         add_line(&mut self.hash, entry.line);
         self.counts.rules += u64::from(entry.kind == Kind::Rule);
         match judgement {
@@ -235,10 +226,6 @@ impl Filling {
             Judgement::Undecided => self.counts.undecided += 1,
             Judgement::Unchecked => self.counts.unchecked += 1,
             Judgement::Allowed | Judgement::Unjudged => {}
-        }
-        if let Some(printed) = printed_as {
-            let index = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
-            self.printed.push((index, printed.into()));
         }
         let is_text = keep != Keep::Digest;
         if is_text {
@@ -260,7 +247,6 @@ impl Filling {
         Record {
             text: self.text.into(),
             lines: self.lines.into(),
-            printed: self.printed.into(),
             hash: self.hash.finalize().into(),
             violating: self.violating.map(|hash| hash.finalize().into()),
             counts: self.counts,

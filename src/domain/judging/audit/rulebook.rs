@@ -69,7 +69,7 @@ impl Rulebook {
         match (backend, family, &self.ipv6) {
             (Backend::Nftables, Family::Ip6, Ipv6::Checked(ipv6)) => vec![ipv6, &self.ipv4],
             (_, Family::Ip6, Ipv6::Checked(ipv6)) => vec![ipv6],
-            (Backend::Nftables, ..) => vec![&self.ipv4],
+            (Backend::Nftables, ..) | (_, Family::Arp, _) => vec![&self.ipv4],
             (_, Family::Ip6, _) => Vec::new(),
             _ => vec![&self.ipv4],
         }
@@ -78,7 +78,8 @@ impl Rulebook {
     pub(super) fn judge(&self, backend: Backend, family: Family, entry: &Entry<'_>) -> Judgement {
         match (backend, family, &self.ipv6) {
             (Backend::Nftables, Family::Ip6, Ipv6::Checked(ipv6)) => judge_native(&[ipv6, &self.ipv4], entry),
-            (Backend::Nftables, ..) => judge_native(&[&self.ipv4], entry),
+            // lines of arptables-legacy are native ones, too: no pattern for iptables allows them
+            (Backend::Nftables, ..) | (_, Family::Arp, _) => judge_native(&[&self.ipv4], entry),
             (_, Family::Ip6, Ipv6::Checked(ipv6)) => judge_iptables(ipv6, entry),
             (_, Family::Ip6, _) if entry.kind == Kind::Chain || is_accept_policy(entry) => Judgement::Allowed,
             (_, Family::Ip6, _) => Judgement::Unchecked,

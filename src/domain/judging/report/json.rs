@@ -51,10 +51,6 @@ struct WireViolation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     line_hex: Option<String>,
     suggested_pattern: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    printed_as: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    printed_as_hex: Option<String>,
     #[serde(flatten)]
     provenance: Option<WireProvenance<'a>>,
 }
@@ -110,7 +106,6 @@ impl<'a> Check<'a> {
 
 impl<'a> WireViolation<'a> {
     fn new(violation: &'a Violation) -> Self {
-        let printed_as = violation.printed_as.as_deref();
         Self {
             backend: violation.backend.as_str(),
             family: violation.family.as_str(),
@@ -121,8 +116,6 @@ impl<'a> WireViolation<'a> {
             line: lossy(&violation.line),
             line_hex: hex_unless_utf8(&violation.line),
             suggested_pattern: violation.suggested_pattern.as_deref(),
-            printed_as: printed_as.map(lossy),
-            printed_as_hex: printed_as.and_then(hex_unless_utf8),
             provenance: violation.provenance.as_ref().map(WireProvenance::new),
         }
     }

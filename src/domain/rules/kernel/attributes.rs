@@ -63,22 +63,6 @@ impl<'a> Iterator for Attributes<'a> {
 pub struct Fields<'a, const N: usize>([Option<&'a [u8]>; N]);
 
 impl<'a, const N: usize> Fields<'a, N> {
-    /// Every attribute of the container, which holds none twice and none of type `N` or above.
-    ///
-    /// # Errors
-    /// If it holds such an attribute or does not divide into attributes.
-    pub fn strict(container: &'a [u8]) -> Result<Self, Malformed> {
-        let mut fields = [None; N];
-        for attribute in Attributes::new(container) {
-            let Attribute { kind, value } = attribute?;
-            let slot = fields.get_mut(usize::from(kind)).ok_or(Malformed)?;
-            if slot.replace(value).is_some() {
-                return Err(Malformed);
-            }
-        }
-        Ok(Self(fields))
-    }
-
     /// The attributes below `N`; others, which newer kernels may add, are passed over.
     ///
     /// # Errors
@@ -114,16 +98,6 @@ impl<'a, const N: usize> Fields<'a, N> {
         let (last, text) = self.get(kind)?.split_last()?;
         (*last == 0 && !text.contains(&0)).then_some(text)
     }
-
-    /// Whether exactly these attributes are present.
-    pub fn has_only(&self, kinds: &[u16]) -> bool {
-        (0u16..).zip(&self.0).all(|(kind, value)| value.is_some() == kinds.contains(&kind))
-    }
-
-    /// Whether no attribute but these is present.
-    pub fn has_at_most(&self, kinds: &[u16]) -> bool {
-        (0u16..).zip(&self.0).all(|(kind, value)| value.is_none() || kinds.contains(&kind))
-    }
 }
 
 #[cfg(test)]
@@ -133,19 +107,16 @@ mod tests {
     #[test]
     fn splits_padded_attributes() {
         let bytes = [5, 0, 1, 0x80, b'x', 0, 0, 0, 8, 0, 2, 0, 0, 0, 0, 7];
-        let fields = Fields::<3>::strict(&bytes).expect("well formed");
+        let fields = Fields::<3>::known(&bytes).expect("well formed");
         assert_eq!(fields.get(1), Some(&b"x"[..]));
         assert_eq!(fields.be32(2), Some(7));
-        assert!(fields.has_only(&[1, 2]));
-        assert!(Fields::<2>::strict(&bytes).is_err(), "an unknown attribute");
-        assert!(Fields::<2>::known(&bytes).is_ok());
+        assert_eq!(Fields::<2>::known(&bytes).expect("well formed").be32(2), None, "not asked for");
     }
 
     #[test]
-    fn refuses_short_lengths_and_duplicates() {
-        for bytes in [&[3, 0, 1, 0][..], &[8, 0, 1, 0], &[4, 0, 1], &[0, 0, 0, 0], &[4, 0, 1, 0, 4, 0, 1, 0]]
-        {
-            assert!(Fields::<3>::strict(bytes).is_err(), "{bytes:?}");
+    fn refuses_short_lengths() {
+        for bytes in [&[3, 0, 1, 0][..], &[8, 0, 1, 0], &[4, 0, 1], &[0, 0, 0, 0]] {
+            assert!(Fields::<3>::known(bytes).is_err(), "{bytes:?}");
         }
     }
 
@@ -157,7 +128,7 @@ mod tests {
             let length = u16::try_from(value.len() + 4).expect("short");
             let mut bytes = [length.to_ne_bytes(), 1u16.to_ne_bytes()].concat();
             bytes.extend_from_slice(value);
-            assert_eq!(Fields::<2>::strict(&bytes).expect("well formed").string(1), expected);
+            assert_eq!(Fields::<2>::known(&bytes).expect("well formed").string(1), expected);
         }
     }
 }

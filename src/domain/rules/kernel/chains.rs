@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::names::may_be_chain_name;
+use super::rule::Verdict;
 use crate::domain::rules::{Family, IPTABLES_TABLES};
 
 /// A table as the kernel lists it.
@@ -44,7 +46,7 @@ pub struct Chain {
     pub policy: Option<u32>,
     /// `NFT_CHAIN_*` bits.
     pub flags: u32,
-    /// How many rules it holds plus how many rules and set elements jump to it; see [`super::jumps`].
+    /// How many rules it holds plus how many rules and set elements jump to it; see [`super::expressions::References`].
     pub uses: u32,
 }
 
@@ -114,24 +116,6 @@ pub fn check_table(family: Family, name: &[u8], flags: u32, has_owner: bool) -> 
     }
 }
 
-/// What ends a built-in chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Policy {
-    Accept,
-    Drop,
-}
-
-impl Policy {
-    /// The word iptables prints.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accept => "ACCEPT",
-            Self::Drop => "DROP",
-        }
-    }
-}
-
 /// Why a chain is none that iptables-nft could have made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChainFault {
@@ -169,7 +153,7 @@ pub enum ChainShape {
     /// One of the table's own chains, attached where it belongs.
     Builtin {
         /// What ends it, as the text must say too.
-        policy: Policy,
+        policy: Verdict,
     },
     /// A chain that is only jumped to.
     User,
@@ -188,7 +172,7 @@ pub fn check_chain(family: Family, table: &[u8], chain: &Chain) -> ChainShape {
             ChainShape::Foreign(ChainFault::ForeignHook)
         }
         None if chain.flags != 0 || chain.policy.is_some() => ChainShape::Foreign(ChainFault::UnknownFlags),
-        None if !is_chain_name(&chain.name) => ChainShape::Foreign(ChainFault::Name),
+        None if !may_be_chain_name(&chain.name) => ChainShape::Foreign(ChainFault::Name),
         None => ChainShape::User,
     }
 }
@@ -205,8 +189,8 @@ fn builtin((chain_type, hooknum, priority): Place, chain: &Chain) -> ChainShape 
         _ if chain.flags & !CHAIN_BASE != 0 || !hook.devices.is_empty() => {
             ChainShape::Foreign(ChainFault::UnknownFlags)
         }
-        Some(0) => ChainShape::Builtin { policy: Policy::Drop },
-        Some(1) => ChainShape::Builtin { policy: Policy::Accept },
+        Some(0) => ChainShape::Builtin { policy: Verdict::Drop },
+        Some(1) => ChainShape::Builtin { policy: Verdict::Accept },
         _ => ChainShape::Foreign(ChainFault::UnknownFlags),
     }
 }
@@ -246,71 +230,4 @@ fn expected(family: Family, table: &[u8], chain: &[u8]) -> Option<Place> {
         (b"security", LOCAL_IN | FORWARD | LOCAL_OUT) => Some(("filter", hooknum, SECURITY_PRIORITY)),
         _ => None,
     }
-}
-
-/// The longest chain name of iptables, *Source*: `XT_EXTENSION_MAXNAMELEN` less its NUL, `x_tables.h`.
-const CHAIN_NAME_MAX: usize = 28;
-
-/// Names that `-j` reads as a verdict or an extension of iptables, so that iptables gives them to no chain.
-///
-/// *Source*: iptables(8), iptables-extensions(8) and what `iptables-nft -N NAME` of 1.8.9 refuses.
-const TAKEN_NAMES: [&str; 46] = [
-    "ACCEPT",
-    "AUDIT",
-    "CHECKSUM",
-    "CLASSIFY",
-    "CLUSTERIP",
-    "CONNMARK",
-    "CONNSECMARK",
-    "CT",
-    "DNAT",
-    "DNPT",
-    "DROP",
-    "DSCP",
-    "ECN",
-    "HL",
-    "HMARK",
-    "IDLETIMER",
-    "LED",
-    "LOG",
-    "MARK",
-    "MASQUERADE",
-    "MIRROR",
-    "NETMAP",
-    "NFLOG",
-    "NFQUEUE",
-    "NOTRACK",
-    "QUEUE",
-    "RATEEST",
-    "REDIRECT",
-    "REJECT",
-    "RETURN",
-    "SAME",
-    "SECMARK",
-    "SET",
-    "SNAT",
-    "SNPT",
-    "SYNPROXY",
-    "TARPIT",
-    "TCPMSS",
-    "TCPOPTSTRIP",
-    "TEE",
-    "TOS",
-    "TPROXY",
-    "TRACE",
-    "TTL",
-    "ULOG",
-    "standard",
-];
-
-/// Whether iptables could have made a chain of this name and prints it as one word.
-pub fn is_chain_name(name: &[u8]) -> bool {
-    let is_taken = TAKEN_NAMES.iter().any(|taken| taken.as_bytes() == name);
-    is_word(name) && !is_taken && name.len() <= CHAIN_NAME_MAX
-}
-
-/// Whether this, printed without quotes, reads as one value: not as several words, a quote, `!` or an option.
-pub(super) fn is_word(text: &[u8]) -> bool {
-    !matches!(text.first(), None | Some(b'-' | b'!'))
-        && text.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\'))
 }

@@ -1,133 +1,47 @@
-//! For which rules of the kernel the text of iptables-nft-save may be trusted: those it could have written itself.
-//! Judges no rule, and says nothing of what an untrusted rule does.
+//! What the kernel holds, decoded: bytes to values and back.
+//! Writes no text but that of x_tables parts.
 //!
-//! nf_tables rules that other programs add to iptables' tables are printed with conditions missing, changed or negated,
-//! and without any error. So a rule's expressions must follow a closed grammar ([`classify`]), and its table and chain
-//! must be in force where iptables puts them ([`check_table`], [`check_chain`]). Verified against iptables 1.8.9 for the
-//! families ip and ip6; other versions of iptables write and read some forms differently.
+//! # How live reading reads rules
+//! The functions are in [`super::lines`]; what they take and give is decided here.
 //!
-//! A program with raw netlink access can write any form; what it writes inside the grammar means what its text says.
+//! **A chain of an iptables table in nf_tables.** For each rule of the answer to `NFT_MSG_GETRULE`, in order, with the
+//! [`Line`](super::text::line::Line) truncated: [`write_rule`](super::lines::write_rule). It says
+//! - `Written::Iptables`: the line is the rule, `-A CHAIN …`;
+//! - `Written::Native(reason)`: no iptables-nft 1.8.7 to 1.8.13 could have written the rule, the line is untouched, and
+//!   the rule is a native one. So is every rule of a chain whose name iptables does not give
+//!   ([`names::may_be_chain_name`]);
+//! - `references.jumps`: over all chains of a table, the sum of `NFTA_CHAIN_USE` is the number of rules, of their jumps,
+//!   and of elements of verdict maps that jump;
+//! - `references.names_ipset`: the line names ipsets, whose names must be asked for before and after reading.
+//!
+//! The lines of chains are [`text::rule::policy`](super::text::rule::policy) and
+//! [`declaration`](super::text::rule::declaration).
+//!
+//! **A legacy table.** One answer of `IPT_SO_GET_INFO` (or `IP6T_`, `ARPT_`) is [`legacy::Hooks`] and the number of
+//! entries, one of `IPT_SO_GET_ENTRIES` the entries: [`read_legacy`](super::lines::read_legacy) hands over every line with
+//! its kind, chain and position. It copies no entry and keeps one line and one record for each chain. A
+//! [`legacy::Fault`] means that the table is broken (`BrokenTable`): lines that were handed over before it are true as far
+//! as they go, and the table is never compliant. [`legacy::stable`] hands over the bytes that are no state, to be hashed
+//! or compared.
+//!
+//! # What decodes what
+//! `expressions` knows attributes, `parts` knows x_tables structures, `head` what stands before the matches; `rule` is the
+//! model that both backends become, and `rule::native` the forms of iptables-nft. `same` lists which states share a line.
 
-mod action;
 pub mod attributes;
 mod chains;
-mod entries;
-mod expression;
-mod grammar;
-mod limit;
-mod state;
-mod xt;
+pub mod expressions;
+pub mod head;
+pub mod layout;
+pub mod legacy;
+pub mod names;
+pub mod parts;
+pub mod rule;
+pub mod same;
 
-pub use action::{ActionHash, action_of_text};
-pub use chains::{
-    Chain, ChainFault, ChainShape, Hook, Policy, Table, TableFault, check_chain, check_table, is_chain_name,
-};
-pub use entries::{Entries, Hooks, Misprint, check_entries};
-pub use state::clear_state;
-pub use xt::is_set_name;
+use std::collections::BTreeMap;
 
-use super::Family;
+pub use chains::{Chain, ChainFault, ChainShape, Hook, Table, TableFault, check_chain, check_table};
 
-/// Whether the printed text of a rule says what the rule does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Shape {
-    /// iptables-nft writes this rule, and prints it as it is.
-    Iptables {
-        /// What the printed line must show after `-j` or `-g`.
-        action: ActionHash,
-    },
-    /// The text may say anything.
-    Untrusted {
-        /// Why.
-        reason: Untrusted,
-        /// Whether it has an x_tables part, which no native tool can show in full.
-        has_xt: bool,
-    },
-}
-
-/// Why a rule's text may say anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
-#[error("{}", self.as_str())]
-pub enum Untrusted {
-    /// Its attributes do not follow the kernel's format.
-    Malformed,
-    /// The family is not ip or ip6.
-    Family,
-    /// It carries user data, such as the comment of a native rule.
-    Userdata,
-    /// It has an expression that iptables never uses.
-    UnknownExpression,
-    /// An expression has attributes, registers or modes that iptables never uses.
-    ExpressionForm,
-    /// A comparison by an operator that the text does not show.
-    Operator,
-    /// Expressions are repeated, missing or in an order that iptables never writes.
-    Order,
-    /// A value or mask that is printed as another one.
-    Value,
-    /// Ports or TCP flags without the protocol they belong to.
-    Protocol,
-    /// Several `-m tcp` or `-m udp`, which are printed as one.
-    Merged,
-    /// A verdict that iptables never writes.
-    Verdict,
-    /// A name or text that is printed ambiguously.
-    Text,
-    /// An x_tables extension, or a revision of one, whose printing was not verified.
-    UnknownExtension,
-    /// An x_tables extension with a value of which the text shows nothing, or something else.
-    ExtensionValue,
-}
-
-impl Untrusted {
-    /// The name used in reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed expressions",
-            Self::Family => "not an IPv4 or IPv6 rule",
-            Self::Userdata => "carries user data",
-            Self::UnknownExpression => "an expression iptables never uses",
-            Self::ExpressionForm => "an expression in a form iptables never uses",
-            Self::Operator => "a comparison that iptables cannot print",
-            Self::Order => "expressions in an order iptables never writes",
-            Self::Value => "a value that iptables prints as another",
-            Self::Protocol => "ports without their protocol",
-            Self::Merged => "several port matches that iptables prints as one",
-            Self::Verdict => "a verdict iptables never writes",
-            Self::Text => "a name or text that is printed ambiguously",
-            Self::UnknownExtension => "an extension whose printing was not verified",
-            Self::ExtensionValue => "an extension with values that are not printed",
-        }
-    }
-}
-
-/// How many jumps and gotos a rule has.
-///
-/// A dump leaves out, without an error, a rule that does not fit one message (32 KiB; some fifteen `-m u32` are enough)
-/// and every rule behind it in its chain. The kernel's own count tells: over all chains of a table, the sum of
-/// [`Chain::uses`] is the number of rules, plus that of their jumps, plus that of verdict-map elements that jump.
-/// While a transaction is under way or only checked (`nft -c`), the count may be higher for a moment.
-pub fn jumps(expressions: &[u8]) -> u32 {
-    expression::Expressions::new(expressions).jumps()
-}
-
-/// Whether a rule's text shows names of ipsets, which are not in the rule: each must be a [`is_set_name`].
-pub fn has_ipset(expressions: &[u8]) -> bool {
-    expression::Expressions::new(expressions).has_ipset()
-}
-
-/// Whether iptables-nft could have written this rule: `expressions` is the value of `NFTA_RULE_EXPRESSIONS`,
-/// `userdata` that of `NFTA_RULE_USERDATA`.
-pub fn classify(family: Family, userdata: Option<&[u8]>, expressions: &[u8]) -> Shape {
-    let parsed = match (family, userdata) {
-        (Family::Ip | Family::Ip6, None) => grammar::parse(family, expressions),
-        (Family::Ip | Family::Ip6, Some(_)) => Err(Untrusted::Userdata),
-        _ => Err(Untrusted::Family),
-    };
-    match parsed {
-        Ok(action) => Shape::Iptables { action },
-        Err(reason) => {
-            Shape::Untrusted { reason, has_xt: expression::Expressions::new(expressions).has_xt() }
-        }
-    }
-}
+/// Names of ipsets by their index in the kernel.
+pub type Ipsets = BTreeMap<u16, Vec<u8>>;

@@ -139,7 +139,7 @@ impl Nfnetlink {
     /// Calls `visit` with the handle, user data and expressions of each rule of a chain, in order.
     ///
     /// A chain that does not exist has no rules. Nothing is allocated for a rule. The kernel hides a rule too large
-    /// for a message, and those behind it: compare with the chains' counts, see [`crate::domain::rules::kernel::jumps`].
+    /// for a message, and those behind it: compare with the chains' counts, see [`crate::domain::rules::kernel::expressions::References`].
     ///
     /// # Errors
     /// See [`NfnetlinkError`].

@@ -15,7 +15,7 @@ use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Happening, Key, Moment, Watch};
 
 /// What follows `SELECT` where a moment is read with [`moment`].
-const MOMENT: &str = "id, at, watch, not_watched_since, verdict_before, verdict_after, untold";
+const MOMENT: &str = "id, at, watch, not_watched_since, verdict_before, verdict_after, untold, rewritten";
 /// What follows `SELECT` where a rule's text is read with [`text`].
 const TEXT: &str = "backend, family, table_name, chain, kind, line, is_cut";
 
@@ -47,10 +47,11 @@ impl HistoryReader {
             .and_then(|found| require_file(&found))
             .map_err(|source| StoreError::File { path: path.clone(), source })?;
         let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        // an agent of this version makes an older one newer, and an empty one a journal
         match schema::version(&connection)? {
             schema::VERSION => Ok(Self { connection }),
-            _ => Err(StoreError::Foreign),
+            // an agent makes an empty file a journal
+            0 => Err(StoreError::Foreign),
+            found => Err(StoreError::Older { found, known: schema::VERSION }),
         }
     }
 
@@ -128,6 +129,7 @@ fn moment(row: &Row<'_>) -> rusqlite::Result<(i64, Moment)> {
         before: before.as_deref().map(wire::verdict).transpose()?,
         after: wire::verdict(&row.get::<_, String>(5)?)?,
         untold: row.get::<_, i64>(6)?.unsigned_abs(),
+        rewritten: row.get::<_, i64>(7)?.unsigned_abs(),
         changes: Vec::new(),
     };
     Ok((row.get(0)?, moment))

@@ -11,10 +11,12 @@ use super::store::Store;
 use super::time::time;
 use super::write::{LIFE, Writer, find, insert, life, update, watched};
 use super::{read, wire};
+use crate::domain::changes::What;
 use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::retention::Usage;
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Happening, Key, MAX_UNEXPECTED, Moment, Watch};
+use crate::domain::rules::text;
 use crate::domain::verdict::Verdict;
 
 /// Rules that one transaction compares.
@@ -31,6 +33,8 @@ pub struct Reconciliation {
     moment: Moment,
     moment_id: Option<i64>,
     is_baseline: bool,
+    /// Lines that came and went with another version of the text, if that is what differs.
+    rewritten: Option<[u64; 2]>,
     /// How often each rule, by its number, was met.
     met: HashMap<i64, u32>,
     /// What was written and not yet committed, in bytes.
@@ -41,7 +45,11 @@ pub struct Reconciliation {
 
 impl Reconciliation {
     /// Whether this change is told; otherwise it is counted.
-    fn tells(&mut self, is_allowed: bool) -> bool {
+    fn tells(&mut self, happening: Happening, is_allowed: bool) -> bool {
+        if let (Some([came, went]), Happening::Changed(what)) = (&mut self.rewritten, happening) {
+            *if what == What::Removed { went } else { came } += 1;
+            return false;
+        }
         let is_told = match (is_allowed, self.is_baseline, self.moment.watch) {
             (false, ..) => {
                 self.unexpected_told += 1;
@@ -53,6 +61,14 @@ impl Reconciliation {
         };
         self.moment.untold += u64::from(!is_told);
         is_told
+    }
+
+    /// Counts as rewritten as many lines as came and went; more of either are changes, and nobody knows which.
+    fn count_rewritten(&mut self) {
+        if let Some([came, went]) = self.rewritten {
+            self.moment.rewritten = came.min(went);
+            self.moment.untold += came.abs_diff(went);
+        }
     }
 }
 
@@ -72,21 +88,23 @@ impl Store {
         self.abandon_reconciliation()?;
         // what a power failure takes away is compared again
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let (since, before) = self
+        let (since, before, version) = self
             .connection
-            .query_row("SELECT watched_until, verdict FROM state", [], |row| {
+            .query_row("SELECT watched_until, verdict, text_version FROM state", [], |row| {
                 let before: Option<String> = row.get(1)?;
                 let before = before.as_deref().map(wire::verdict).transpose()?;
-                Ok((row.get::<_, Option<i64>>(0)?.map(time), before))
+                Ok((row.get::<_, Option<i64>>(0)?.map(time), before, row.get::<_, u32>(2)?))
             })
             .optional()?
-            .unwrap_or_default();
+            .unwrap_or((None, None, text::VERSION));
         let watch = if is_first { Watch::Resumed { since } } else { Watch::CaughtUp };
-        let moment = Moment { at, watch, before, after: verdict, untold: 0, changes: Vec::new() };
+        let moment =
+            Moment { at, watch, before, after: verdict, untold: 0, rewritten: 0, changes: Vec::new() };
         Ok(Reconciliation {
             moment,
             moment_id: None,
             is_baseline: since.is_none(),
+            rewritten: (since.is_some() && version != text::VERSION).then_some([0; 2]),
             met: HashMap::new(),
             pending_bytes: 0,
             unexpected_told: 0,
@@ -155,15 +173,22 @@ impl Store {
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         watched(&transaction, reconciliation.moment.at, reconciliation.moment.after)?;
+        transaction.execute("UPDATE state SET text_version = ?1", [text::VERSION])?;
+        reconciliation.count_rewritten();
         let Reconciliation { moment, moment_id, .. } = reconciliation;
         let is_news = matches!(moment.watch, Watch::Resumed { .. })
             || moment_id.is_some()
             || moment.untold > 0
+            || moment.rewritten > 0
             || moment.before != Some(moment.after);
         match moment_id {
             Some(id) => {
-                let untold = i64::try_from(moment.untold).unwrap_or(i64::MAX);
-                transaction.execute("UPDATE moments SET untold = ?2 WHERE id = ?1", params![id, untold])?;
+                let [untold, rewritten] =
+                    [moment.untold, moment.rewritten].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+                transaction.execute(
+                    "UPDATE moments SET untold = ?2, rewritten = ?3 WHERE id = ?1",
+                    params![id, untold, rewritten],
+                )?;
             }
             None if is_news => drop(Writer::begin(&transaction, &moment)?),
             None => {}
@@ -187,8 +212,9 @@ impl Store {
             let copies = reconciliation.met.get(&rule).copied().unwrap_or_default();
             let Some(what) = life.find(copies, reconciliation.moment.at) else { continue };
             update(&transaction, rule, &life)?;
-            if reconciliation.tells(life.is_allowed) {
-                let change = read::change(&transaction, rule, Happening::Changed(what), life.is_allowed)?;
+            let happening = Happening::Changed(what);
+            if reconciliation.tells(happening, life.is_allowed) {
+                let change = read::change(&transaction, rule, happening, life.is_allowed)?;
                 tell(&transaction, reconciliation, rule, &change)?;
             }
         }
@@ -211,7 +237,7 @@ fn take_over(
         let rule = insert(connection, key, &life, change, line)?;
         reconciliation.met.insert(rule, 1);
         reconciliation.pending_bytes += ROW_BYTES + line.map_or(0, <[u8]>::len) as u64;
-        if reconciliation.tells(change.is_allowed) {
+        if reconciliation.tells(change.happening, change.is_allowed) {
             tell(connection, reconciliation, rule, change)?;
         }
         return Ok(());
@@ -220,7 +246,7 @@ fn take_over(
     if life.is_allowed != change.is_allowed {
         life.is_allowed = change.is_allowed;
         update(connection, rule, &life)?;
-        if life.copies > 0 && reconciliation.tells(change.is_allowed) {
+        if life.copies > 0 && reconciliation.tells(Happening::Rejudged, change.is_allowed) {
             let change = Change { happening: Happening::Rejudged, ..change.clone() };
             tell(connection, reconciliation, rule, &change)?;
         }

@@ -11,7 +11,8 @@ use super::error::StoreError;
 pub(super) const APPLICATION_ID: i32 = 0x6970_746d;
 
 /// Step n leads from version n to version n + 1. Times are milliseconds since 1970, UTC.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE state (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         watched_until INTEGER,
@@ -60,7 +61,13 @@ const STEPS: [&str; 1] = ["
     ) STRICT;
     CREATE INDEX changes_by_moment ON changes (moment_id);
     CREATE INDEX changes_by_rule ON changes (rule_id);
-"];
+",
+    // which text the lines of rules are (`domain::rules::text::VERSION`), and how many rules a moment found in another
+    "
+    ALTER TABLE state ADD COLUMN text_version INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE moments ADD COLUMN rewritten INTEGER NOT NULL DEFAULT 0;
+",
+];
 
 /// The version this program writes.
 pub(super) const VERSION: i32 = STEPS.len() as i32;

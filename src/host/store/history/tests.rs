@@ -214,6 +214,22 @@ fn what_changed_while_nobody_watched_is_told_as_such() {
 }
 
 #[test]
+fn another_text_of_the_same_rules_is_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path(), LIMIT).unwrap();
+    compare(&mut store, 1, true, &[present(1, true), present(2, true), present(3, false), present(4, true)]);
+    let is_of_version_1 = "UPDATE state SET text_version = 1";
+    store.connection.execute(is_of_version_1, []).unwrap();
+    // one stays as it was, three are written otherwise, and two came, nobody knows which
+    let lines: Vec<_> = [1, 12, 13, 14, 15, 16].map(|number| present(number, number != 13)).into();
+    let moment = compare(&mut store, 2, true, &lines).unwrap();
+    assert_eq!((moment.rewritten, moment.untold, moment.changes.len()), (3, 2, 0));
+    assert_eq!(all(directory.path()).last(), Some(&moment));
+    let next = compare(&mut store, 3, true, &[present(1, true), present(17, false)]).unwrap();
+    assert_eq!((next.rewritten, next.changes.len()), (0, 6), "{next:?}");
+}
+
+#[test]
 fn who_brought_a_rule_is_known_to_the_next_process() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path(), LIMIT).unwrap();

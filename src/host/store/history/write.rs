@@ -108,8 +108,8 @@ impl<'c> Writer<'c> {
         let since = if let Watch::Resumed { since } = moment.watch { since } else { None };
         connection
             .prepare_cached(
-                "INSERT INTO moments (at, watch, not_watched_since, verdict_before, verdict_after, untold)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO moments (at, watch, not_watched_since, verdict_before, verdict_after, untold, rewritten)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 millis(moment.at),
@@ -118,6 +118,7 @@ impl<'c> Writer<'c> {
                 moment.before.map(Verdict::as_str),
                 moment.after.as_str(),
                 i64::try_from(moment.untold).unwrap_or(i64::MAX),
+                i64::try_from(moment.rewritten).unwrap_or(i64::MAX),
             ])?;
         Ok(Self::resume(connection, connection.last_insert_rowid()))
     }

@@ -74,7 +74,7 @@ fn hook_name(family: Family, number: u32) -> Option<&'static str> {
 /// Whether nft shows all text of a rule. It leaves out, without a word, a comment, prefix or name that is not UTF-8, and
 /// of an interface's name whatever stands behind the first NUL, which the kernel compares all the same.
 pub fn is_text_shown(family: Family, userdata: Option<&[u8]>, expressions: &[u8]) -> bool {
-    let mut loaded = Loaded::Other;
+    let mut loaded = Loaded::default();
     userdata.is_none_or(is_comment_shown)
         && Attributes::new(expressions).all(|element| {
             element.is_ok_and(|element| is_expression_shown(family, element.value, &mut loaded))
@@ -96,17 +96,70 @@ fn is_comment_shown(mut data: &[u8]) -> bool {
 }
 
 /// What the last load put into a register.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Loaded {
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum What {
     /// The name or kind of an interface.
     Name,
     /// Part of the packet: base, offset and length.
     Payload([u32; 3]),
+    #[default]
     Other,
 }
 
+/// A register after a load.
+#[derive(Clone, Copy, Default)]
+struct Loaded<'a> {
+    what: What,
+    /// How many bytes were loaded, where that is known.
+    width: Option<usize>,
+    /// The bits that were left of them; none for all.
+    mask: Option<&'a [u8]>,
+}
+
+impl<'a> Loaded<'a> {
+    fn new(what: What, width: Option<usize>) -> Self {
+        Self { what, width, mask: None }
+    }
+
+    /// Whether the register is compared with a value of its size that has no bit which the mask clears: nft shows the bytes
+    /// and bits that it expects, and neither others nor how many there are.
+    fn is_compared_whole(&self, value: &[u8]) -> bool {
+        let is_within = |mask: &[u8]| {
+            mask.len() == value.len() && value.iter().zip(mask).all(|(value, mask)| value & !mask == 0)
+        };
+        self.width.is_none_or(|width| width == value.len()) && self.mask.is_none_or(is_within)
+    }
+
+    /// Leaves the bits of a mask, the `bitwise` expression with these attributes. False if it has another size.
+    fn leave(&mut self, data: &'a [u8]) -> bool {
+        let value = |kind| find(data, kind).and_then(|value| find(value, 1));
+        let is_cleared = value(5).is_some_and(|xor| xor.iter().all(|byte| *byte == 0));
+        let width = number(data, 3).and_then(|length| usize::try_from(length).ok());
+        let is_whole = self.width.is_none_or(|own| Some(own) == width);
+        (self.width, self.mask) = (width, value(4).filter(|_| is_cleared));
+        is_whole
+    }
+}
+
+/// How many bytes `meta` loads, for each key from `NFT_META_LEN` on; 0 for names, and for what nobody compares.
+///
+/// *Source*: `enum nft_meta_keys`, and the `len` of each key in `nft_meta_get_init`.
+const META_BYTES: [usize; 36] = [
+    4, 2, 4, 4, 4, 4, 0, 0, 2, 2, 4, 4, 1, 4, 4, 1, 1, 0, 0, 1, 4, 4, 4, 4, 4, 1, 0, 0, 2, 2, 8, 1, 4, 4, 0,
+    1,
+];
+
+/// How many bytes `ct` loads, for each key from `NFT_CT_STATE` on; 0 where that depends on the family, and for names.
+///
+/// *Source*: `enum nft_ct_keys`, and the `len` of each key in `nft_ct_get_init`.
+const CT_BYTES: [usize; 25] = [4, 1, 4, 4, 4, 4, 0, 1, 0, 0, 1, 2, 2, 16, 8, 8, 8, 2, 4, 4, 4, 16, 16, 4, 0];
+
+fn width(table: &[usize], key: Option<u32>) -> Option<usize> {
+    table.get(usize::try_from(key?).ok()?).copied().filter(|bytes| *bytes > 0)
+}
+
 /// Looks at one expression, and remembers what it loads.
-fn is_expression_shown(family: Family, element: &[u8], loaded: &mut Loaded) -> bool {
+fn is_expression_shown<'a>(family: Family, element: &'a [u8], loaded: &mut Loaded<'a>) -> bool {
     const NAME: u16 = 1;
     const DATA: u16 = 2;
     // NFT_META_IIFNAME, OIFNAME, BRI_IIFNAME, BRI_OIFNAME, IIFKIND, OIFKIND, SDIFNAME
@@ -114,19 +167,34 @@ fn is_expression_shown(family: Family, element: &[u8], loaded: &mut Loaded) -> b
     let (Some(name), Some(data)) = (find(element, NAME), find(element, DATA)) else { return true };
     match name {
         b"meta\0" => {
-            let is_name = number(data, 2).is_some_and(|key| NAMES.contains(&key));
-            *loaded = if is_name { Loaded::Name } else { Loaded::Other };
+            let key = number(data, 2);
+            let is_name = key.is_some_and(|key| NAMES.contains(&key));
+            *loaded = Loaded::new(if is_name { What::Name } else { What::Other }, width(&META_BYTES, key));
+            true
+        }
+        b"ct\0" => {
+            *loaded = Loaded::new(What::Other, width(&CT_BYTES, number(data, 2)));
             true
         }
         b"payload\0" => is_payload_shown(family, data, loaded),
-        b"immediate\0" => {
-            *loaded = Loaded::Other;
+        b"immediate\0" | b"rt\0" | b"fib\0" | b"exthdr\0" | b"socket\0" | b"hash\0" | b"numgen\0"
+        | b"osf\0" | b"tunnel\0" | b"xfrm\0" | b"lookup\0" | b"byteorder\0" => {
+            *loaded = Loaded::default();
             true
         }
+        b"bitwise\0" => loaded.leave(data),
         b"log\0" => find(data, 2).is_none_or(|prefix| std::str::from_utf8(prefix).is_ok()),
-        b"cmp\0" if *loaded == Loaded::Name => {
+        b"cmp\0" if loaded.what == What::Name => {
             find(data, 3).and_then(|value| find(value, 1)).is_none_or(is_name_shown)
         }
+        b"cmp\0" => {
+            find(data, 3).and_then(|value| find(value, 1)).is_none_or(|value| loaded.is_compared_whole(value))
+        }
+        b"range\0" => [3, 4].iter().all(|kind| {
+            find(data, *kind)
+                .and_then(|value| find(value, 1))
+                .is_none_or(|value| loaded.is_compared_whole(value))
+        }),
         _ => true,
     }
 }
@@ -135,14 +203,14 @@ fn is_expression_shown(family: Family, element: &[u8], loaded: &mut Loaded) -> b
 /// loaded, changed and written back came from, nor which checksum is mended.
 ///
 /// *Source*: `nft_payload_attributes`, `nft_payload_bases`, `nft_payload_csum_types`; what nft 1.0.6 writes.
-fn is_payload_shown(family: Family, data: &[u8], loaded: &mut Loaded) -> bool {
+fn is_payload_shown(family: Family, data: &[u8], loaded: &mut Loaded<'_>) -> bool {
     const SOURCE_REGISTER: u16 = 5;
     let place = [2, 3, 4].map(|kind| number(data, kind).unwrap_or(u32::MAX));
     let Some(_) = find(data, SOURCE_REGISTER) else {
-        *loaded = Loaded::Payload(place);
+        *loaded = Loaded::new(What::Payload(place), usize::try_from(place[2]).ok());
         return true;
     };
-    let is_same_place = !matches!(*loaded, Loaded::Payload(from) if from != place);
+    let is_same_place = !matches!(loaded.what, What::Payload(from) if from != place);
     let [base, ..] = place;
     let checksum = [6, 7].map(|kind| number(data, kind).unwrap_or(0));
     let is_usual = match (base, checksum) {
@@ -213,6 +281,69 @@ pub fn is_key_shown(key_type: u32, key: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(value.len() + 4).unwrap();
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn expression(name: &str, attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
+        let data: Vec<u8> = attributes.iter().flat_map(|(kind, value)| attribute(*kind, value)).collect();
+        attribute(1, &[attribute(1, format!("{name}\0").as_bytes()), attribute(2, &data)].concat())
+    }
+
+    /// nft prints the value of the load's size, whatever else the comparison holds.
+    #[test]
+    fn comparisons_must_be_of_what_was_loaded() {
+        let number = |number: u32| number.to_be_bytes().to_vec();
+        let load = |length| {
+            expression("payload", &[(1, number(1)), (2, number(2)), (3, number(2)), (4, number(length))])
+        };
+        let cmp =
+            |value: &[u8]| expression("cmp", &[(1, number(1)), (2, number(1)), (3, attribute(1, value))]);
+        let mask = |mask: &[u8], length| {
+            let zero = vec![0; mask.len()];
+            let data = [
+                (1, number(1)),
+                (2, number(1)),
+                (3, number(length)),
+                (4, attribute(1, mask)),
+                (5, attribute(1, &zero)),
+            ];
+            expression("bitwise", &data)
+        };
+        let meta = |key| expression("meta", &[(2, number(key)), (1, number(1))]);
+        let range = |from: &[u8], to: &[u8]| {
+            expression(
+                "range",
+                &[(1, number(1)), (2, number(0)), (3, attribute(1, from)), (4, attribute(1, to))],
+            )
+        };
+        for (expressions, is_shown) in [
+            (vec![load(2), cmp(&[0, 22])], true),
+            (vec![load(2), cmp(&[0, 22, 0, 1])], false),
+            (vec![load(2), cmp(&[0])], false),
+            (vec![load(4), mask(&[255, 0, 0, 0], 4), cmp(&[10, 0, 0, 0])], true),
+            (vec![load(4), mask(&[255, 0, 0, 0], 4), cmp(&[10, 1, 0, 0])], false),
+            (vec![load(4), mask(&[255, 0], 2), cmp(&[10, 0])], false),
+            (vec![load(2), range(&[0, 1], &[0, 9])], true),
+            (vec![load(2), range(&[0, 1], &[0, 9, 0, 0])], false),
+            (vec![meta(16), cmp(&[6])], true),
+            (vec![meta(16), cmp(&[6, 0, 0, 1])], false),
+            (vec![meta(6), cmp(b"eth")], true),
+            (vec![expression("ct", &[(2, number(0)), (1, number(1))]), cmp(&[0; 8])], false),
+            (vec![expression("socket", &[(1, number(0)), (2, number(1))]), cmp(&[1])], true),
+        ] {
+            assert_eq!(
+                is_text_shown(Family::Ip, None, &expressions.concat()),
+                is_shown,
+                "{expressions:02x?}"
+            );
+        }
+    }
 
     #[test]
     fn only_interface_names_must_be_text() {
