@@ -72,12 +72,20 @@ fn load(family: Family, rules: &[(String, Vec<Expr>)]) -> Taken {
                 };
                 for size in tried {
                     let rule = with(rule, at, revision, size);
-                    if writer.rule(family, table, NEAR, &rule).is_ok() {
-                        known.insert(size);
-                        found.entry(shown.clone()).or_default().push((table.clone(), rule));
+                    match writer.rule(family, table, NEAR, &rule) {
+                        Ok(()) => {
+                            known.insert(size);
+                            found.entry(shown.clone()).or_default().push((table.clone(), rule));
+                        }
+                        // there is no such revision, whatever the size
+                        Err(libc::ENOENT) => {
+                            *tries = SEARCHES;
+                            break;
+                        }
+                        Err(_) => {}
                     }
                 }
-                *tries += usize::from(known.is_empty());
+                *tries = SEARCHES.min(*tries + usize::from(known.is_empty()));
             }
         }
     }
