@@ -26,11 +26,11 @@ impl Names {
         }
     }
 
-    /// Asks for the names if nobody did; false if they were asked for before.
-    pub fn ask(&self, context: &Context<'_>) -> bool {
-        let is_new = self.0.get().is_none();
+    /// The names, asked for if nobody did. None if they are the ones that were used, what [`Self::known`] gave: another
+    /// thread may have asked since, and then a line was written without them.
+    pub fn other_than(&self, used: &Ipsets, context: &Context<'_>) -> Option<&Ipsets> {
         self.0.get_or_init(|| read(context));
-        is_new
+        Some(self.known()).filter(|known| !std::ptr::eq(*known, used))
     }
 
     /// Why rules that name sets could not be written.
@@ -55,4 +55,30 @@ fn read(context: &Context<'_>) -> Result<Ipsets, Problem> {
         Problem::new(Reason::KernelRead, what)
     })?;
     Ok(numbers.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::super::ScanOptions;
+    use super::*;
+
+    /// Two threads write lines: what one wrote before the other asked is written again.
+    #[test]
+    fn names_that_another_thread_asked_for_are_other_than_none() {
+        let options = ScanOptions {
+            dump_timeout: Duration::from_secs(1),
+            nftables: true,
+            limit: 1,
+            cancelled: Arc::default(),
+        };
+        let (context, names) = (Context::new(&options), Names::default());
+        let used = names.known();
+        names.0.set(Ok([(0, b"first".to_vec())].into())).expect("nobody asked");
+        assert_eq!(names.other_than(used, &context), Some(names.known()));
+        assert_eq!(names.known().len(), 1);
+        assert_eq!(names.other_than(names.known(), &context), None);
+    }
 }

@@ -154,10 +154,14 @@ pub fn read_chain(
         content.rules += 1;
         let place = |ipsets| Place { family: chain.family, chain: &chain.name, ipsets };
         line.truncate(0);
-        let mut read = write_rule(place(context.ipsets.known()), expressions, userdata, &mut line);
-        if read.references.names_ipset && context.ipsets.ask(context) {
+        let mut ipsets = context.ipsets.known();
+        let mut read = write_rule(place(ipsets), expressions, userdata, &mut line);
+        if read.references.names_ipset
+            && let Some(names) = context.ipsets.other_than(ipsets, context)
+        {
+            ipsets = names;
             line.truncate(0);
-            read = write_rule(place(context.ipsets.known()), expressions, userdata, &mut line);
+            read = write_rule(place(ipsets), expressions, userdata, &mut line);
         }
         content.jumps += read.references.jumps;
         if read.references.hides_program {
@@ -168,7 +172,7 @@ pub fn read_chain(
             let entry = Entry { kind: Kind::Rule, table: &table, chain: Some(&name), position, line };
             audit.judge(Backend::IptablesNft, chain.family, &entry);
         } else {
-            natives.add_rule(chain, content.rules, handle, (userdata, expressions), context.ipsets.known());
+            natives.add_rule(chain, content.rules, handle, (userdata, expressions), ipsets);
         }
     })?;
     context.rules_read.fetch_add(content.rules.into(), Ordering::Relaxed);

@@ -12,6 +12,7 @@ use super::iptables::{hidden_program, note_ipsets};
 use super::unit::{Attempt, Draft, Key, Known, Unit, Wanted};
 use crate::domain::changes::Part;
 use crate::domain::judging::audit::Audit;
+use crate::domain::rules::kernel::Ipsets;
 use crate::domain::rules::lines::{Chains, Fault, LegacyLine, Table, TableRead, read_legacy_chains};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::host::xtables::{self, Xtables};
@@ -49,10 +50,10 @@ fn common<'t, 'a>(attempt: &'t mut Attempt<'a>) -> &'t mut Audit<'a> {
     &mut attempt.draft(Key::LegacyInventory).audit
 }
 
-fn read_table(
+fn read_table<'a>(
     context: &Context<'_>,
     wanted: &Wanted<'_>,
-    attempt: &mut Attempt<'_>,
+    attempt: &mut Attempt<'a>,
     (family, kernel): (Family, &Xtables),
     table: String,
 ) {
@@ -66,23 +67,30 @@ fn read_table(
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return attempt.is_torn = true,
         Err(error) => return common(attempt).problem(kernel_problem(family, &error)),
     };
-    let mut draft = Draft::new(attempt.book, attempt.limit, attempt.budget);
-    let mut read = judge(context, &contents, &mut draft.audit);
-    let names_ipset = matches!(read, Ok(TableRead { names_ipset: true, .. }));
-    if names_ipset && context.ipsets.ask(context) {
-        let again = Draft::new(attempt.book, attempt.limit, attempt.budget);
-        attempt.budget.give_back(std::mem::replace(&mut draft, again).audit.seal().taken());
-        read = judge(context, &contents, &mut draft.audit);
+    let (book, limit, budget) = (attempt.book, attempt.limit, attempt.budget);
+    let mut draft = Draft::new(book, limit, budget);
+    let begin_again = |draft: &mut Draft<'a>| {
+        budget.give_back(std::mem::replace(draft, Draft::new(book, limit, budget)).audit.seal().taken());
+    };
+    let ipsets = context.ipsets.known();
+    let mut read = judge(context, &contents, ipsets, &mut draft.audit);
+    if let Ok(TableRead { names_ipset: true, .. }) = read
+        && let Some(names) = context.ipsets.other_than(ipsets, context)
+    {
+        begin_again(&mut draft);
+        read = judge(context, &contents, names, &mut draft.audit);
     }
-    if let Err(fault) = &read {
-        let again = Draft::new(attempt.book, attempt.limit, attempt.budget);
-        attempt.budget.give_back(std::mem::replace(&mut draft, again).audit.seal().taken());
-        draft.audit.table(Backend::IptablesLegacy, family, &table);
-        draft.audit.problem(broken(family, &table, fault));
-    }
-    if let Ok(TableRead { hides_program: Some((chain, rule)), .. }) = &read {
-        let chain = String::from_utf8_lossy(chain);
-        draft.audit.problem(hidden_program(family, &table, &chain, *rule));
+    match read {
+        Err(fault) => {
+            begin_again(&mut draft);
+            draft.audit.table(Backend::IptablesLegacy, family, &table);
+            draft.audit.problem(broken(family, &table, &fault));
+        }
+        Ok(TableRead { hides_program: Some((chain, rule)), .. }) => {
+            let chain = String::from_utf8_lossy(&chain);
+            draft.audit.problem(hidden_program(family, &table, &chain, rule));
+        }
+        Ok(_) => {}
     }
     note_ipsets(&context.ipsets, &mut draft.audit);
     draft.known = Known::Legacy(contents.info);
@@ -101,7 +109,12 @@ fn unchanged(wanted: &Wanted<'_>, key: &Key, kernel: &Xtables) -> Option<Arc<Uni
 /// So many entries are judged by two threads in less time than by one.
 const MANY_ENTRIES: u32 = 2_000;
 
-fn judge(context: &Context<'_>, contents: &Contents, audit: &mut Audit<'_>) -> Result<TableRead, Fault> {
+fn judge(
+    context: &Context<'_>,
+    contents: &Contents,
+    ipsets: &Ipsets,
+    audit: &mut Audit<'_>,
+) -> Result<TableRead, Fault> {
     let table = contents.table();
     audit.table(Backend::IptablesLegacy, table.family, table.name);
     let chains = Chains::of(&table)?;
@@ -112,13 +125,18 @@ fn judge(context: &Context<'_>, contents: &Contents, audit: &mut Audit<'_>) -> R
     let (found, others) = std::thread::scope(|threads| {
         let other = (middle < chains.count()).then(|| {
             threads.spawn(|| {
-                let found =
-                    judge_chains(context, &table, (&chains, middle..chains.count()), &mut other_audit);
+                let found = judge_chains(
+                    context,
+                    &table,
+                    (&chains, middle..chains.count()),
+                    ipsets,
+                    &mut other_audit,
+                );
                 context.help();
                 found
             })
         });
-        let found = judge_chains(context, &table, (&chains, 0..middle), audit);
+        let found = judge_chains(context, &table, (&chains, 0..middle), ipsets, audit);
         (found, other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
     });
     audit.absorb(other_audit);
@@ -129,6 +147,7 @@ fn judge_chains(
     context: &Context<'_>,
     table: &Table<'_>,
     (chains, which): (&Chains<'_>, Range<usize>),
+    ipsets: &Ipsets,
     audit: &mut Audit<'_>,
 ) -> Result<TableRead, Fault> {
     let mut rules = 0;
@@ -138,7 +157,7 @@ fn judge_chains(
         rules += u64::from(kind == Kind::Rule);
         audit.judge(Backend::IptablesLegacy, table.family, &entry);
     };
-    let read = read_legacy_chains(table, chains, which, context.ipsets.known(), take);
+    let read = read_legacy_chains(table, chains, which, ipsets, take);
     context.rules_read.fetch_add(rules, Ordering::Relaxed);
     read
 }

@@ -70,7 +70,16 @@ struct Context<'a> {
     helped: AtomicU64,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(options: &'a ScanOptions) -> Self {
+        Self {
+            options,
+            ipsets: ipset::Names::default(),
+            rules_read: AtomicU64::default(),
+            helped: AtomicU64::default(),
+        }
+    }
+
     /// Notes what a helping thread has cost, when that thread ends.
     fn help(&self) {
         let nanoseconds = u64::try_from(processor_time::of_this_thread().as_nanos()).unwrap_or(u64::MAX);

@@ -62,11 +62,11 @@ pub fn read_table(
                 audit.problem(hidden_program(family, name, &chain, content.rules));
             }
             if !is_said(family, userdata, expressions) {
-                if references.names_ipset {
-                    context.ipsets.ask(context);
-                }
+                let known = context.ipsets.known();
+                let asked =
+                    references.names_ipset.then(|| context.ipsets.other_than(known, context)).flatten();
                 let rule = (userdata, expressions);
-                unsaid.add_rule(chain, content.rules, handle, rule, context.ipsets.known());
+                unsaid.add_rule(chain, content.rules, handle, rule, asked.unwrap_or(known));
             }
         })?;
         uses.add_rules(content);

@@ -2,10 +2,8 @@
 //! Takes no lock and changes nothing; does not know how anybody learns what may have changed.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::ipset::Names;
 use super::side::Side;
 use super::unit::{Attempt, Found, Key, Unit};
 use super::{Context, Scan, ScanOptions, legacy, nft};
@@ -51,12 +49,7 @@ impl NodeReader {
         self.nft.owe(scope, |part| !is_legacy(part));
         self.legacy.owe(scope, is_legacy);
         self.adopt(book);
-        let context = Context {
-            options: &self.options,
-            ipsets: Names::default(),
-            rules_read: AtomicU64::default(),
-            helped: AtomicU64::default(),
-        };
+        let context = Context::new(&self.options);
         let budget = TextBudget::new(TEXT_BYTES.saturating_sub(self.nft.taken() + self.legacy.taken()));
         let (nft, (legacy, legacy_cost)) = std::thread::scope(|threads| {
             let legacy = threads.spawn(|| {

@@ -206,12 +206,7 @@ mod tests {
                 limit: 9,
                 cancelled: Arc::default(),
             };
-            let context = Context {
-                options: &options,
-                ipsets: Default::default(),
-                rules_read: Default::default(),
-                helped: Default::default(),
-            };
+            let context = Context::new(&options);
             self.side.owe(scope, |_| true);
             let found = self.side.read(&context, &self.book, &TextBudget::new(999));
             let mut told = Told::default();
