@@ -8,28 +8,18 @@ use crate::host::process::command::{CommandError, Ended};
 /// A dump of 99,000 rules is 15 MB; this is twenty times that.
 pub const OUTPUT_LIMIT_BYTES: u64 = 320 << 20;
 
-/// What is wrong with how a program ended; `expected` are the warnings it may print.
-pub fn ending_problems(program: &str, ended: &Ended, expected: &[&str]) -> Vec<Problem> {
-    let mut problems = Vec::new();
+/// What is wrong with how a program ended, which prints nothing on standard error where all is well.
+pub fn ending_problem(program: &str, ended: &Ended) -> Option<Problem> {
     if !ended.status.success() {
-        problems.push(Problem::new(
-            Reason::DumpFailed,
-            format!("`{program}` ended with {}: {}", ended.status, shown(&ended.stderr)),
-        ));
-        return problems;
+        let what = format!("`{program}` ended with {}: {}", ended.status, shown(&ended.stderr));
+        return Some(Problem::new(Reason::DumpFailed, what));
     }
-    let unforeseen: Vec<&[u8]> = ended
-        .stderr
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty() && !expected.iter().any(|known| line.starts_with(known.as_bytes())))
-        .collect();
-    if !unforeseen.is_empty() {
-        problems.push(Problem::new(
-            Reason::UnexpectedOutput,
-            format!("`{program}` printed on standard error: {}", shown(&unforeseen.join(&b"; "[..]))),
-        ));
-    }
-    problems
+    let lines: Vec<&[u8]> =
+        ended.stderr.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
+    (!lines.is_empty()).then(|| {
+        let what = format!("`{program}` printed on standard error: {}", shown(&lines.join(&b"; "[..])));
+        Problem::new(Reason::UnexpectedOutput, what)
+    })
 }
 
 fn shown(text: &[u8]) -> String {

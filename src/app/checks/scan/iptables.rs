@@ -9,7 +9,7 @@ use super::nft::Inventory;
 use super::unit::{Draft, Known};
 use super::{Context, ipset};
 use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::{Chain, ChainFault, ChainShape, Table, check_chain};
+use crate::domain::rules::kernel::{Chain, ChainFault, ChainShape, check_chain};
 use crate::domain::rules::lines::{Place, Written, write_rule};
 use crate::domain::rules::saved::nft_json::BaseChains;
 use crate::domain::rules::shadow::{Content, Shadow};
@@ -45,7 +45,7 @@ pub fn read(
             shadow.add_chain(chain, content);
         }
         completeness::check(&mut draft.audit, kernel, family, &name, uses)?;
-        is_plain &= natives.is_empty() && is_of_iptables(inventory, table);
+        is_plain &= natives.is_empty();
         native::read_foreign(context, draft, kernel, (family, &name), natives, bases)?;
     }
     let chains = inventory.chains_of(&tables);
@@ -54,11 +54,6 @@ pub fn read(
         draft.known = Known::Chains(shadow);
     }
     Ok(())
-}
-
-fn is_of_iptables(inventory: &Inventory, table: &Table) -> bool {
-    let shape = |chain: &&Chain| check_chain(chain.family, &table.name, chain);
-    inventory.chains_of(&[table]).iter().all(|chain| !matches!(shape(chain), ChainShape::Foreign(_)))
 }
 
 /// So many rules and jumps are read by two threads in less time than by one.
@@ -80,18 +75,12 @@ fn read_chains(
     if second.is_empty() {
         return read(kernel, first, audit, natives);
     }
-    let (mut other_audit, mut other_natives) = (audit.fresh(), Natives::default());
-    let (contents, others) = std::thread::scope(|threads| {
-        let other = threads.spawn(|| {
-            let mut kernel = Nfnetlink::open(context.deadline().moment())?;
-            let contents = read(&mut kernel, second, &mut other_audit, &mut other_natives);
-            context.help();
-            contents
-        });
-        let contents = read(kernel, first, audit, natives);
-        (contents, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    audit.absorb(other_audit);
+    let mut other_natives = Natives::default();
+    let (contents, others) = context.both(
+        audit,
+        |audit| read(kernel, first, audit, natives),
+        |audit| read(&mut Nfnetlink::open(context.deadline().moment())?, second, audit, &mut other_natives),
+    );
     natives.absorb(other_natives);
     let (mut contents, mut others): (Vec<_>, Vec<_>) = (contents?, others?);
     contents.append(&mut others);
@@ -101,9 +90,7 @@ fn read_chains(
 /// Where the chains for a second thread begin.
 fn middle(chains: &[&Chain]) -> usize {
     let uses: u64 = chains.iter().map(|chain| u64::from(chain.uses)).sum();
-    // reports show other bytes as one sign: two names that look alike belong to one reader
-    let is_shown_alone = |chain: &&Chain| std::str::from_utf8(&chain.name).is_ok();
-    if uses < MANY_USES || !chains.iter().all(is_shown_alone) {
+    if uses < MANY_USES || !chains.iter().all(|chain| std::str::from_utf8(&chain.name).is_ok()) {
         return chains.len();
     }
     let mut before = 0;
@@ -172,7 +159,8 @@ pub fn read_chain(
             let entry = Entry { kind: Kind::Rule, table: &table, chain: Some(&name), position, line };
             audit.judge(Backend::IptablesNft, chain.family, &entry);
         } else {
-            natives.add_rule(chain, content.rules, handle, (userdata, expressions), ipsets);
+            let rule = (userdata, expressions);
+            natives.add_rule(chain, content.rules, handle, rule, read.references, ipsets);
         }
     })?;
     context.rules_read.fetch_add(content.rules.into(), Ordering::Relaxed);

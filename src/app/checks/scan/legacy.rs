@@ -118,29 +118,14 @@ fn judge(
     let table = contents.table();
     audit.table(Backend::IptablesLegacy, table.family, table.name);
     let chains = Chains::of(&table)?;
-    // reports show other bytes as one sign: two names that look alike belong to one reader
-    let is_one_readers = table.count < MANY_ENTRIES || !chains.are_text();
-    let middle = if is_one_readers { chains.count() } else { chains.middle() };
-    let mut other_audit = audit.fresh();
-    let (found, others) = std::thread::scope(|threads| {
-        let other = (middle < chains.count()).then(|| {
-            threads.spawn(|| {
-                let found = judge_chains(
-                    context,
-                    &table,
-                    (&chains, middle..chains.count()),
-                    ipsets,
-                    &mut other_audit,
-                );
-                context.help();
-                found
-            })
-        });
-        let found = judge_chains(context, &table, (&chains, 0..middle), ipsets, audit);
-        (found, other.map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
-    });
-    audit.absorb(other_audit);
-    Ok(found?.and(others.transpose()?.unwrap_or_default()))
+    let read = |which, audit: &mut Audit<'_>| judge_chains(context, &table, (&chains, which), ipsets, audit);
+    if table.count < MANY_ENTRIES || !chains.are_text() {
+        return read(0..chains.count(), audit);
+    }
+    let middle = chains.middle();
+    let (found, others) =
+        context.both(audit, |audit| read(0..middle, audit), |audit| read(middle..chains.count(), audit));
+    Ok(found?.and(others?))
 }
 
 fn judge_chains(

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::domain::changes::RuleChange;
-use crate::domain::judging::audit::Outcome;
+use crate::domain::judging::audit::{Audit, Outcome};
 use crate::host::process::command::Deadline;
 use crate::host::process::processor_time;
 pub use reader::NodeReader;
@@ -66,7 +66,7 @@ struct Context<'a> {
     /// Names of ipsets, once a rule names one.
     ipsets: ipset::Names,
     rules_read: AtomicU64,
-    /// Processor time of threads that ended, in nanoseconds.
+    /// Processor time of the threads of [`Self::both`], in nanoseconds.
     helped: AtomicU64,
 }
 
@@ -80,10 +80,27 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Notes what a helping thread has cost, when that thread ends.
-    fn help(&self) {
-        let nanoseconds = u64::try_from(processor_time::of_this_thread().as_nanos()).unwrap_or(u64::MAX);
-        self.helped.fetch_add(nanoseconds, Ordering::Relaxed);
+    /// Does two things at once, the second on a thread of its own. The audit takes over what that one judges, which must be
+    /// of other chains than the first: also as reports show their names, where all bytes that are not UTF-8 look alike.
+    fn both<R: Send>(
+        &self,
+        audit: &mut Audit<'_>,
+        first: impl FnOnce(&mut Audit<'_>) -> R,
+        second: impl FnOnce(&mut Audit<'_>) -> R + Send,
+    ) -> (R, R) {
+        let mut other_audit = audit.fresh();
+        let found = std::thread::scope(|threads| {
+            let other = threads.spawn(|| {
+                let found = second(&mut other_audit);
+                let cost = u64::try_from(processor_time::of_this_thread().as_nanos()).unwrap_or(u64::MAX);
+                self.helped.fetch_add(cost, Ordering::Relaxed);
+                found
+            });
+            let found = first(audit);
+            (found, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        audit.absorb(other_audit);
+        found
     }
 
     fn deadline(&self) -> Deadline {

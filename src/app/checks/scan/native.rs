@@ -14,7 +14,7 @@ use super::dump::{self, OUTPUT_LIMIT_BYTES};
 use super::iptables::hidden_program;
 use super::unit::Draft;
 use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::expressions::{has_part, references_of as references};
+use crate::domain::rules::kernel::expressions::{References, references_of};
 use crate::domain::rules::kernel::{Chain, Ipsets, Table};
 use crate::domain::rules::saved::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::rules::shadow::Content;
@@ -55,18 +55,18 @@ pub fn read_table(
         uses.add_chain(chain);
         kernel.for_each_rule(family, &table.name, &chain.name, |handle, userdata, expressions| {
             content.rules += 1;
-            let references = references(expressions);
+            let references = references_of(expressions);
             content.jumps += references.jumps;
             if references.hides_program {
                 let chain = String::from_utf8_lossy(&chain.name);
                 audit.problem(hidden_program(family, name, &chain, content.rules));
             }
-            if !is_said(family, userdata, expressions) {
+            if !is_said(family, (userdata, expressions), references) {
                 let known = context.ipsets.known();
                 let asked =
                     references.names_ipset.then(|| context.ipsets.other_than(known, context)).flatten();
                 let rule = (userdata, expressions);
-                unsaid.add_rule(chain, content.rules, handle, rule, asked.unwrap_or(known));
+                unsaid.add_rule(chain, content.rules, handle, rule, references, asked.unwrap_or(known));
             }
         })?;
         uses.add_rules(content);
@@ -146,6 +146,7 @@ impl Natives {
         position: u32,
         handle: u64,
         (userdata, expressions): (Option<&[u8]>, &[u8]),
+        references: References,
         ipsets: &Ipsets,
     ) {
         let mut line = Line::default();
@@ -155,7 +156,7 @@ impl Natives {
             chain: String::from_utf8_lossy(&chain.name).into_owned(),
             position,
             line: line.as_bytes().to_vec(),
-            is_unsaid: !is_said(chain.family, userdata, expressions),
+            is_unsaid: !is_said(chain.family, (userdata, expressions), references),
             is_whole,
         };
         self.rules.insert(handle, rule);
@@ -210,8 +211,8 @@ impl Natives {
 }
 
 /// Whether nft says all of a rule.
-fn is_said(family: Family, userdata: Option<&[u8]>, expressions: &[u8]) -> bool {
-    nft_json::is_text_shown(family, userdata, expressions) && !has_part(expressions)
+fn is_said(family: Family, (userdata, expressions): (Option<&[u8]>, &[u8]), references: References) -> bool {
+    !references.has_part && nft_json::is_text_shown(family, userdata, expressions)
 }
 
 /// Reads and judges the native parts of an iptables table: rules and base chains that no iptables makes, and
@@ -375,7 +376,7 @@ fn list(
     let ended = running.finish().map_err(|error| dump::command_problem(&error))?;
     dumps.push(("nft", started.elapsed()));
     // a failure has its reason on standard error, and half an answer
-    if let Some(problem) = dump::ending_problems("nft", &ended, &[]).pop() {
+    if let Some(problem) = dump::ending_problem("nft", &ended) {
         return Err(problem);
     }
     parsed.map_err(|error| {

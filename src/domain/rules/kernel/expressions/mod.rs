@@ -201,6 +201,8 @@ pub struct References {
     pub jumps: u32,
     /// Whether an x_tables part names ipsets, by their index.
     pub names_ipset: bool,
+    /// Whether it has an x_tables part.
+    pub has_part: bool,
     /// Whether an x_tables part runs a program that nothing shows: see [`hides_program`].
     pub hides_program: bool,
 }
@@ -228,6 +230,7 @@ pub const fn payload(base: u32, offset: u32, length: u32) -> Payload {
 pub fn references(expressions: &[Expression<'_>]) -> References {
     let mut found = References::default();
     for expression in expressions {
+        found.has_part |= matches!(expression.name(), b"match" | b"target");
         match expression {
             Expression::Immediate(Immediate { data: Data::Verdict(verdict), .. }) => {
                 found.jumps += u32::from(verdict.chain.is_some());
@@ -251,13 +254,6 @@ pub fn references(expressions: &[Expression<'_>]) -> References {
 /// What the rule names with these expressions, the value of `NFTA_RULE_EXPRESSIONS`.
 pub fn references_of(list: &[u8]) -> References {
     decode(list).map(|expressions| references(&expressions)).unwrap_or_default()
-}
-
-/// Whether any of these expressions, the value of `NFTA_RULE_EXPRESSIONS`, is an x_tables part.
-pub fn has_part(list: &[u8]) -> bool {
-    decode(list).is_ok_and(|expressions| {
-        expressions.iter().any(|expression| matches!(expression.name(), b"match" | b"target"))
-    })
 }
 
 /// Whether a match or target of this name names ipsets.
@@ -285,6 +281,7 @@ impl Raw<'_> {
             jumps: u32::from(self.name == b"immediate" && at(&CHAIN).is_some()),
             names_ipset: name.is_some_and(is_ipset),
             hides_program: name.is_some_and(|name| name == b"bpf"),
+            ..References::default()
         }
     }
 }

@@ -128,7 +128,12 @@ fn jumps_and_ipsets_are_found_in_raw_expressions_too() {
         let expressions = decode(&list).unwrap();
         assert_eq!(
             references(&expressions),
-            References { jumps, names_ipset, hides_program: false },
+            References {
+                jumps,
+                names_ipset,
+                has_part: matches!(name, b"match" | b"target"),
+                hides_program: false
+            },
             "{expressions:?}"
         );
     }
