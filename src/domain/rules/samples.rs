@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use super::kernel::Ipsets;
-use super::kernel::expressions::Expression;
-use super::kernel::expressions::form::Slot;
+use super::kernel::expressions::form::{Data, Slot, Text};
+use super::kernel::expressions::numbers::*;
+use super::kernel::expressions::{Bitwise, Cmp, Expression, Extension, Range, meta, payload};
 use super::kernel::legacy::{Hooks, Table};
 use super::kernel::rule::NotIptables;
 use super::lines::{Place, Written, write_rule};
@@ -93,16 +94,67 @@ pub fn legacy_tables() -> Vec<Legacy> {
     tables
 }
 
+/// An attribute with this type and value.
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    value.put(kind, &mut out);
+    out
+}
+
+/// One expression of a list.
+pub fn element(name: &[u8], attributes: &[u8]) -> Vec<u8> {
+    let name = attribute(1, &[name, b"\0"].concat());
+    attribute(1, &[name, attribute(2, attributes)].concat())
+}
+
 /// The value of `NFTA_RULE_EXPRESSIONS`.
 pub fn list(expressions: &[Expression<'_>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for expression in expressions {
-        let mut element = Vec::new();
-        [expression.name(), b"\0"].concat().as_slice().put(1, &mut element);
-        expression.encode().as_slice().put(2, &mut element);
-        element.as_slice().put(1, &mut out);
-    }
-    out
+    expressions.iter().flat_map(|expression| element(expression.name(), &expression.encode())).collect()
+}
+
+/// `meta load KEY` to register 1.
+pub fn load(key: u32) -> Expression<'static> {
+    Expression::Meta(meta(key))
+}
+
+/// `payload load` of the network header to register 1.
+pub fn network(offset: u32, length: u32) -> Expression<'static> {
+    Expression::Payload(payload(NETWORK_HEADER, offset, length))
+}
+
+/// `payload load` of the transport header to register 1.
+pub fn transport(offset: u32, length: u32) -> Expression<'static> {
+    Expression::Payload(payload(TRANSPORT_HEADER, offset, length))
+}
+
+/// A comparison of register 1.
+pub fn cmp(op: u32, value: &[u8]) -> Expression<'_> {
+    Expression::Cmp(Cmp { sreg: REG_1, op, data: Data::Value(value) })
+}
+
+/// A comparison of register 1 with a range.
+pub fn range<'a>(op: u32, from: &'a [u8], to: &'a [u8]) -> Expression<'a> {
+    Expression::Range(Range { sreg: REG_1, op, from: Data::Value(from), to: Data::Value(to) })
+}
+
+/// What leaves the bits of a mask in register 1.
+pub fn mask(mask: &[u8], op: Option<u32>) -> Expression<'_> {
+    const NONE: [u8; 16] = [0; 16];
+    Expression::Bitwise(Bitwise {
+        sreg: REG_1,
+        dreg: REG_1,
+        length: u32::try_from(mask.len()).unwrap(),
+        op,
+        mask: Some(Data::Value(mask)),
+        xor: Some(Data::Value(&NONE[..mask.len()])),
+        data: None,
+        sreg2: None,
+    })
+}
+
+/// An x_tables part.
+pub fn part<'a>(name: &'a [u8], revision: u32, info: &'a [u8]) -> Extension<'a> {
+    Extension { name: Text(name), revision, info }
 }
 
 /// The line of a rule in chain INPUT.

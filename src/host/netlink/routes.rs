@@ -14,6 +14,8 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+use crate::domain::rules::kernel::attributes::find;
+
 /// The destinations, each a single address.
 pub const HEALTH_PROBE: [IpAddr; 2] = [
     IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 7, 127)),
@@ -86,7 +88,7 @@ pub fn add(destination: IpAddr) -> Result<Added, RouteError> {
 fn is_to_loopback(destination: IpAddr) -> Result<Added, RouteError> {
     let reply = exchange(&get_route(destination)).map_err(|error| RouteError::Failed(destination, error))?;
     let attributes = reply.get(NETLINK_HEADER + ROUTE_HEADER..).unwrap_or_default();
-    match attribute(attributes, RTA_OIF) {
+    match find(attributes, RTA_OIF) {
         Some(device) if device == LOOPBACK.to_ne_bytes() => Ok(Added::Present),
         _ => Err(RouteError::Occupied(destination)),
     }
@@ -169,19 +171,6 @@ fn check(reply: Vec<u8>) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The value of the first attribute of this kind.
-fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let ([l0, l1, k0, k1], _) = attributes.split_first_chunk::<4>()?;
-        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
-        let value = attributes.get(4..length)?;
-        if u16::from_ne_bytes([*k0, *k1]) == kind {
-            return Some(value);
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,7 +180,7 @@ mod tests {
         for length in 0..64 {
             for byte in [0, 1, 2, 4, 255] {
                 let bytes = vec![byte; length];
-                let _ = attribute(&bytes, RTA_OIF);
+                let _ = find(&bytes, RTA_OIF);
                 let _ = check(bytes);
             }
         }
@@ -202,7 +191,7 @@ mod tests {
         let mut bytes = Vec::new();
         push_attribute(&mut bytes, RTA_DST, &[169, 254, 7, 127]);
         push_attribute(&mut bytes, RTA_OIF, &LOOPBACK.to_ne_bytes());
-        assert_eq!(attribute(&bytes, RTA_OIF), Some(&LOOPBACK.to_ne_bytes()[..]));
-        assert_eq!(attribute(&bytes, 9), None);
+        assert_eq!(find(&bytes, RTA_OIF), Some(&LOOPBACK.to_ne_bytes()[..]));
+        assert_eq!(find(&bytes, 9), None);
     }
 }

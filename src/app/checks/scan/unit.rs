@@ -63,8 +63,7 @@ impl Unit {
         self.reading.problems.reasons().any(|reason| {
             !matches!(
                 reason,
-                Reason::TableUnreadable
-                    | Reason::TableInactive
+                Reason::TableInactive
                     | Reason::BrokenTable
                     | Reason::UntrustedRule
                     | Reason::UnrenderedRule

@@ -43,6 +43,11 @@ impl<'a> Attributes<'a> {
     }
 }
 
+/// The value of the first attribute of this type.
+pub fn find(container: &[u8], kind: u16) -> Option<&[u8]> {
+    Attributes::new(container).flatten().find(|found| found.kind == kind).map(|found| found.value)
+}
+
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<Attribute<'a>, Malformed>;
 

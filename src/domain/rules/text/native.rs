@@ -175,19 +175,10 @@ fn write_raw(expression: &Expression<'_>, line: &mut Line) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// An attribute with this value.
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(value.len() + 4).unwrap();
-        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    use crate::domain::rules::samples::{attribute, element};
 
     fn expression(name: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
-        let name = attribute(1, &[name.as_bytes(), &[0]].concat());
-        attribute(1, &[name, attribute(2, &attributes.concat())].concat())
+        element(name.as_bytes(), &attributes.concat())
     }
 
     fn written(expressions: &[Vec<u8>], userdata: Option<&[u8]>) -> String {

@@ -14,7 +14,7 @@ mod tests;
 
 use form::{Data, Form, NO_PAD, Text, expression};
 
-use crate::domain::rules::kernel::attributes::{Attribute, Attributes, Malformed};
+use crate::domain::rules::kernel::attributes::{Attribute, Attributes, Malformed, find};
 use crate::domain::rules::kernel::parts::hides_program;
 
 expression! {
@@ -268,11 +268,8 @@ impl Raw<'_> {
         const CHAIN: [u16; 3] = [2, 2, 2];
         /// `NFTA_MATCH_NAME`, `NFTA_TARGET_NAME`.
         const EXTENSION: [u16; 1] = [1];
-        let at = |path: &[u16]| {
-            path.iter().try_fold(self.attributes?, |container, kind| {
-                Attributes::new(container).flatten().find(|one| one.kind == *kind).map(|one| one.value)
-            })
-        };
+        let at =
+            |path: &[u16]| path.iter().try_fold(self.attributes?, |container, kind| find(container, *kind));
         let name = match self.name {
             b"match" | b"target" => at(&EXTENSION).and_then(|name| name.strip_suffix(b"\0")),
             _ => None,

@@ -2,24 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::form::Slot;
 use super::*;
-use crate::domain::rules::samples::{forms, list};
-
-/// One expression in a list.
-fn element(name: &[u8], attributes: &[u8]) -> Vec<u8> {
-    let (mut element, mut out) = (Vec::new(), Vec::new());
-    [name, b"\0"].concat().as_slice().put(1, &mut element);
-    attributes.put(2, &mut element);
-    element.as_slice().put(1, &mut out);
-    out
-}
+use crate::domain::rules::samples::{attribute, element, forms, list};
 
 /// Attributes with these types and values, one behind the other.
 fn attributes(all: &[(u16, &[u8])]) -> Vec<u8> {
-    let mut out = Vec::new();
-    all.iter().for_each(|(kind, value)| value.put(*kind, &mut out));
-    out
+    all.iter().flat_map(|(kind, value)| attribute(*kind, value)).collect()
 }
 
 /// The flag bit of nested attributes (`NLA_F_NESTED`).

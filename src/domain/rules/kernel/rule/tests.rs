@@ -4,47 +4,15 @@ use super::*;
 use crate::domain::rules::Family;
 use crate::domain::rules::kernel::expressions::form::{Data, Text, Verdict as NftVerdict};
 use crate::domain::rules::kernel::expressions::numbers::*;
-use crate::domain::rules::kernel::expressions::{
-    Bitwise, Cmp, Counter, Extension, Immediate, Limit, Meta, Range, Raw, meta, payload,
-};
+use crate::domain::rules::kernel::expressions::{Bitwise, Counter, Immediate, Limit, Meta, Raw};
 use crate::domain::rules::lines::{Place, RuleRead, Written, write_rule};
-use crate::domain::rules::samples::{self, forms, list};
+use crate::domain::rules::samples::{self, cmp, forms, list, load, network, part, range, transport};
 use crate::domain::rules::text::line::Line;
 
 type Rules<'a> = Vec<Expression<'a>>;
 
-fn load(key: u32) -> Expression<'static> {
-    Expression::Meta(meta(key))
-}
-
-fn network(offset: u32, length: u32) -> Expression<'static> {
-    Expression::Payload(payload(NETWORK_HEADER, offset, length))
-}
-
-fn transport(offset: u32, length: u32) -> Expression<'static> {
-    Expression::Payload(payload(TRANSPORT_HEADER, offset, length))
-}
-
-fn cmp(op: u32, value: &[u8]) -> Expression<'_> {
-    Expression::Cmp(Cmp { sreg: REG_1, op, data: Data::Value(value) })
-}
-
 fn mask(mask: &[u8]) -> Expression<'_> {
-    const NONE: [u8; 16] = [0; 16];
-    Expression::Bitwise(Bitwise {
-        sreg: REG_1,
-        dreg: REG_1,
-        length: u32::try_from(mask.len()).unwrap(),
-        op: Some(MASK_XOR),
-        mask: Some(Data::Value(mask)),
-        xor: Some(Data::Value(&NONE[..mask.len()])),
-        data: None,
-        sreg2: None,
-    })
-}
-
-fn range<'a>(op: u32, from: &'a [u8], to: &'a [u8]) -> Expression<'a> {
-    Expression::Range(Range { sreg: REG_1, op, from: Data::Value(from), to: Data::Value(to) })
+    samples::mask(mask, Some(MASK_XOR))
 }
 
 const COUNTER: Expression<'_> = Expression::Counter(Counter { bytes: 9, packets: 1 });
@@ -53,10 +21,6 @@ const DROP_IT: Expression<'_> = verdict(DROP, None);
 const fn verdict(code: i32, chain: Option<Text<'_>>) -> Expression<'_> {
     let data = Data::Verdict(NftVerdict { code, chain });
     Expression::Immediate(Immediate { dreg: REG_VERDICT, data })
-}
-
-fn part<'a>(name: &'a [u8], revision: u32, info: &'a [u8]) -> Extension<'a> {
-    Extension { name: Text(name), revision, info }
 }
 
 fn line(family: Family, rule: &[Expression<'_>]) -> Result<String, NotIptables> {

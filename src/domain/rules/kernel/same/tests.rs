@@ -7,45 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::rules::kernel::expressions::decode;
 use crate::domain::rules::kernel::layout::Name;
-use crate::domain::rules::samples::{forms, line, list};
-
-fn load(key: u32) -> Expression<'static> {
-    Expression::Meta(meta(key))
-}
-
-fn network(offset: u32, length: u32) -> Expression<'static> {
-    Expression::Payload(payload(NETWORK_HEADER, offset, length))
-}
-
-fn transport(offset: u32, length: u32) -> Expression<'static> {
-    Expression::Payload(payload(TRANSPORT_HEADER, offset, length))
-}
-
-fn cmp(op: u32, value: &[u8]) -> Expression<'_> {
-    Expression::Cmp(Cmp { sreg: REG_1, op, data: Data::Value(value) })
-}
-
-fn mask(mask: &[u8], op: Option<u32>) -> Expression<'_> {
-    const NONE: [u8; 16] = [0; 16];
-    Expression::Bitwise(Bitwise {
-        sreg: REG_1,
-        dreg: REG_1,
-        length: u32::try_from(mask.len()).unwrap(),
-        op,
-        mask: Some(Data::Value(mask)),
-        xor: Some(Data::Value(&NONE[..mask.len()])),
-        data: None,
-        sreg2: None,
-    })
-}
-
-fn range<'a>(op: u32, from: &'a [u8], to: &'a [u8]) -> Expression<'a> {
-    Expression::Range(Range { sreg: REG_1, op, from: Data::Value(from), to: Data::Value(to) })
-}
-
-fn part<'a>(name: &'a [u8], revision: u32, info: &'a [u8]) -> Extension<'a> {
-    Extension { name: Text(name), revision, info }
-}
+use crate::domain::rules::samples::{cmp, forms, line, list, load, mask, network, part, range, transport};
 
 const COUNTER: Expression<'_> = Expression::Counter(Counter { bytes: 0, packets: 0 });
 

@@ -10,7 +10,7 @@ use super::reader::Place;
 use super::word::{is_keyword, quote};
 use crate::domain::rules::Family;
 use crate::domain::rules::kernel::Chain;
-use crate::domain::rules::kernel::attributes::Attributes;
+use crate::domain::rules::kernel::attributes::{Attributes, find};
 
 /// Base chains as the kernel has them: what follows the name in their lines.
 #[derive(Debug, Default)]
@@ -237,10 +237,6 @@ fn is_name_shown(value: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok() && padding.iter().all(|&byte| byte == 0)
 }
 
-fn find(within: &[u8], kind: u16) -> Option<&[u8]> {
-    Attributes::new(within).filter_map(Result::ok).find(|found| found.kind == kind).map(|found| found.value)
-}
-
 /// `TYPE_IFNAME` of nft: an interface's name, 16 bytes.
 const IFNAME: u32 = 41;
 /// `TYPE_BITS` of nft: each part of a key has a type of so many bits.
@@ -281,18 +277,11 @@ pub fn is_key_shown(key_type: u32, key: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(value.len() + 4).unwrap();
-        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
+    use crate::domain::rules::samples::{attribute, element};
 
     fn expression(name: &str, attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
         let data: Vec<u8> = attributes.iter().flat_map(|(kind, value)| attribute(*kind, value)).collect();
-        attribute(1, &[attribute(1, format!("{name}\0").as_bytes()), attribute(2, &data)].concat())
+        element(name.as_bytes(), &data)
     }
 
     /// nft prints the value of the load's size, whatever else the comparison holds.
