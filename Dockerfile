@@ -14,9 +14,9 @@ LABEL org.opencontainers.image.title="iptables-monitor" \
       org.opencontainers.image.description="A node-local iptables and nftables compliance monitor that never fails open" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="$MONITOR_COMMIT"
-# Both iptables backends are in one package; nft judges what no iptables tool manages; systemd has journalctl.
+# systemd has journalctl, which --drops-source journal needs. The rules are read from the kernel: neither iptables nor nft is here.
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends iptables nftables systemd \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends systemd \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/target/release/monitor /usr/bin/monitor
 # Manifests of azure-iptables-monitor name this program (docs/migrating.md).

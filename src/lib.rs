@@ -5,10 +5,9 @@
 //!
 //! # Data flow
 //! ```text
-//! nf_tables over netlink ─► expressions ─┐                               patterns dir, profiles
-//! legacy tables (getsockopt) ─► entries ─┴► kernel::rule ─► text ─┐              │
-//! nft -j: native rules ───────────────────► canonical lines ──────┼─► Entry ─► audit ◄── Allowlist (Go syntax)
-//! saved dumps ────────────────────────────► text ─────────────────┘              │
+//! nf_tables over netlink ─► expressions, sets ─┐                         patterns dir, profiles
+//! legacy tables (getsockopt) ─► entries ───────┴► decoded ─► text ─┐             │
+//! saved dumps ─► parsed ─► text ───────────────────────────────────┴► Entry ─► audit ◄── Allowlist (Go syntax)
 //!                                                                ▼───────────────┘
 //!                            violations, problems ─► Report ─► Verdict ─► text, JSON, SARIF, JUnit, exit code
 //!
@@ -29,7 +28,7 @@
 //!   verdict     compliant, violations, unknown
 //!   words/      text for people: escaped, cut; numbers, moments, errors with their causes; how long to wait
 //!   rules/      what a firewall holds: entries, problems; kernel/ (bytes to values and back), text/ (values to lines),
-//!               lines (both in one call), saved/ (what tools print)
+//!               lines (both in one call), saved/ (what tools print into files)
 //!   packets/    what a packet is            peers/    who had which address when
 //!   changes/    what changed, when, by whom; what is remembered of it
 //!   judging/    what is allowed and what was found: allowlists, audit, report, why        may name changes
@@ -62,7 +61,8 @@
 //!   encode to the same bytes again. Two rules share a line only as [`domain::rules::kernel::same`] lists.
 //! - **Never** does a part of the agent die unseen: each task and each thread belongs to a service ([`app::service`]), and one
 //!   that ends unasked ends the process.
-//! - **Never** does reading change the node: no lock is taken, no table created, no rule touched.
+//! - **Never** does reading the node change it: no lock is taken, no table created, no rule touched. Nor does it start a program:
+//!   programs run only for what was asked by name (a journal, a saved text of nft, `check --compare`).
 //! - **Never** does untrusted text reach a shell, a terminal or markup unescaped; a chain's name is an argument of
 //!   iptables only if it is a plain word.
 

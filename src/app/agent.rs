@@ -284,7 +284,6 @@ fn publish(outlets: &mut Outlets, checked: &Checked, tell: &mut impl FnMut(&Chec
     let checked = &checked;
     metrics.check_done(&checked.report, checked.took);
     metrics.allowlist(checked.patterns, checked.broken);
-    checked.dumps.iter().for_each(|&(program, took)| metrics.dump_took(program, took));
     if let Some((counters, failures)) = &checked.heard {
         count_heard(metrics, *counters, failures);
     }
@@ -375,7 +374,7 @@ async fn seek_evidence(node: &str, api: Option<ApiServer>) -> (Service, watch::R
     (service, evidence)
 }
 
-/// The loop counts as alive while a check, with every dump at its deadline, may still be under way.
+/// The loop counts as alive while a check, with every table at its deadline, may still be under way.
 fn alive_within(monitor: &run::CheckSettings) -> Duration {
     monitor.interval + monitor.scan.dump_timeout * 10 + Duration::from_secs(60)
 }

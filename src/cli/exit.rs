@@ -7,7 +7,7 @@
 pub enum Exit {
     /// Everything was read and is allowed, or the agent was asked to stop.
     Success = 0,
-    /// Rules that no pattern allows.
+    /// Rules that no pattern allows, or differences that `check --compare` found.
     Violations = 1,
     /// Wrong usage, missing input or a broken allowlist.
     Usage = 2,

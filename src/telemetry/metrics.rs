@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use self::attribution::{Attribution, Processes};
@@ -51,7 +51,6 @@ struct Inner {
     attributed: IntGaugeVec,
     processes: IntGaugeVec,
     check_duration: Histogram,
-    dump_duration: GaugeVec,
     patterns: IntGauge,
     broken_patterns: IntGauge,
     last_check: Gauge,
@@ -111,13 +110,6 @@ impl Metrics {
                 Histogram::with_opts(
                     HistogramOpts::new("check_duration_seconds", "How long a check took.")
                         .buckets(CHECK_SECONDS.to_vec()),
-                ),
-            ),
-            dump_duration: registered(
-                on,
-                GaugeVec::new(
-                    Opts::new("dump_duration_seconds", "How long the last run of a program took."),
-                    &["program"],
                 ),
             ),
             patterns: registered(on, IntGauge::new("patterns", "Patterns in force.")),
@@ -215,11 +207,6 @@ impl Metrics {
         metrics.last_check.set(unix_seconds(report.checked_at));
         metrics.check_duration.observe(took.as_secs_f64());
         metrics.checks.inc();
-    }
-
-    /// Notes how long a program ran to print rules.
-    pub fn dump_took(&self, program: &'static str, took: Duration) {
-        self.0.dump_duration.with_label_values(&[program]).set(took.as_secs_f64());
     }
 
     /// Notes how many patterns are in force and how many are broken.

@@ -238,7 +238,7 @@ fn lead(page: &mut Html, view: &View<'_>, report: &Report) {
             page.text(&counted(decisive, "problem")).raw(".");
         }
     }
-    if report.evidence == Evidence::Text {
+    if report.evidence != Evidence::Kernel {
         page.raw(" Saved text only: rules that were printed wrong cannot be seen.");
     }
 }
@@ -265,10 +265,6 @@ fn tiles(page: &mut Html, report: &Report) {
 fn checked(page: &mut Html, view: &View<'_>, report: &Report) {
     page.raw("<p class=\"checked\">Checked <b>").text(&ago(view.now, report.checked_at)).raw("</b>, ");
     moment(page, report.checked_at);
-    for (index, (tool, version)) in report.tools.iter().enumerate() {
-        page.raw(if index == 0 { ", with " } else { ", " });
-        line(page, &format!("{} {}", escape::name(tool), escape::name(version)));
-    }
     if view.is_still {
         page.raw(". This page stands still");
     }

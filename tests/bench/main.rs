@@ -8,6 +8,7 @@ mod drops;
 mod support;
 
 mod incremental;
+mod native;
 mod watch;
 
 use std::fs;
@@ -25,8 +26,9 @@ const PATTERNS: &str = "^-P .*\n^-N .*\n^-A KUBE-\n^-A (PREROUTING|OUTPUT|POSTRO
     -A FORWARD -d 169\\.254\\.1\\.1/32 -p tcp -m tcp --dport 80 -j DROP\n^-A X[0-9]{3,5} .*$\n";
 
 /// What is measured: a name for the command line, a title and the work.
-const SECTIONS: [(&str, &str, fn()); 9] = [
+const SECTIONS: [(&str, &str, fn()); 10] = [
     ("check", "`monitor check` against the dump of iptables", checks),
+    ("native", "Native tables", native::table),
     ("incremental", "Checks of what changed", incremental::table),
     ("latency", "From a change to the verdict", watch::latency),
     ("label", "From a change to the label", watch::label),

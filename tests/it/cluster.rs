@@ -41,7 +41,6 @@ fn report(lines: &[&str], problems: &[Reason]) -> Arc<Report> {
         checked_at: SystemTime::now(),
         node: "n".into(),
         evidence: Evidence::Kernel,
-        tools: BTreeMap::new(),
         tables: Vec::new(),
         violations: lines.iter().map(violation).collect(),
         violation_count: lines.len() as u64,

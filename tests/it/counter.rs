@@ -150,9 +150,9 @@ impl<'a> Agent<'a> {
         // one description: each stream writes where the other ended
         let out = printed.reopen().unwrap();
         let err = out.try_clone().unwrap();
-        // with root's name and the capabilities of the DaemonSet
+        // with root's name and the capability of the DaemonSet
         let mut command = maps.command("setpriv");
-        command.args(["--bounding-set=-all,+net_admin,+net_raw", "--inh-caps=-all", "--", MONITOR]);
+        command.args(["--bounding-set=-all,+net_admin", "--inh-caps=-all", "--", MONITOR]);
         command.args(["-checkMap=true", "-mapPath", &maps.pin("counter"), "-events=true", "--sink", "kube"]);
         command.args(["--profile", "base", "--interval", "200ms", "--netns-check", "off"]);
         command.env("NODE_NAME", "n").env("KUBECONFIG", config.path());

@@ -1,134 +1,138 @@
-//! Tools that hang, print half, fail, warn or are missing. These are the only fakes.
+//! Nodes where something is missing or refused: programs, procfs, netlink.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::time::Duration;
 
-use super::support::{AllowlistDir, Checked, LeftBehind, MONITOR, Netns};
+use super::support::live::Agent;
+use super::support::{AllowlistDir, Checked, MONITOR, Netns, lossy, wait_until};
 
-/// Checks a node with one allowed native rule, with a fake `nft` first on `PATH`. What the real one says is in `whole`.
-fn check_with(script: &str) -> Checked {
-    check_in(tempfile::tempdir().unwrap().path(), script, "60")
-}
+/// What prints or changes rules, of every backend and family.
+const PROGRAMS: [&str; 25] = [
+    "nft",
+    "iptables",
+    "iptables-save",
+    "iptables-nft",
+    "iptables-nft-save",
+    "iptables-legacy",
+    "iptables-legacy-save",
+    "ip6tables",
+    "ip6tables-save",
+    "ip6tables-nft",
+    "ip6tables-nft-save",
+    "ip6tables-legacy",
+    "ip6tables-legacy-save",
+    "arptables",
+    "arptables-save",
+    "arptables-nft-save",
+    "arptables-legacy-save",
+    "ebtables",
+    "ebtables-save",
+    "ebtables-nft-save",
+    "ebtables-legacy-save",
+    "xtables-nft-multi",
+    "xtables-legacy-multi",
+    "ipset",
+    "ip",
+];
 
-/// The same, where the script and what it writes are in this directory, and a dump may take so many seconds.
-fn check_in(directory: &Path, script: &str, seconds: &str) -> Checked {
-    let fake = directory.join("nft");
+/// One rule of each kind, with what programs used to be asked for: names of ipsets, elements, declarations.
+const EVERYTHING: &str = "ipset create friends hash:ip
+     iptables-nft -A INPUT -p tcp --dport 22 -m set --match-set friends src -j ACCEPT
+     iptables-nft -A INPUT -i eth9 -j LOG --log-prefix 'dropped: '; iptables-nft -A INPUT -i eth9 -j DROP
+     ip6tables-nft -t nat -A POSTROUTING -j MASQUERADE
+     iptables-legacy -A OUTPUT -m set --match-set friends dst -j ACCEPT
+     ip6tables-legacy -A OUTPUT -j ACCEPT; arptables-legacy -A INPUT -j ACCEPT
+     nft insert rule ip filter INPUT tcp dport { 23, 24 } accept
+     nft 'add table inet x; add set inet x s { type ipv4_addr; }; add element inet x s { 10.0.0.1 }
+          add map inet x m { type inet_service : verdict; }; add chain inet x c; add element inet x m { 80 : jump c }
+          add chain inet x b { type filter hook input priority 0; }; add rule inet x b ip saddr @s tcp dport vmap @m'";
+
+/// Every program that could print rules is one that tells when it is started, and then fails.
+#[test]
+fn live_reading_starts_no_program() {
     let netns = Netns::new();
-    netns.sh("nft 'add table inet x; add chain inet x c; add rule inet x c tcp dport 22 accept'");
-    std::fs::write(directory.join("whole"), netns.sh("nft -j list table inet x")).unwrap();
-    std::fs::write(&fake, format!("#!/bin/sh\ncd {}\n{script}\n", directory.display())).unwrap();
-    std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::write(directory.join("nftables"), "^inet x c tcp dport 22 accept$").unwrap();
-    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
-    let output = netns
-        .command(MONITOR)
-        .env("PATH", path)
-        .args(["check", "--format", "json", "--ipv6", "false", "--dump-timeout", seconds, "--input"])
-        .arg(directory)
-        .output()
-        .unwrap();
-    Checked::of(&output)
-}
-
-#[track_caller]
-fn unknown_because(script: &str, reason: &str) -> Checked {
-    expect_unknown(check_with(script), script, reason)
-}
-
-#[track_caller]
-fn expect_unknown(checked: Checked, script: &str, reason: &str) -> Checked {
-    checked.expect("unknown", 3);
-    assert!(checked.reasons().contains(&reason), "{script}: {:#}", checked.json);
-    checked
-}
-
-#[test]
-fn the_fake_that_tells_the_truth_is_believed() {
-    check_with("cat whole").expect("compliant", 0);
-}
-
-#[test]
-fn a_tool_that_hangs_is_killed() {
-    let (directory, script) =
-        (tempfile::tempdir().unwrap(), "cat whole; sleep 120 & echo $! $$ > left; sleep 120");
-    expect_unknown(check_in(directory.path(), script, "1"), script, "DumpTimeout");
-    for process in LeftBehind::wait_for(&directory.path().join("left"), 2) {
-        process.wait_end("it was to be killed at the deadline");
+    netns.sh(EVERYTHING);
+    let directory = tempfile::tempdir().unwrap();
+    let (fakes, started) = (directory.path().join("fakes"), directory.path().join("started"));
+    std::fs::create_dir(&fakes).unwrap();
+    for program in PROGRAMS {
+        let fake = fakes.join(program);
+        std::fs::write(&fake, format!("#!/bin/sh\necho \"$0 $*\" >> {}\nexit 1\n", started.display()))
+            .unwrap();
+        std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-}
-
-/// Starts a process that has left the tool's group when its number is written down, and holds these streams of the tool
-/// for two minutes.
-fn leave_stray(streams: &str) -> String {
-    format!(
-        "setsid sh -c 'echo $$ > left; exec sleep 120' {streams} & until [ -s left ]; do sleep 0.01; done"
-    )
-}
-
-/// Nobody waits for it: it is still there when the check is over.
-#[track_caller]
-fn stays(directory: &Path) {
-    let left = LeftBehind::wait_for(&directory.join("left"), 1);
-    assert!(left.iter().all(LeftBehind::is_alive), "it was waited for");
-}
-
-#[test]
-fn a_stray_process_on_standard_error_delays_nothing() {
-    let (directory, script) = (tempfile::tempdir().unwrap(), leave_stray(">/dev/null") + "; cat whole");
-    check_in(directory.path(), &script, "60").expect("compliant", 0);
-    stays(directory.path());
-}
-
-#[test]
-fn a_deadline_holds_against_a_stray_process() {
-    for streams in [">/dev/null", "2>/dev/null", ""] {
-        for then in ["sleep 120", "exec >&- 2>&-; sleep 120"] {
-            let directory = tempfile::tempdir().unwrap();
-            let script = format!("{}; cat whole; {then}", leave_stray(streams));
-            expect_unknown(check_in(directory.path(), &script, "1"), &script, "DumpTimeout");
-            stays(directory.path());
-        }
-    }
-}
-
-#[test]
-fn half_a_dump_is_not_the_whole() {
-    unknown_because("head -c 130 whole", "MalformedLine");
-    unknown_because("head -c -3 whole", "MalformedLine");
-    unknown_because("true", "MalformedLine");
-}
-
-#[test]
-fn a_failing_tool_is_not_believed() {
-    let checked = unknown_because("cat whole; echo 'something broke' >&2; exit 1", "DumpFailed");
-    assert!(format!("{:#}", checked.json).contains("something broke"));
-    unknown_because("cat whole; kill -SEGV $$", "DumpFailed");
-}
-
-#[test]
-fn an_unforeseen_warning_is_a_problem() {
-    unknown_because("cat whole; echo 'nft: something new' >&2", "UnexpectedOutput");
-}
-
-#[test]
-fn text_that_differs_from_the_kernel_is_a_problem() {
-    let edited = |edit: &str| {
-        format!(
-            "python3 -c 'import json; all = json.load(open(\"whole\")); items = all[\"nftables\"]; {edit}; print(json.dumps(all))'"
-        )
+    let path = format!("{}:{}", fakes.display(), std::env::var("PATH").unwrap());
+    let monitor = |args: &[&str]| {
+        let mut command = netns.command("env");
+        command.arg(format!("PATH={path}")).arg(MONITOR).args(args);
+        command
     };
-    check_with(&edited("pass")).expect("compliant", 0);
-    let rules = "[item for item in items if \"rule\" in item]";
-    unknown_because(&edited(&format!("items.remove({rules}[0])")), "CountMismatch");
-    unknown_because(&edited(&format!("items.append({rules}[0])")), "CountMismatch");
-    let moved = check_with(&edited(&format!("{rules}[0][\"rule\"][\"chain\"] = \"other\"")));
-    moved.expect("violations", 1);
-    assert!(moved.reasons().contains(&"CountMismatch"), "{:#}", moved.json);
+    let said = || std::fs::read_to_string(&started).unwrap_or_default();
+    assert!(!netns.command("env").arg(format!("PATH={path}")).arg("nft").output().unwrap().status.success());
+    assert_eq!(said().lines().count(), 1, "the fakes are not found: {}", said());
+    std::fs::remove_file(&started).unwrap();
+
+    let lists = AllowlistDir::new(&[("filter", "^-A INPUT -i eth9 -j DROP$"), ("nftables", "^elements .*")]);
+    let state = directory.path().join("state").display().to_string();
+    let log = directory.path().join("kern.log");
+    let line =
+        "Nov 21 10:16:24 n kernel: dropped: IN=eth0 OUT= SRC=192.0.2.1 DST=10.0.0.2 PROTO=TCP SPT=1 DPT=2\n";
+    std::fs::write(&log, line).unwrap();
+    let source = format!("file:{}", log.display());
+    let judged = ["--input", lists.path(), "--input6", lists.path()];
+    let run = |args: &[&str], code: i32| {
+        let output = monitor(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", lossy(&output));
+        assert_eq!(said(), "", "{args:?}");
+    };
+
+    run(&[&["check", "--format", "json"], &judged[..]].concat(), 1);
+    let checked =
+        Checked::of(&monitor(&[&["check", "--format", "json"], &judged[..]].concat()).output().unwrap());
+    assert_eq!(checked.reasons(), ["MixedBackends"], "{:#}", checked.json);
+    {
+        let args = ["--sink", "none", "--interval", "1h", "--state-dir", &state, "--drops-source", &source];
+        let agent = Agent::spawn(&netns, &mut monitor(&[&args[..], &judged[..]].concat()));
+        let limit = Duration::from_secs(60);
+        agent.wait_for("violations", limit);
+        netns.sh("iptables-nft -A INPUT -s 192.0.2.7 -j DROP; nft add element inet x s { 10.0.0.2 }");
+        agent.wait("the change is seen", limit, |status| format!("{status}").contains("192.0.2.7/32"));
+        let journal = || lossy(&monitor(&["history", "--state-dir", &state]).output().unwrap());
+        wait_until("the change is in the journal", limit, || journal().contains("192.0.2.7/32"));
+    }
+    assert_eq!(said(), "", "the agent, and history");
+    {
+        let watch = Agent::spawn(&netns, &mut monitor(&[&["watch"], &judged[..]].concat()));
+        wait_until("watch has begun", Duration::from_secs(60), || watch.log().contains("changes follow"));
+        netns.sh("iptables-nft -D INPUT -s 192.0.2.7 -j DROP");
+        wait_until("watch tells the change", Duration::from_secs(60), || {
+            watch.log().contains("192.0.2.7/32")
+        });
+    }
+    assert_eq!(said(), "", "watch");
+    run(&["history", "--state-dir", &state], 0);
+    let why = ["why", "iptables -A INPUT -i eth9 -j DROP", "--state-dir", &state];
+    run(&[&why[..], &judged[..]].concat(), 0);
+    run(&["drops", "--source", &source], 0);
+    run(&["drops", "advise"], 0);
 }
 
-/// What the rules of iptables say is known without its programs, and without nft.
+/// As the DaemonSet runs it: root with this capability and no other.
 #[test]
-fn rules_of_iptables_are_read_without_any_program() {
+fn with_one_capability_everything_is_read() {
+    let netns = Netns::new();
+    netns.sh(EVERYTHING);
+    let args =
+        ["--bounding-set=-all,+net_admin", "--inh-caps=-all", "--", MONITOR, "check", "--format", "json"];
+    let output = netns.command("setpriv").args(args).args(["--profile", "base"]).output().unwrap();
+    let (few, all) = (Checked::of(&output), netns.check(&["--profile", "base"]));
+    assert_eq!(few.json["ruleset_hash"], all.json["ruleset_hash"], "{:#}", few.json);
+    assert_eq!((few.verdict(), few.reasons(), few.rules()), (all.verdict(), all.reasons(), all.rules()));
+}
+
+/// The same where there is none to be found: an empty /usr/sbin in a mount namespace of its own.
+#[test]
+fn rules_are_read_without_any_program() {
     let netns = Netns::new();
     netns.sh("iptables-nft -A INPUT -p tcp --dport 22 -m conntrack --ctstate NEW -j ACCEPT
          iptables-legacy -A OUTPUT -m mark --mark 0x4000/0x4000 -j DROP
@@ -142,7 +146,6 @@ fn rules_of_iptables_are_read_without_any_program() {
         ("nat", "^-A POSTROUTING -j MASQUERADE$"),
         ("global", "^-P [A-Z]+ ACCEPT$"),
     ]);
-    // an empty /usr/sbin in a mount namespace of its own
     let script = format!(
         "mount -t tmpfs none /usr/sbin && PATH=/usr/bin:/bin exec {MONITOR} check --format json --input {0} --input6 {0}",
         lists.path()
@@ -150,30 +153,11 @@ fn rules_of_iptables_are_read_without_any_program() {
     let output = netns.command("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
     let checked = Checked::of(&output);
     checked.expect("violations", 1);
-    let lines: Vec<_> = checked.json["violations"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|found| found["line"].as_str().unwrap())
-        .collect();
-    assert_eq!(lines.len(), 2, "{:#}", checked.json);
-    assert!(lines.contains(&"-A OUTPUT -m mark --mark 0x4000/0x4000 -j DROP"), "{lines:?}");
-    assert!(lines.iter().any(|line| line.starts_with("ip filter INPUT [")), "{lines:?}");
+    let expected = ["ip filter INPUT tcp dport 23 accept", "-A OUTPUT -m mark --mark 0x4000/0x4000 -j DROP"];
+    let mut lines = checked.lines();
+    lines.sort_by_key(|line| line.starts_with('-'));
+    assert_eq!(lines, expected, "{:#}", checked.json);
     assert_eq!(checked.reasons(), ["MixedBackends"], "{:#}", checked.json);
-}
-
-#[test]
-fn a_missing_tool_is_named() {
-    let netns = Netns::new();
-    netns.sh("nft add table inet x");
-    let script = format!(
-        "mount -t tmpfs none /usr/sbin && PATH=/usr/bin:/bin exec {MONITOR} check --format json --profile base"
-    );
-    let output = netns.command("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
-    let checked = Checked::of(&output);
-    checked.expect("unknown", 3);
-    assert!(checked.reasons().contains(&"MissingTool"), "{:#}", checked.json);
-    assert!(format!("{:#}", checked.json).contains("`nft` is not installed"));
 }
 
 /// Which legacy tables there are is said by procfs alone.

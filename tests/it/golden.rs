@@ -375,9 +375,9 @@ fn within_a_minute(mut done: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// Without what is explained elsewhere, and without the names of programs, which the machine's packages choose.
+/// Without what is explained elsewhere.
 fn own_series(page: &str) -> String {
-    let is_own = |line: &&str| !line.starts_with('#') && !line.starts_with("iptables_monitor_dump_duration");
+    let is_own = |line: &&str| !line.starts_with('#');
     let commit = regex::Regex::new(r#"commit="[^"]*",version="[^"]*""#).unwrap();
     let own: String = series(page).lines().filter(is_own).map(|line| format!("{line}\n")).collect();
     commit.replace(&own, r#"commit="COMMIT",version="VERSION""#).into_owned()

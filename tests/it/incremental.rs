@@ -93,14 +93,8 @@ impl Node {
         let fresh = self.fresh();
         assert!(!scan.is_torn && !fresh.is_torn, "{script}");
         assert_eq!(scan.outcome, fresh.outcome, "{script}");
-        assert_eq!(scan.tools, fresh.tools, "{script}");
         scan
     }
-}
-
-/// The programs that printed something for this check.
-fn printed(scan: &Scan) -> Vec<&'static str> {
-    scan.dumps.iter().map(|(program, _)| *program).collect()
 }
 
 /// Changes as `+ text`, `- text`, `~ text`.

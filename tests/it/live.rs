@@ -98,9 +98,10 @@ fn a_table_that_ends_with_its_owner_is_missed_soon() {
     let agent = Agent::start(&netns, &arguments(&allowlist));
     agent.wait_for("compliant", LIMIT);
     let mut owner = netns.command("nft").arg("-i").stdin(Stdio::piped()).spawn().unwrap();
-    let script = b"add table inet owned { flags owner; }\n";
+    let script =
+        b"add table inet owned { flags owner; }\nadd chain inet owned c\nadd rule inet owned c drop\n";
     owner.stdin.as_mut().unwrap().write_all(script).unwrap();
-    agent.wait_for("unknown", LIMIT);
+    agent.wait_for("violations", LIMIT);
     owner.kill().unwrap();
     owner.wait().unwrap();
     agent.wait_for("compliant", LIMIT);

@@ -2,6 +2,8 @@
 //! The tables of single renderings are beside the code, in `domain::rules::saved::nft_json`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a helper that fails fails its test
 
+mod kernel;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
@@ -311,7 +313,7 @@ fn what_nft_leaves_out_it_tells_on_stderr_alone() {
     }
 }
 
-const DECLARATIONS: &str = r#"table inet t {
+pub const DECLARATIONS: &str = r#"table inet t {
     set s { type ipv4_addr . inet_service; flags interval,timeout; timeout 90s; gc-interval 5s; size 100; comment "sc"
         elements = { 1.2.3.4-1.2.3.8 . 80, 10.0.0.0/8 . 443 timeout 500s comment "el" } }
     set dyn { type ipv4_addr; flags dynamic; counter; }

@@ -6,7 +6,6 @@ mod junit;
 pub(crate) mod laws;
 mod sarif;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +35,6 @@ fn report() -> Report {
         checked_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_254_896_789),
         node: "node-1".into(),
         evidence: Evidence::Kernel,
-        tools: BTreeMap::from([("nft".into(), "1.0.6".into()), ("iptables-nft-save".into(), "1.8.9".into())]),
         tables: vec![
             summary(Backend::IptablesNft, Family::Ip, "filter", 12, 0),
             summary(Backend::IptablesNft, Family::Ip, "nat", 1_192, 0),
@@ -191,7 +189,11 @@ fn text_starts_with_the_verdict() {
             "COMPLIANT  node-1: 1,237 rules read, all allowed, 1 note (saved text only)",
         ),
         (
-            with_problems(&[Reason::TornRead, Reason::MissingTool]),
+            Report { evidence: Evidence::Namespace, ..report() },
+            "COMPLIANT  node-1: 1,237 rules read, all allowed (saved text, loaded)",
+        ),
+        (
+            with_problems(&[Reason::TornRead, Reason::KernelRead]),
             "UNKNOWN  node-1: nothing unexpected seen, 2 problems; 1,237 rules read",
         ),
         (full(), "VIOLATIONS  node-1: 1,005 unexpected rules, 1 problem, 1 note; 1,237 rules read"),

@@ -245,10 +245,7 @@ fn the_pod_may_do_no_more_than_it_needs() {
         let containers = pod["containers"].as_array().expect("containers");
         assert_eq!(containers.len(), 1);
         let security = &containers[0]["securityContext"];
-        assert_eq!(
-            security["capabilities"],
-            serde_json::json!({"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]})
-        );
+        assert_eq!(security["capabilities"], serde_json::json!({"drop": ["ALL"], "add": ["NET_ADMIN"]}));
         assert_eq!(security["readOnlyRootFilesystem"], true);
         assert_eq!(security["allowPrivilegeEscalation"], false);
         assert_eq!(security["privileged"], false);

@@ -3,6 +3,7 @@
 
 pub mod allowlists;
 pub mod blocked;
+pub mod compare;
 pub mod history;
 pub mod log_rules;
 pub mod reload;

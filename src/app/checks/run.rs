@@ -58,12 +58,11 @@ pub struct CheckSettings {
 
 /// One check's report, made of a scan.
 pub fn report(scan: Scan, node: &str, evidence: ReportEvidence, now: SystemTime) -> Report {
-    let Scan { outcome, tools, .. } = scan;
+    let Scan { outcome, .. } = scan;
     Report {
         checked_at: now,
         node: node.to_owned(),
         evidence,
-        tools,
         tables: outcome.tables,
         violations: outcome.violations,
         violation_count: outcome.violation_count,
@@ -83,8 +82,6 @@ pub struct Checked {
     pub changes: Option<Arc<ChangeSet>>,
     /// How long the check took.
     pub took: Duration,
-    /// How long each dump took, by program.
-    pub dumps: Vec<(&'static str, Duration)>,
     /// Patterns in force.
     pub patterns: usize,
     /// Patterns that do not compile.
@@ -268,14 +265,13 @@ impl Checker {
             false => is_silent.then(|| started + SILENT),
         };
         let (patterns, broken) = self.keeper.counts();
-        let dumps = scan.dumps.clone();
         let (report, changes) = self.conclude(scan, started, evidence);
         // the first one has to be, whatever it takes
         if let Some(before) = self.violations.replace(report.violations_hash.clone()) {
             self.pace = self.pace.after(started, cost, before != report.violations_hash);
         }
         let took = started.elapsed();
-        Ok(Checked { report, changes, took, dumps, patterns, broken, is_full, heard: None })
+        Ok(Checked { report, changes, took, patterns, broken, is_full, heard: None })
     }
 
     async fn read(&mut self, scope: Scope) -> Result<Scan, Fault> {
@@ -393,8 +389,6 @@ pub fn check_once(book: &Rulebook, options: &ScanOptions, node: &str) -> Report 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::domain::rules::Reason;
 
@@ -405,7 +399,6 @@ mod tests {
             checked_at: SystemTime::UNIX_EPOCH,
             node: "n".into(),
             evidence: ReportEvidence::Kernel,
-            tools: BTreeMap::new(),
             tables: Vec::new(),
             violations: Vec::new(),
             violation_count,
@@ -437,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_whole_read_always_counts() {
-        assert_eq!(after(Duration::ZERO, false, made(0, Some(Reason::DumpFailed))), Verdict::Unknown);
+        assert_eq!(after(Duration::ZERO, false, made(0, Some(Reason::KernelRead))), Verdict::Unknown);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub enum Format {
     /// For people.
     #[default]
     Text,
-    /// For programs: `docs/schema/check.v1.json`.
+    /// For programs: `docs/schema/check.v2.json`.
     Json,
     /// For code scanning: SARIF 2.1.0.
     Sarif,

@@ -1,7 +1,6 @@
 //! The report for people: verdict first, then what was read, what is unexpected and what is not known.
 //! Prints untrusted text only behind a bar or inside quotes, so that none of it can pass for ours.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use anstyle::{AnsiColor, Style};
@@ -59,23 +58,28 @@ impl Page {
         let evidence = match shown.report.evidence {
             Evidence::Kernel => "",
             Evidence::Text => " (saved text only)",
+            Evidence::Namespace => " (saved text, loaded)",
         };
         self.line(&format!("{word}  {}: {}{evidence}", escape::name(&shown.report.node), summary(shown)));
     }
 
     fn facts(&mut self, shown: &Shown) {
-        let mut facts = format!("checked {:.0}", timestamp(shown.report.checked_at));
-        for (index, (tool, version)) in shown.report.tools.iter().enumerate() {
-            let joint = if index == 0 { " with" } else { "," };
-            let _ = write!(facts, "{joint} {} {}", escape::name(tool), escape::name(version));
-        }
+        let facts = format!("checked {:.0}", timestamp(shown.report.checked_at));
         let facts = self.paint(DIM, &facts);
         self.line(&facts);
         if let Some(blocked) = &shown.report.blocked {
             self.line(&judging::wording::blocked(blocked));
         }
-        if shown.report.evidence == Evidence::Text {
-            let caution = "A saved dump: rules that the saving program printed wrong cannot be seen.";
+        let caution = match shown.report.evidence {
+            Evidence::Kernel => None,
+            Evidence::Text => {
+                Some("A saved dump: rules that the saving program printed wrong cannot be seen.")
+            }
+            Evidence::Namespace => {
+                Some("A saved text, read as the kernel took it: rules that nft printed wrong cannot be seen.")
+            }
+        };
+        if let Some(caution) = caution {
             let caution = self.paint(DIM, caution);
             self.line(&caution);
         }

@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &WhyArguments) -> anyhow::Result<Exit> {
         other => other.context("printing the answer")?,
     }
     Ok(match found.answer.judgement {
-        Judgement::Allowed => Exit::Success,
+        Judgement::Allowed | Judgement::Unjudged => Exit::Success,
         Judgement::Unexpected => Exit::Violations,
         Judgement::Undecided => Exit::Unknown,
     })

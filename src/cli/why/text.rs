@@ -48,6 +48,7 @@ impl Page {
             Judgement::Allowed => ("ALLOWED", GREEN),
             Judgement::Unexpected => ("UNEXPECTED", RED),
             Judgement::Undecided => ("UNDECIDED", YELLOW),
+            Judgement::Unjudged => ("NOT JUDGED", GREEN),
         };
         let word = self.paint.paint(style.bold(), word);
         let why = match (answer.judgement, answer.allowing.len()) {
@@ -57,6 +58,9 @@ impl Page {
                 "it holds a control character, which nothing may allow".to_owned()
             }
             (Judgement::Unexpected, _) => format!("no pattern of {} matches it", lists(answer)),
+            (Judgement::Unjudged, _) => {
+                "what a set holds is counted; a pattern of nftables for it would have it judged".to_owned()
+            }
             (Judgement::Undecided, _) => "an allowlist that might allow it is broken or missing".to_owned(),
         };
         self.line(&format!("{word}  {why}"));

@@ -31,7 +31,6 @@ pub(super) fn report(lines: &[&str], problems: &[(Reason, &str)]) -> Report {
         checked_at: SystemTime::UNIX_EPOCH,
         node: "n".into(),
         evidence: Evidence::Kernel,
-        tools: BTreeMap::new(),
         tables: Vec::new(),
         violations: lines.iter().map(violation).collect(),
         violation_count: lines.len() as u64,
@@ -73,14 +72,14 @@ fn each_kind_of_problem_has_its_event() {
         (Reason::TornRead, "a"),
         (Reason::MixedBackends, "not decisive"),
         (Reason::BrokenPattern, "filter:3"),
-        (Reason::UntrustedRule, "b"),
-        (Reason::UntrustedRule, "c"),
+        (Reason::UnrenderedRule, "b"),
+        (Reason::UnrenderedRule, "c"),
     ];
     assert_eq!(
         told(&report(&["x"], &problems), Detail::Full),
         [
             "Warning UnexpectedIPTablesRules: 1 unexpected rule: ip filter INPUT (iptables-nft): x",
-            "Warning IPTablesCheckIncomplete: The check is incomplete: TornRead: a; UntrustedRule (2 times): b",
+            "Warning IPTablesCheckIncomplete: The check is incomplete: TornRead: a; UnrenderedRule (2 times): b",
             "Warning InvalidAllowlist: The allowlist is not in order: BrokenPattern: filter:3",
         ]
     );
@@ -88,7 +87,7 @@ fn each_kind_of_problem_has_its_event() {
 
 #[test]
 fn count_shows_no_text_of_rules() {
-    let problems = [(Reason::UntrustedRule, "SECRET"), (Reason::InvalidAllowlist, "SECRET")];
+    let problems = [(Reason::UnrenderedRule, "SECRET"), (Reason::InvalidAllowlist, "SECRET")];
     let all = told(&report(&["SECRET"], &problems), Detail::Count);
     assert_eq!(all.len(), 3);
     assert!(all.iter().all(|note| !note.contains("SECRET")), "{all:?}");
@@ -159,7 +158,7 @@ proptest! {
             violation.table = table.clone();
             violation.line.push(0xff);
         }
-        given.problems = lines.iter().map(|line| Problem::new(Reason::DumpFailed, line.clone())).collect();
+        given.problems = lines.iter().map(|line| Problem::new(Reason::KernelRead, line.clone())).collect();
         for event in warnings(&given, Detail::Full).iter().chain([&recovery(&given)]) {
             prop_assert!(event.note.len() <= NOTE_BYTES);
             prop_assert!(!escape::line(event.note.as_bytes()).is_escaped, "{}", event.note);

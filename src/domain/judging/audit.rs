@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::domain::judging::allowlist::is_of_elements;
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
-use crate::domain::words::escape::hex;
 
 mod changes;
 mod reading;
@@ -54,13 +54,13 @@ impl Reading {
                 for line in record.lines() {
                     let Text::Kept(text) = line.text else { return None };
                     let entry = entry(table, slot, &line, text);
-                    if line.judgement == Judgement::Unjudged {
+                    if line.judgement == Judgement::Unjudged && !is_of_elements(text) {
                         audit.count(*backend, *family, &entry);
-                        audit.filling(*backend, *family, &entry).counts.set_elements =
-                            record.counts().set_elements;
                     } else {
                         audit.judge(*backend, *family, &entry);
                     }
+                    audit.filling(*backend, *family, &entry).counts.set_elements =
+                        record.counts().set_elements;
                 }
             }
         }
@@ -143,12 +143,11 @@ impl<'a> Audit<'a> {
         self.add(backend, family, entry, Judgement::Unjudged);
     }
 
-    /// Counts the elements of a plain set: they are one line that is not judged, so that a change of them is told.
-    pub fn set_elements(&mut self, family: Family, table: &str, set: &str, count: u64, hash: &[u8]) {
-        let line = format!("elements {family} {table} {set} {count} sha256 {}", hex(hash));
-        let line = line.as_bytes();
+    /// Judges the content of a set that is no map if an allowlist asks for that; else it is counted, so that a change of it
+    /// is told. `line` is [`contents::line`](crate::domain::rules::text::native::contents::line).
+    pub fn set_elements(&mut self, family: Family, table: &str, set: &str, line: &[u8], count: u64) {
         let entry = Entry { kind: Kind::Element, table, chain: Some(set), position: None, line };
-        self.count(Backend::Nftables, family, &entry);
+        self.judge(Backend::Nftables, family, &entry);
         self.filling(Backend::Nftables, family, &entry).counts.set_elements += count;
     }
 
@@ -346,6 +345,44 @@ mod tests {
                 .judged_by(&none, 9, &TextBudget::new(9))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn the_content_of_a_set_is_judged_where_a_pattern_asks_for_it() {
+        let book = |patterns: &str| {
+            let file =
+                PatternFile { list: List::Nftables, origin: "n".into(), text: patterns.as_bytes().to_vec() };
+            let in_force = InForce { patterns: Arc::new(Allowlist::parse(&[file])), is_missing: false };
+            Rulebook { ipv4: in_force, ipv6: Ipv6::Unchecked, problems: Vec::new() }
+        };
+        let budget = TextBudget::new(999);
+        let [no, yes, other] = ["", "^elements inet t s 1 ", "^elements inet t s 2 "].map(book);
+        let read = |book: &Rulebook| {
+            let mut audit = Audit::new(book, 9, &budget);
+            audit.set_elements(Family::Inet, "t", "s", b"elements inet t s 1 sha256 00", 1);
+            audit.seal()
+        };
+        let told = |book: &Rulebook, reading: &Reading| {
+            let outcome = conclude(book, 9, [reading]);
+            (outcome.violation_count, outcome.tables[0].set_elements)
+        };
+        for (book, violations) in [(&no, 0), (&yes, 0), (&other, 1)] {
+            assert_eq!(told(book, &read(book)), (violations, 1));
+            for earlier in [&no, &yes, &other] {
+                let again = read(earlier).judged_by(book, 9, &budget).unwrap();
+                assert_eq!(told(book, &again), (violations, 1), "as when it is read anew");
+            }
+        }
+        let judgements: Vec<_> = [&no, &yes, &other]
+            .iter()
+            .map(|book| {
+                let reading = read(book);
+                let (_, slots) = reading.tables().next().unwrap();
+                slots.iter().next().unwrap().1.lines().next().unwrap().judgement
+            })
+            .collect();
+        assert_eq!(judgements, [Judgement::Unjudged, Judgement::Allowed, Judgement::Violation]);
+        assert!(judgements[..2].iter().all(|judgement| judgement.is_accepted()));
     }
 
     #[test]

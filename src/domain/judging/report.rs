@@ -3,7 +3,6 @@
 
 pub mod json;
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::blocked::Blocked;
@@ -11,13 +10,16 @@ use crate::domain::changes::Provenance;
 use crate::domain::rules::{Backend, Family, Kind, Problem};
 use crate::domain::verdict::Verdict;
 
-/// What the text was compared with.
+/// What the lines were made of. Of several saved files with different evidence it is [`Evidence::Text`], the weakest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The kernel's own rules: a live node.
+    /// The rules of the node's kernel.
     Kernel,
-    /// Nothing: a saved dump, whose misprints cannot be seen.
+    /// A saved dump as it is, whose misprints cannot be seen.
     Text,
+    /// A saved text of nft, loaded into a network namespace of its own and read there from the kernel: what the text left out
+    /// cannot be seen.
+    Namespace,
 }
 
 impl Evidence {
@@ -26,6 +28,7 @@ impl Evidence {
         match self {
             Self::Kernel => "kernel",
             Self::Text => "text",
+            Self::Namespace => "namespace",
         }
     }
 }
@@ -77,10 +80,8 @@ pub struct Report {
     pub checked_at: SystemTime,
     /// The node's name.
     pub node: String,
-    /// What the text was compared with.
+    /// What the lines were made of.
     pub evidence: Evidence,
-    /// Versions of the programs used, by program name.
-    pub tools: BTreeMap<String, String>,
     /// Every table read, sorted by backend, family and name.
     pub tables: Vec<TableSummary>,
     /// The first violations; `violation_count` has them all.

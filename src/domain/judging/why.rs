@@ -62,6 +62,8 @@ pub enum Judgement {
     Unexpected,
     /// A pattern that might is broken, or the allowlist is missing.
     Undecided,
+    /// It is the content of a set, which no pattern asks to judge: a check counts it, and tells when it changes.
+    Unjudged,
 }
 
 impl Judgement {
@@ -71,6 +73,7 @@ impl Judgement {
             Self::Allowed => "allowed",
             Self::Unexpected => "unexpected",
             Self::Undecided => "undecided",
+            Self::Unjudged => "unjudged",
         }
     }
 }
@@ -126,7 +129,9 @@ fn judge<'a>(book: &'a Rulebook, (table, family): (Option<&str>, Family), line: 
         all.has_control_byte |= one.has_control_byte;
     }
     let is_whole = !judges.is_empty() && judges.iter().all(|list| list.is_whole_for(table));
+    let is_judged = book.is_judged(backend, family, line.as_bytes());
     let judgement = match (all.allowing.is_empty(), is_whole || all.has_control_byte) {
+        _ if !is_judged => Judgement::Unjudged,
         (false, _) => Judgement::Allowed,
         (true, true) => Judgement::Unexpected,
         (true, false) => Judgement::Undecided,
@@ -280,6 +285,16 @@ mod tests {
             "white space is typed"
         );
         assert_eq!(judged_by(&missing, &ask("inet t c \u{1}")).judgement, Judgement::Unexpected);
+    }
+
+    #[test]
+    fn the_content_of_a_set_is_asked_about_as_a_check_judges_it() {
+        let line = "elements inet shop admins 3 sha256 00ff";
+        let judged = |patterns: &str| judged_by(&book(&[(List::Nftables, patterns)]), &ask(line)).judgement;
+        assert_eq!(judged(""), Judgement::Unjudged);
+        assert_eq!(judged(".*"), Judgement::Unjudged);
+        assert_eq!(judged("^elements inet shop admins 3 sha256 00ff$"), Judgement::Allowed);
+        assert_eq!(judged("^elements inet shop admins 4 "), Judgement::Unexpected);
     }
 
     #[test]

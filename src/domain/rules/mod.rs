@@ -176,7 +176,8 @@ pub struct Entry<'a> {
     pub line: &'a [u8],
 }
 
-/// Why a part of the node was not read or not understood.
+/// Why a part of the node, or of a saved file, was not read or not understood. Reading the node starts no program and parses
+/// no text, so that much can be wrong with files only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// Rules that nothing else allows might be allowed by a broken pattern.
@@ -191,41 +192,40 @@ pub enum Reason {
     IPv6Unchecked,
     /// Both iptables backends hold rules.
     MixedBackends,
-    /// A program this node needs is not installed.
+    /// Files only: the program that has to load them is not installed.
     MissingTool,
     /// The kernel refused: the process lacks a capability.
     PermissionDenied,
-    /// A dump did not end before its deadline.
+    /// Reading a table did not end before its deadline, nor loading a file.
     DumpTimeout,
-    /// A dump printed more than the output limit.
+    /// Files only: more than is loaded, or the loading program printed more than the output limit.
     DumpTooLarge,
-    /// A dump ended with an error or was killed by a signal.
+    /// Files only: the program that loads them ended with an error or was killed by a signal.
     DumpFailed,
-    /// A dump printed something that was not foreseen.
+    /// Files only: the program that loads them complained of something.
     UnexpectedOutput,
-    /// A dump stopped before the COMMIT of a table.
+    /// Files only: a dump stops early, such as before the COMMIT of a table, or lists less than all.
     IncompleteDump,
-    /// A line of a dump does not follow the grammar.
+    /// Files only: a line of a dump does not follow the grammar.
     MalformedLine,
-    /// A chain holds another number of rules than were printed, or other ones.
+    /// The kernel counts another number of rules or declarations than it handed over, or than a file has.
     CountMismatch,
     /// The rules changed while they were read.
     TornRead,
-    /// A table's rules cannot be printed as iptables rules.
+    /// Files only: the dump says that it leaves out a table, or is of one whose rules nft does not show in full.
     TableUnreadable,
     /// A table is loaded but switched off (`flags dormant`), or owned by a process.
     TableInactive,
     /// A legacy table of a structure that no iptables writes, so that no text says what it does.
     BrokenTable,
-    /// A rule whose meaning is not known: its text cannot be trusted.
-    UntrustedRule,
-    /// A native rule or declaration that cannot be rendered.
+    /// A rule that runs a BPF program which nothing shows; in files also what is printed alike for different rules, or is not
+    /// known.
     UnrenderedRule,
     /// arptables, ebtables or other content that nothing reads.
     UnreadTables,
-    /// A tool of a version whose printing was not verified.
+    /// Files only: a tool of a version whose printing was not verified.
     UntestedTool,
-    /// A saved file says to change rules (`-D`, `-F`, `delete`) rather than which exist.
+    /// Files only: a file says to change rules (`-D`, `-F`, `delete`) rather than which exist.
     NotADump,
     /// The kernel's netlink or getsockopt answer could not be read.
     KernelRead,
@@ -235,7 +235,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 26] = every!(
+    pub const ALL: [Self; 25] = every!(
         Reason:
         InvalidAllowlist,
         BrokenPattern,
@@ -256,7 +256,6 @@ impl Reason {
         TableUnreadable,
         TableInactive,
         BrokenTable,
-        UntrustedRule,
         UnrenderedRule,
         UnreadTables,
         UntestedTool,
@@ -287,7 +286,6 @@ impl Reason {
             Self::TableUnreadable => "TableUnreadable",
             Self::TableInactive => "TableInactive",
             Self::BrokenTable => "BrokenTable",
-            Self::UntrustedRule => "UntrustedRule",
             Self::UnrenderedRule => "UnrenderedRule",
             Self::UnreadTables => "UnreadTables",
             Self::UntestedTool => "UntestedTool",

@@ -114,7 +114,9 @@ impl Shadow {
     fn has_only_chains(&self, table: &Table, chains: &[&Chain]) -> bool {
         let of_table = chains.iter().filter(|chain| chain.table == table.name).count();
         self.tables.get(&table.name).is_some_and(|held| held.handle == table.handle)
-            && check_table(table.family, &table.name, table.flags, table.owner.is_some()).is_ok()
+            && table.owner.is_none()
+            && table.flags == 0
+            && check_table(table.family, &table.name, table.flags).is_ok()
             && usize::try_from(table.uses).is_ok_and(|uses| uses == of_table)
     }
 

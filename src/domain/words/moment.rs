@@ -13,6 +13,12 @@ pub fn utc_millis(time: SystemTime) -> String {
     format!("{:.3}", cut(time))
 }
 
+/// The moment so many seconds after 1970 began, in UTC: "2026-11-21 10:16:24". None if no date has it.
+pub fn date_and_time(seconds: u64) -> Option<String> {
+    let moment = jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
+    Some(moment.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
 fn cut(time: SystemTime) -> jiff::Timestamp {
     jiff::Timestamp::try_from(time.max(SystemTime::UNIX_EPOCH)).unwrap_or(jiff::Timestamp::MAX)
 }

@@ -12,8 +12,8 @@ use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+use super::rtnetlink::{NETLINK_HEADER, exchange, finish, push_attribute};
 use crate::domain::rules::kernel::attributes::find;
 
 /// The destinations, each a single address.
@@ -24,7 +24,6 @@ pub const HEALTH_PROBE: [IpAddr; 2] = [
 
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
-const NLMSG_ERROR: u16 = 2;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_STATIC: u8 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
@@ -34,8 +33,7 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 /// The loopback device's number in every network namespace. *Source*: `LOOPBACK_IFINDEX` in `include/net/flow.h`.
 const LOOPBACK: u32 = 1;
-/// `struct nlmsghdr` and `struct rtmsg`.
-const NETLINK_HEADER: usize = 16;
+/// `struct rtmsg`.
 const ROUTE_HEADER: usize = 12;
 
 /// What was found or done.
@@ -124,74 +122,4 @@ fn start(kind: u16, flags: u16, destination: IpAddr, header: [u8; 5]) -> Vec<u8>
     message.extend_from_slice(&[0; 4]);
     push_attribute(&mut message, RTA_DST, &bytes);
     message
-}
-
-/// The values here are multiples of four bytes, so no padding is needed.
-fn push_attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-    message.extend_from_slice(&length.to_ne_bytes());
-    message.extend_from_slice(&kind.to_ne_bytes());
-    message.extend_from_slice(value);
-}
-
-fn finish(mut message: Vec<u8>) -> Vec<u8> {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    if let Some(field) = message.first_chunk_mut::<4>() {
-        *field = length.to_ne_bytes();
-    }
-    message
-}
-
-/// Sends a request and returns the answer. rtnetlink works while the request is sent, so the answer is there at once.
-fn exchange(message: &[u8]) -> io::Result<Vec<u8>> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.send_to(message, &SocketAddr::new(0, 0), 0)?;
-    let mut reply = Vec::with_capacity(8192);
-    loop {
-        reply.clear();
-        let (_, sender) = socket.recv_from(&mut reply, libc::MSG_DONTWAIT)?;
-        if sender.port_number() == 0 {
-            return check(reply);
-        }
-    }
-}
-
-/// An answer of type `NLMSG_ERROR` holds an error number, which is 0 for success.
-fn check(reply: Vec<u8>) -> io::Result<Vec<u8>> {
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "an answer that is too short");
-    let kind = reply.get(4..6).and_then(<[u8]>::first_chunk).ok_or_else(damaged)?;
-    if u16::from_ne_bytes(*kind) != NLMSG_ERROR {
-        return Ok(reply);
-    }
-    let code = reply.get(NETLINK_HEADER..).and_then(<[u8]>::first_chunk).ok_or_else(damaged)?;
-    match i32::from_ne_bytes(*code) {
-        0 => Ok(reply),
-        code => Err(io::Error::from_raw_os_error(code.saturating_neg())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_of_any_bytes_are_safe() {
-        for length in 0..64 {
-            for byte in [0, 1, 2, 4, 255] {
-                let bytes = vec![byte; length];
-                let _ = find(&bytes, RTA_OIF);
-                let _ = check(bytes);
-            }
-        }
-    }
-
-    #[test]
-    fn attributes_are_found_behind_others() {
-        let mut bytes = Vec::new();
-        push_attribute(&mut bytes, RTA_DST, &[169, 254, 7, 127]);
-        push_attribute(&mut bytes, RTA_OIF, &LOOPBACK.to_ne_bytes());
-        assert_eq!(find(&bytes, RTA_OIF), Some(&LOOPBACK.to_ne_bytes()[..]));
-        assert_eq!(find(&bytes, 9), None);
-    }
 }

@@ -1,9 +1,10 @@
-//! Runs the dump programs: a fixed locale, a deadline, an output limit, no process of their group left behind.
+//! Runs programs: a fixed locale, a deadline, an output limit, no process of their group left behind.
 //! The only place that starts a process. It does not look at what they print, and it does not find processes that left
 //! the group (setsid(2)): those may keep the pipes open, and delay nothing.
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    prlimit, waitid,
 };
 
 /// How much of a program's standard error is kept.
@@ -183,11 +186,9 @@ pub fn start<S: AsRef<OsStr>>(
     limit: u64,
 ) -> Result<Running, CommandError> {
     let spawn_error = |source| CommandError::Spawn { program: program.to_owned(), source };
-    let mut child = command(&find(program)?, args, input).spawn().map_err(spawn_error)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // inputs are a few hundred bytes and fit the pipe; a program that ended early has its own message
-        let _ = stdin.write_all(input);
-    }
+    let path = find(program)?;
+    let input = standard_input(input).map_err(spawn_error)?;
+    let mut child = command(&path, args, input).spawn().map_err(spawn_error)?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(spawn_error(io::ErrorKind::BrokenPipe.into()));
     };
@@ -215,7 +216,18 @@ pub fn start<S: AsRef<OsStr>>(
     })
 }
 
-fn command<S: AsRef<OsStr>>(path: &Path, args: &[S], input: &[u8]) -> Command {
+/// A file in memory: nobody waits until the program has read its input, however long that is.
+fn standard_input(input: &[u8]) -> io::Result<Stdio> {
+    if input.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file.into())
+}
+
+fn command<S: AsRef<OsStr>>(path: &Path, args: &[S], input: Stdio) -> Command {
     let mut command = Command::new(path);
     command
         .args(args)
@@ -225,7 +237,7 @@ fn command<S: AsRef<OsStr>>(path: &Path, args: &[S], input: &[u8]) -> Command {
         // nft prints hours and days in local time
         .env("TZ", "UTC")
         .process_group(0)
-        .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
@@ -285,6 +297,21 @@ impl Read for Running {
 }
 
 impl Running {
+    /// Lets the program have no more memory and processor time than this, also if nobody is left to watch it.
+    ///
+    /// # Errors
+    /// What prlimit(2) says.
+    pub fn confine(&self, memory_bytes: u64, processor_time: Duration) -> Result<(), CommandError> {
+        let seconds = processor_time.as_secs().saturating_add(1);
+        for (resource, most) in [(Resource::As, memory_bytes), (Resource::Cpu, seconds)] {
+            let limit = Rlimit { current: Some(most), maximum: Some(most) };
+            prlimit(Some(Pid::from_child(&self.child)), resource, limit).map_err(|error| {
+                CommandError::Spawn { program: self.program.clone(), source: error.into() }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Sets another time until when the next calls wait: for a program that runs on and on.
     pub fn set_deadline(&mut self, deadline: Deadline) {
         self.deadline = deadline;

@@ -5,6 +5,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::thread::UnshareFlags;
+
 /// Asks a socket for an option. `answer` holds the question first, where the option has one, and then what the kernel
 /// says; returns how many bytes that are.
 ///
@@ -20,4 +22,15 @@ pub fn getsockopt(socket: BorrowedFd<'_>, level: i32, option: i32, answer: &mut 
         return Err(io::Error::last_os_error());
     }
     Ok(length as usize)
+}
+
+/// Moves the calling thread into new namespaces of these kinds; other flags are passed over.
+///
+/// # Errors
+/// What unshare(2) says.
+pub fn unshare(namespaces: UnshareFlags) -> io::Result<()> {
+    let known = UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUSER;
+    // SAFETY: only CLONE_FILES takes file descriptors away from a thread, and it is not passed on.
+    unsafe { rustix::thread::unshare_unsafe(namespaces & known) }?;
+    Ok(())
 }

@@ -59,7 +59,7 @@ impl Followed {
 }
 
 impl Seen {
-    /// The member `drops` of the status: `docs/schema/check.v1.json`.
+    /// The member `drops` of the status: `docs/schema/check.v2.json`.
     ///
     /// # Errors
     /// Never: no key is anything but text.

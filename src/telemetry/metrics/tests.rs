@@ -20,7 +20,6 @@ fn report(tables: Vec<TableSummary>, reasons: &[Reason]) -> Report {
         checked_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_500),
         node: "n".into(),
         evidence: Evidence::Kernel,
-        tools: BTreeMap::new(),
         violation_count: tables.iter().map(|table| table.unexpected).fold(0, u64::saturating_add),
         tables,
         violations: Vec::new(),
@@ -233,7 +232,6 @@ fn what_others_count_is_counted() {
     clone.label_restored("node");
     clone.shed("event");
     clone.allowlist(12, 1);
-    clone.dump_took("nft", Duration::from_millis(250));
     check(&metrics, r#"api_writes_total{operation="label"}"#, Some(2.0));
     check(&metrics, r#"api_failures_total{operation="event",reason="forbidden"}"#, Some(1.0));
     check(&metrics, r#"permission{resource="nodes",verb="watch"}"#, Some(0.0));
@@ -241,5 +239,4 @@ fn what_others_count_is_counted() {
     check(&metrics, r#"shed_total{what="event"}"#, Some(1.0));
     check(&metrics, "patterns", Some(12.0));
     check(&metrics, "broken_patterns", Some(1.0));
-    check(&metrics, r#"dump_duration_seconds{program="nft"}"#, Some(0.25));
 }

@@ -187,7 +187,7 @@ async fn the_last_complete_check_is_told_every_ten_minutes_also_by_the_next_agen
     }
     agent.tell(&checked_at(601, "c", &[]));
     becomes(json!(["2027-01-15T08:10:01Z", "c"])).await;
-    agent.tell(&checked_at(9000, "d", &[Reason::DumpFailed]));
+    agent.tell(&checked_at(9000, "d", &[Reason::KernelRead]));
     world.wait_for_label(&world.path(), "unknown").await;
     agent.stop().await;
 

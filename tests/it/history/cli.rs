@@ -82,7 +82,7 @@ fn programs_get_one_object_a_line_that_follows_the_schema() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     assert!(jsonschema::meta::is_valid(&schema));
     for other in
-        [include_str!("../../../docs/schema/check.v1.json"), include_str!("../../../docs/schema/why.v1.json")]
+        [include_str!("../../../docs/schema/check.v2.json"), include_str!("../../../docs/schema/why.v1.json")]
     {
         let other: Value = serde_json::from_str(other).unwrap();
         assert_eq!(schema["$defs"]["process"], other["$defs"]["process"], "one process, one shape");

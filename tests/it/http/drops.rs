@@ -213,7 +213,7 @@ fn status(server: &Server) -> (u16, Value) {
 fn the_status_has_them_while_they_are_followed() {
     let server = Server::with(samples::good());
     let before = status(&server).1;
-    assert_eq!((&before["schema"], &before["drops"]), (&json!("check.v1"), &json!(null)));
+    assert_eq!((&before["schema"], &before["drops"]), (&json!("check.v2"), &json!(null)));
     server.shared.show_drops(busy());
     let (code, after) = status(&server);
     assert_eq!((code, &after["schema"]), (200, &before["schema"]));
@@ -232,11 +232,11 @@ fn the_status_has_them_while_they_are_followed() {
     assert_eq!(drops["last"].as_array().map(Vec::len), Some(4));
 }
 
-/// The member `drops` as `check.v1.json` describes it, and each packet in it as `drops.v1.json` does.
+/// The member `drops` as `check.v2.json` describes it, and each packet in it as `drops.v1.json` does.
 #[test]
 fn the_status_follows_its_schema() {
     let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-    let schema = parsed(include_str!("../../../docs/schema/check.v1.json"));
+    let schema = parsed(include_str!("../../../docs/schema/check.v2.json"));
     assert_eq!(schema["properties"]["drops"], json!({"$ref": "#/$defs/drops"}));
     let packet = parsed(include_str!("../../../docs/schema/drops.v1.json"));
     let [drops, packet] = [json!({"$defs": schema["$defs"], "$ref": "#/$defs/drops"}), packet]

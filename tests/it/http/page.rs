@@ -181,7 +181,6 @@ fn the_page_says_what_was_found() {
         r#"<pre class="pattern"><code>^ip filter INPUT ip daddr set 10\.0\.0\.9 jump TRUSTED$</code></pre>"#,
         "Add to the file filter of the IPv6 allowlist",
         "<h3>MixedBackends</h3>",
-        "iptables-nft-save 1.8.9, nft 1.0.6",
         "0.2.0 (commit abc)",
         "nftables inet, 4,000 set elements",
         "3 rules were blocked since 20",

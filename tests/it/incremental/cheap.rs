@@ -3,7 +3,7 @@
 use iptables_monitor::app::checks::scan::Scan;
 use iptables_monitor::domain::changes::Scope;
 
-use super::{Node, parts, printed};
+use super::{Node, parts};
 
 use crate::support::rules;
 
@@ -28,7 +28,7 @@ fn a_changed_chain_is_read_alone() {
     let mut node = cluster();
     node.step("true", &["ip nat"]);
     let scan = node.step("iptables-nft -A A -s 10.0.0.1 -j DROP", &["ip filter A"]);
-    assert_eq!((scan.rules_read, printed(&scan)), (1, vec![]));
+    assert_eq!(scan.rules_read, 1);
     assert_eq!(scan.outcome.violation_count, 30 * 11 + 7 + 1);
 }
 
@@ -76,11 +76,11 @@ fn units_that_nobody_touched_are_not_read() {
         &["inet t", "inet t c", "ip6 filter"],
     );
     let scan = node.step("nft add rule inet t c counter accept", &["inet t c"]);
-    assert_eq!((scan.rules_read, printed(&scan)), (1, vec!["nft"]));
+    assert_eq!(scan.rules_read, 1);
     let scan = node.step("iptables-legacy -A INPUT -j DROP", &["legacy ip"]);
-    assert_eq!((scan.rules_read, printed(&scan)), (1, vec![]));
+    assert_eq!(scan.rules_read, 1);
     let scan = node.step("true", &[]);
-    assert_eq!((scan.rules_read, printed(&scan)), (0, vec![]));
+    assert_eq!(scan.rules_read, 0);
 }
 
 #[test]

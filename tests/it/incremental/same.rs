@@ -212,7 +212,7 @@ fn another_allowlist_judges_what_was_kept() {
     for patterns in ["^-A .*DROP\n", "", super::PATTERNS] {
         node.book = super::book(patterns);
         let scan = node.step("true", &[]);
-        assert_eq!((scan.rules_read, scan.dumps), (0, vec![]), "nothing is read");
+        assert_eq!(scan.rules_read, 0, "nothing is read");
         assert_eq!(scan.changes, []);
     }
     node.book.ipv6 = iptables_monitor::domain::judging::audit::Ipv6::Excluded;

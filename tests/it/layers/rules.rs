@@ -74,7 +74,7 @@ pub const OWNERS: [(&str, &[&str]); 32] = [
 ];
 
 /// Where a crate of others is named all the same, and why.
-const EXCEPTIONS: [(&str, &str); 23] = [
+const EXCEPTIONS: [(&str, &str); 22] = [
     ("app/checks/allowlists", "clap"), // an enum that is an argument spells its own values
     ("app/cluster/settings", "clap"),  // the same
     ("telemetry/log", "clap"),         // the same
@@ -85,7 +85,6 @@ const EXCEPTIONS: [(&str, &str); 23] = [
     ("cli/drops/mod", "rustix"),       // what this host is called
     ("cli/drops/table", "rustix"),     // how large the terminal is
     ("app/checks/watch", "rustix"),    // a thread that waits for the kernel is told to end
-    ("app/checks/scan/native", "serde_json"), // an error of what nft prints
     ("app/drops", "serde"),            // where a source goes on is kept as JSON
     ("app/drops", "serde_json"),       // where a source goes on is kept as JSON
     ("app/checks/scan/contents", "sha2"), // sets are told apart by their hashes

@@ -93,7 +93,6 @@ prop_compose! {
 prop_compose! {
     pub(crate) fn hostile_report()(
         node in hostile_text(),
-        tools in proptest::collection::btree_map(hostile_text(), hostile_text(), 0..2),
         table in hostile_text(),
         violations in vec(hostile_violation(), 0..4),
         more in 0_u64..3,
@@ -103,7 +102,6 @@ prop_compose! {
         Report {
             checked_at: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into()) * 1_000,
             node,
-            tools,
             tables: vec![summary(Backend::Nftables, Family::Inet, &table, u64::MAX, u64::MAX)],
             violation_count: violations.len() as u64 + more,
             violations,

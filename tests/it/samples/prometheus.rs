@@ -11,14 +11,13 @@ use super::{documents, read};
 use crate::support::lossy;
 
 /// The names of metrics that the agent has.
-const METRICS: [&str; 15] = [
+const METRICS: [&str; 14] = [
     "iptables_monitor_api_failures_total",
     "iptables_monitor_api_writes_total",
     "iptables_monitor_broken_patterns",
     "iptables_monitor_build_info",
     "iptables_monitor_check_duration_seconds_bucket",
     "iptables_monitor_checks_total",
-    "iptables_monitor_dump_duration_seconds",
     "iptables_monitor_label_restores_total",
     "iptables_monitor_last_check_timestamp_seconds",
     "iptables_monitor_patterns",

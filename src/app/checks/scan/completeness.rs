@@ -1,4 +1,4 @@
-//! Whether the kernel handed over all of a table, and nft shows all of it.
+//! Whether the kernel handed over all of a table.
 //! Judges nothing.
 //!
 //! A dump leaves out, without an error, a rule that does not fit one netlink message (32 KiB; some twenty `-m u32` are
@@ -8,10 +8,9 @@
 use std::time::Duration;
 
 use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::Chain;
-use crate::domain::rules::saved::nft_json;
+use crate::domain::rules::kernel::{Chain, Table};
 use crate::domain::rules::shadow::Content;
-use crate::domain::rules::{Family, Problem, Reason};
+use crate::domain::rules::{Problem, Reason};
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 
 /// Counts are higher for a moment while a transaction is only tried out (`nft -c`).
@@ -23,87 +22,75 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct Uses {
     /// The sum of the chains' use counts.
     pub said: u64,
-    /// Rules, and jumps and gotos in them.
+    /// Rules, and jumps and gotos in them and in maps.
     pub seen: u64,
+    /// Chains.
+    pub chains: u64,
 }
 
 impl Uses {
     /// Adds a chain. One that a rule made for itself (`jump { … }`) is used by being bound, too.
     pub fn add_chain(&mut self, chain: &Chain) {
-        const BINDING: u32 = 4;
+        self.chains += 1;
         self.said += u64::from(chain.uses);
-        self.seen += u64::from(chain.flags & BINDING != 0);
+        self.seen += u64::from(chain.is_bound());
     }
 
     /// Adds a chain's rules.
     pub fn add_rules(&mut self, content: Content) {
         self.seen += u64::from(content.rules) + u64::from(content.jumps);
     }
+
+    /// Adds jumps and gotos of maps.
+    pub fn add_jumps(&mut self, jumps: u64) {
+        self.seen += jumps;
+    }
 }
 
-/// Compares the two, with the jumps of verdict maps, and looks for elements that nft does not show.
+/// Compares the two, and how many chains, sets, flowtables and objects (`declared` are those that are no chains) the kernel
+/// says that the table has.
 ///
 /// # Errors
 /// What the kernel answers.
 pub fn check(
     audit: &mut Audit<'_>,
     kernel: &mut Nfnetlink,
-    family: Family,
-    table: &str,
+    table: &Table,
     uses: Uses,
+    declared: usize,
 ) -> Result<(), NfnetlinkError> {
-    let seen = uses.seen + check_elements(audit, kernel, family, table)?;
-    let mut said = uses.said;
+    let listed = uses.chains + u64::try_from(declared).unwrap_or(u64::MAX);
+    let mut said = (uses.said, u64::from(table.uses));
     for _ in 0..REPEATS {
-        if said == seen {
+        if said == (uses.seen, listed) {
             return Ok(());
         }
         std::thread::sleep(PAUSE);
-        let chains = kernel.chains(Some(family))?;
-        let of_table = chains.iter().filter(|chain| chain.table == table.as_bytes());
-        said = of_table.map(|chain| u64::from(chain.uses)).sum();
+        let chains = kernel.chains(Some(table.family))?;
+        let of_table = chains.iter().filter(|chain| chain.table == table.name);
+        let tables = kernel.tables()?;
+        let now = tables.iter().find(|now| now.family == table.family && now.name == table.name);
+        said = (of_table.map(|chain| u64::from(chain.uses)).sum(), now.map_or(0, |now| u64::from(now.uses)));
     }
-    if said == seen {
-        return Ok(());
+    let (family, name) = (table.family, table.name.escape_ascii());
+    if said.0 != uses.seen {
+        audit.problem(Problem::new(
+            Reason::CountMismatch,
+            format!(
+                "the kernel counts {} uses of the chains of table {family} {name} and handed over {}: a rule too large for one \
+                 netlink message, and all behind it in its chain, are shown by no tool; find it and split it",
+                said.0, uses.seen
+            ),
+        ));
     }
-    audit.problem(Problem::new(
-        Reason::CountMismatch,
-        format!(
-            "the kernel counts {said} uses of the chains of table {family} {} and handed over {seen}: a rule too large \
-             for one netlink message, and all behind it in its chain, are shown by no tool; find it and split it",
-            table.escape_default()
-        ),
-    ));
+    if said.1 != listed {
+        audit.problem(Problem::new(
+            Reason::CountMismatch,
+            format!(
+                "the kernel counts {} chains, sets, flowtables and objects in table {family} {name} and handed over {listed}",
+                said.1
+            ),
+        ));
+    }
     Ok(())
-}
-
-/// Returns how many elements of verdict maps jump.
-fn check_elements(
-    audit: &mut Audit<'_>,
-    kernel: &mut Nfnetlink,
-    family: Family,
-    table: &str,
-) -> Result<u64, NfnetlinkError> {
-    let mut jumps = 0;
-    for set in kernel.sets(family, table.as_bytes())? {
-        if !set.is_verdict_map() && !nft_json::has_names(set.key_type) {
-            continue;
-        }
-        let mut unshown = 0u64;
-        kernel.for_each_element(family, table.as_bytes(), &set.name, |element| {
-            jumps += u64::from(element.is_jump);
-            unshown += u64::from(element.key.is_some_and(|key| !nft_json::is_key_shown(set.key_type, key)));
-        })?;
-        if unshown > 0 {
-            audit.problem(Problem::new(
-                Reason::UnrenderedRule,
-                format!(
-                    "set {family} {} {} has {unshown} elements that are not UTF-8, which nft does not show",
-                    table.escape_default(),
-                    set.name.escape_ascii()
-                ),
-            ));
-        }
-    }
-    Ok(jumps)
 }

@@ -1,59 +1,64 @@
 //! Reads what iptables-nft manages in a family, chain by chain: every line is made of the kernel's own bytes.
-//! Asks nft only for what no iptables could have written.
+//! What no iptables could have written is a native line.
 
 use std::sync::atomic::Ordering;
 
-use super::completeness::{self, Uses};
-use super::native::{self, Natives};
+use super::completeness::Uses;
+use super::native::hidden_program;
+use super::native::{self, Declarations, Left, Surroundings};
 use super::nft::Inventory;
 use super::unit::{Draft, Known};
 use super::{Context, ipset};
 use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::{Chain, ChainFault, ChainShape, check_chain};
 use crate::domain::rules::lines::{Place, Written, write_rule};
-use crate::domain::rules::saved::nft_json::BaseChains;
 use crate::domain::rules::shadow::{Content, Shadow};
 use crate::domain::rules::text::line::Line;
 use crate::domain::rules::text::rule as text;
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 
-/// Reads and judges all of it.
+/// Reads and judges all of it but what sets hold.
 ///
 /// # Errors
 /// What the kernel answers.
-pub fn read(
+pub fn read<'a>(
     context: &Context<'_>,
     kernel: &mut Nfnetlink,
-    (inventory, family): (&Inventory, Family),
-    bases: &BaseChains,
+    (inventory, family): (&'a Inventory, Family),
+    declarations: &Declarations,
     draft: &mut Draft<'_>,
-) -> Result<(), NfnetlinkError> {
+) -> Result<Vec<Left<'a>>, NfnetlinkError> {
     let mut shadow = Shadow::default();
     let mut is_plain = true;
+    let mut left = Vec::new();
     let tables = inventory.iptables(family);
     for table in &tables {
+        kernel.allow_until(context.deadline().moment());
         let name = String::from_utf8_lossy(&table.name);
-        let (mut uses, mut natives) = (Uses::default(), Natives::default());
+        let mut uses = Uses::default();
         draft.audit.table(Backend::IptablesNft, family, &name);
         shadow.add_table(table);
         let chains = inventory.chains_of(&[table]);
-        let contents = read_chains(context, kernel, &chains, &mut draft.audit, &mut natives)?;
-        for (chain, content) in chains.iter().zip(contents) {
+        let surroundings = Surroundings::read(kernel, declarations, (table, &inventory.chains))?;
+        let contents = read_chains(context, kernel, &chains, &mut draft.audit, &surroundings)?;
+        for (chain, read) in chains.iter().zip(contents) {
             uses.add_chain(chain);
-            uses.add_rules(content);
-            shadow.add_chain(chain, content);
+            uses.add_rules(read.content);
+            shadow.add_chain(chain, read.content);
+            is_plain &= read.is_plain;
         }
-        completeness::check(&mut draft.audit, kernel, family, &name, uses)?;
-        is_plain &= natives.is_empty();
-        native::read_foreign(context, draft, kernel, (family, &name), natives, bases)?;
+        uses.add_jumps(surroundings.jumps());
+        is_plain &= declarations.count(family, &table.name) == 0;
+        native::declare(&mut draft.audit, table, declarations);
+        left.push(Left::new(table, uses));
     }
     let chains = inventory.chains_of(&tables);
     let is_readable = is_plain && draft.audit.is_without_problem();
     if is_readable && shadow.compare(&tables, &chains, |_| false).is_some() {
         draft.known = Known::Chains(shadow);
     }
-    Ok(())
+    Ok(left)
 }
 
 /// So many rules and jumps are read by two threads in less time than by one.
@@ -66,22 +71,20 @@ fn read_chains(
     kernel: &mut Nfnetlink,
     chains: &[&Chain],
     audit: &mut Audit<'_>,
-    natives: &mut Natives,
-) -> Result<Vec<Content>, NfnetlinkError> {
-    let read = |kernel: &mut Nfnetlink, chains: &[&Chain], audit: &mut Audit<'_>, natives: &mut Natives| {
-        chains.iter().map(|chain| read_chain(context, kernel, chain, audit, natives)).collect()
+    surroundings: &Surroundings<'_>,
+) -> Result<Vec<ChainRead>, NfnetlinkError> {
+    let read = |kernel: &mut Nfnetlink, chains: &[&Chain], audit: &mut Audit<'_>| {
+        chains.iter().map(|chain| read_chain(context, kernel, chain, audit, surroundings)).collect()
     };
     let (first, second) = chains.split_at(middle(chains));
     if second.is_empty() {
-        return read(kernel, first, audit, natives);
+        return read(kernel, first, audit);
     }
-    let mut other_natives = Natives::default();
     let (contents, others) = context.both(
         audit,
-        |audit| read(kernel, first, audit, natives),
-        |audit| read(&mut Nfnetlink::open(context.deadline().moment())?, second, audit, &mut other_natives),
+        |audit| read(kernel, first, audit),
+        |audit| read(&mut Nfnetlink::open(context.deadline().moment())?, second, audit),
     );
-    natives.absorb(other_natives);
     let (mut contents, mut others): (Vec<_>, Vec<_>) = (contents?, others?);
     contents.append(&mut others);
     Ok(contents)
@@ -103,7 +106,16 @@ fn middle(chains: &[&Chain]) -> usize {
         .count()
 }
 
-/// Reads and judges one chain. What no iptables could have written is added to `natives`.
+/// What one chain held.
+#[derive(Clone, Copy, Debug)]
+pub struct ChainRead {
+    /// Its rules and jumps.
+    pub content: Content,
+    /// Whether iptables could have made the chain and all of its rules.
+    pub is_plain: bool,
+}
+
+/// Reads and judges one chain.
 ///
 /// # Errors
 /// What the kernel answers.
@@ -112,8 +124,8 @@ pub fn read_chain(
     kernel: &mut Nfnetlink,
     chain: &Chain,
     audit: &mut Audit<'_>,
-    natives: &mut Natives,
-) -> Result<Content, NfnetlinkError> {
+    surroundings: &Surroundings<'_>,
+) -> Result<ChainRead, NfnetlinkError> {
     let (table, name) = (String::from_utf8_lossy(&chain.table), String::from_utf8_lossy(&chain.name));
     let shape = check_chain(chain.family, &chain.table, chain);
     let (mut content, mut line) = (Content::default(), Line::default());
@@ -127,17 +139,18 @@ pub fn read_chain(
             Some(Kind::Chain)
         }
         ChainShape::Foreign(fault) => {
-            declare_foreign(chain, fault, audit, natives);
+            declare_foreign(chain, fault, audit);
             None
         }
     };
     let is_foreign = declared.is_none();
+    let mut is_plain = !is_foreign;
     if let Some(kind) = declared {
         let line = line.as_bytes();
         let entry = Entry { kind, table: &table, chain: Some(&name), position: None, line };
         audit.judge(Backend::IptablesNft, chain.family, &entry);
     }
-    kernel.for_each_rule(chain.family, &chain.table, &chain.name, |handle, userdata, expressions| {
+    kernel.for_each_rule(chain.family, &chain.table, &chain.name, |_, userdata, expressions| {
         content.rules += 1;
         let place = |ipsets| Place { family: chain.family, chain: &chain.name, ipsets };
         line.truncate(0);
@@ -152,38 +165,29 @@ pub fn read_chain(
         }
         content.jumps += read.references.jumps;
         if read.references.hides_program {
-            audit.problem(hidden_program(chain.family, &table, &name, content.rules));
+            audit.problem(hidden_program(chain.family, &chain.table, &chain.name, content.rules));
         }
-        if read.written == Written::Iptables && !is_foreign {
+        // the line of iptables would not say what a chain of the rule's own does
+        let has_own = surroundings.jumps_to_own(expressions);
+        if read.written == Written::Iptables && !is_foreign && !has_own {
             let (position, line) = (Some(content.rules), line.as_bytes());
             let entry = Entry { kind: Kind::Rule, table: &table, chain: Some(&name), position, line };
             audit.judge(Backend::IptablesNft, chain.family, &entry);
-        } else {
+        } else if !chain.is_bound() {
+            is_plain = false;
             let rule = (userdata, expressions);
-            natives.add_rule(chain, content.rules, handle, rule, read.references, ipsets);
+            let names = (ipsets, context.cgroups(read.references.names_cgroup));
+            surroundings.judge_rule(audit, (chain, content.rules), rule, names, &mut line);
         }
     })?;
     context.rules_read.fetch_add(content.rules.into(), Ordering::Relaxed);
-    Ok(content)
-}
-
-/// A rule that runs a program that nothing shows.
-pub fn hidden_program(family: Family, table: &str, chain: &str, rule: u32) -> Problem {
-    Problem::new(
-        Reason::UnrenderedRule,
-        format!(
-            "rule {rule} of chain {} of table {family} {} runs a BPF program that is held by a descriptor: nothing says what it \
-             does; pin the program and name its path, or delete the rule",
-            chain.escape_default(),
-            table.escape_default()
-        ),
-    )
+    Ok(ChainRead { content, is_plain })
 }
 
 /// A chain that iptables does not know, or that hangs elsewhere than its name says.
-fn declare_foreign(chain: &Chain, fault: ChainFault, audit: &mut Audit<'_>, natives: &mut Natives) {
+fn declare_foreign(chain: &Chain, fault: ChainFault, audit: &mut Audit<'_>) {
     match fault {
-        ChainFault::ForeignHook | ChainFault::UnknownFlags => natives.add_base(chain),
+        ChainFault::ForeignHook | ChainFault::UnknownFlags => native::declare_base(audit, chain),
         ChainFault::Name => {}
         ChainFault::Detached => {
             let (table, name) = (chain.table.escape_ascii(), chain.name.escape_ascii());

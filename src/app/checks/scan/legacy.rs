@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 
 use super::Context;
 use super::contents::Contents;
-use super::iptables::{hidden_program, note_ipsets};
+use super::iptables::note_ipsets;
+use super::native::hidden_program;
 use super::unit::{Attempt, Draft, Key, Known, Unit, Wanted};
 use crate::domain::changes::Part;
 use crate::domain::judging::audit::Audit;
@@ -88,7 +89,7 @@ fn read_table<'a>(
         }
         Ok(TableRead { hides_program: Some((chain, rule)), .. }) => {
             let chain = String::from_utf8_lossy(&chain);
-            draft.audit.problem(hidden_program(family, &table, &chain, rule));
+            draft.audit.problem(hidden_program(family, table.as_bytes(), chain.as_bytes(), rule));
         }
         Ok(_) => {}
     }
@@ -182,7 +183,7 @@ fn io_problem(attempt: &str, error: &io::Error) -> Problem {
     if error.kind() == io::ErrorKind::PermissionDenied {
         return Problem::new(
             Reason::PermissionDenied,
-            format!("{attempt}: the kernel refused; run as root with the capabilities NET_ADMIN and NET_RAW"),
+            format!("{attempt}: the kernel refused; run as root with the capability NET_ADMIN"),
         );
     }
     Problem::new(Reason::KernelRead, format!("{attempt}: {error}"))

@@ -16,20 +16,21 @@ mod side;
 mod unit;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::domain::changes::RuleChange;
 use crate::domain::judging::audit::{Audit, Outcome};
 use crate::host::process::command::Deadline;
-use crate::host::process::processor_time;
+use crate::host::process::{cgroups, processor_time};
 pub use reader::NodeReader;
 
 /// How to read the node.
 #[derive(Clone, Debug)]
 pub struct ScanOptions {
-    /// The longest a single dump may take.
+    /// The longest that reading one table, or a list of all, may take.
     pub dump_timeout: Duration,
     /// Whether tables that no iptables tool manages are judged.
     pub nftables: bool,
@@ -44,19 +45,15 @@ pub struct ScanOptions {
 pub struct Scan {
     /// Judged lines and problems.
     pub outcome: Outcome,
-    /// Versions of the programs that printed, by program.
-    pub tools: BTreeMap<String, String>,
     /// Whether the rules changed while they were read, so that only violations are certain.
     pub is_torn: bool,
-    /// How long each dump took, by program, from its start to the end of its text.
-    pub dumps: Vec<(&'static str, Duration)>,
     /// What is other than it was when it was read well last; nothing at the first read. See [`NodeReader::check`].
     pub changes: Vec<RuleChange>,
     /// Changes that are not listed.
     pub untold: u64,
     /// Rules that were read; the others are known from before.
     pub rules_read: u64,
-    /// About how much processor time it took: that of this program's threads, and the time its dumps took.
+    /// About how much processor time its threads took.
     pub cost: Duration,
 }
 
@@ -65,6 +62,8 @@ struct Context<'a> {
     options: &'a ScanOptions,
     /// Names of ipsets, once a rule names one.
     ipsets: ipset::Names,
+    /// Paths of cgroups, once a rule names one.
+    cgroups: OnceLock<BTreeMap<u64, Vec<u8>>>,
     rules_read: AtomicU64,
     /// Processor time of the threads of [`Self::both`], in nanoseconds.
     helped: AtomicU64,
@@ -75,6 +74,7 @@ impl<'a> Context<'a> {
         Self {
             options,
             ipsets: ipset::Names::default(),
+            cgroups: OnceLock::new(),
             rules_read: AtomicU64::default(),
             helped: AtomicU64::default(),
         }
@@ -101,6 +101,20 @@ impl<'a> Context<'a> {
         });
         audit.absorb(other_audit);
         found
+    }
+
+    /// The paths of cgroups, read if a rule names one.
+    fn cgroups(&self, is_needed: bool) -> &BTreeMap<u64, Vec<u8>> {
+        /// Where cgroups of version 2 are, alone or beside those of version 1.
+        const ROOTS: [&str; 2] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+        static NONE: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        if !is_needed {
+            return self.cgroups.get().unwrap_or(&NONE);
+        }
+        self.cgroups.get_or_init(|| {
+            let root = ROOTS.map(Path::new).into_iter().find(|root| root.join("cgroup.procs").exists());
+            root.map(cgroups::below).unwrap_or_default()
+        })
     }
 
     fn deadline(&self) -> Deadline {

@@ -1,414 +1,364 @@
-//! Reads native tables, and the native parts of iptables' tables.
-//! Lines come from nft, compared with the kernel's own numbers; a rule that nft cannot say in full, or does not show, has
-//! a line of its own bytes.
+//! Reads native tables, and what is native in iptables' tables: every line is made of the kernel's own bytes.
+//! Rules first, and what sets hold when all rules are judged: a large set delays no rule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
-
-use serde_json::json;
 
 use super::Context;
 use super::completeness::{self, Uses};
-use super::dump::{self, OUTPUT_LIMIT_BYTES};
-use super::iptables::hidden_program;
+use super::nft::netlink_problem;
 use super::unit::Draft;
 use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::expressions::{References, references_of};
+use crate::domain::rules::kernel::expressions::form::Data;
+use crate::domain::rules::kernel::expressions::{Expression, Immediate, References, decode, references_of};
+use crate::domain::rules::kernel::objects::{Flowtable, Object};
+use crate::domain::rules::kernel::sets::Set;
 use crate::domain::rules::kernel::{Chain, Ipsets, Table};
-use crate::domain::rules::saved::nft_json::{self, BaseChains, Item, JsonError, NativeLine};
 use crate::domain::rules::shadow::Content;
 use crate::domain::rules::text::line::Line;
-use crate::domain::rules::text::native::{self, Place};
+use crate::domain::rules::text::native::constants::Names;
+use crate::domain::rules::text::native::contents::{self, Contents, Hash};
+use crate::domain::rules::text::native::dataflow::{Known, Sets};
+use crate::domain::rules::text::native::elements::Shape;
+use crate::domain::rules::text::native::types::Type;
+use crate::domain::rules::text::native::{self, Around, Bound, Place, declared};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
-use crate::domain::words::error_chain::chain_of;
-use crate::domain::words::numbers::counted;
-use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
-use crate::host::process::command;
+use crate::host::netlink::links;
+use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError, Placed};
 
-/// More chains than this are listed with their whole table: one process instead of many.
-const CHAINS_LISTED_ALONE: usize = 8;
-
-/// Reads and judges one native table.
-///
-/// # Errors
-/// What the kernel answers; what nft says is a problem of the audit.
-pub fn read_table(
-    context: &Context<'_>,
-    draft: &mut Draft<'_>,
-    kernel: &mut Nfnetlink,
-    (table, chains): (&Table, &[Chain]),
-    bases: &BaseChains,
-) -> Result<(), NfnetlinkError> {
-    let family = table.family;
-    let audit = &mut draft.audit;
-    let Ok(name) = std::str::from_utf8(&table.name) else {
-        audit.problem(unreadable_name(family, &table.name));
-        return Ok(());
-    };
-    let of_table = |chain: &&Chain| chain.family == family && chain.table == table.name;
-    let mut uses = Uses::default();
-    let mut expected = declared(kernel, family, name)?;
-    let mut unsaid = Natives::default();
-    for chain in chains.iter().filter(of_table) {
-        let mut content = Content::default();
-        uses.add_chain(chain);
-        kernel.for_each_rule(family, &table.name, &chain.name, |handle, userdata, expressions| {
-            content.rules += 1;
-            let references = references_of(expressions);
-            content.jumps += references.jumps;
-            if references.hides_program {
-                let chain = String::from_utf8_lossy(&chain.name);
-                audit.problem(hidden_program(family, name, &chain, content.rules));
-            }
-            if !is_said(family, (userdata, expressions), references) {
-                let known = context.ipsets.known();
-                let asked =
-                    references.names_ipset.then(|| context.ipsets.other_than(known, context)).flatten();
-                let rule = (userdata, expressions);
-                unsaid.add_rule(chain, content.rules, handle, rule, references, asked.unwrap_or(known));
-            }
-        })?;
-        uses.add_rules(content);
-        let rules = u64::from(content.rules);
-        context.rules_read.fetch_add(rules, Ordering::Relaxed);
-        expected.insert((Counted::Chain, String::from_utf8_lossy(&chain.name).into_owned()), rules);
-    }
-    completeness::check(audit, kernel, family, name, uses)?;
-    audit.table(Backend::Nftables, family, name);
-    let mut listed = BTreeMap::new();
-    let listing = list(context, bases, &request(family, name, None), draft, &mut |audit, item| {
-        count(&item, &mut listed);
-        let handle = match &item {
-            Item::Line(NativeLine { kind: Kind::Rule, handle, .. }) => *handle,
-            _ => None,
-        };
-        match handle.and_then(|handle| unsaid.rules.remove(&handle)) {
-            Some(rule) => rule.judge(audit, family, name),
-            None => judge(audit, item),
-        }
-    });
-    let audit = &mut draft.audit;
-    match listing {
-        Err(problem) => audit.problem(problem),
-        Ok(()) if listed == expected => {}
-        Ok(()) => audit.problem(difference(family, name, &expected, &listed)),
-    }
-    Ok(())
-}
-
-/// A rule that is judged by a line of its own bytes if nft has no better one.
-#[derive(Debug)]
-struct NativeRule {
-    chain: String,
-    position: u32,
-    line: Vec<u8>,
-    /// Whether nft's line would leave something out.
-    is_unsaid: bool,
-    /// Whether the line is all of the rule.
-    is_whole: bool,
-}
-
-impl NativeRule {
-    fn judge(&self, audit: &mut Audit<'_>, family: Family, table: &str) {
-        let (chain, position) = (Some(self.chain.as_str()), Some(self.position));
-        let entry = Entry { kind: Kind::Rule, table, chain, position, line: &self.line };
-        audit.judge(Backend::Nftables, family, &entry);
-        if !self.is_whole {
-            audit.problem(Problem::new(
-                Reason::UnrenderedRule,
-                format!(
-                    "rule {} of chain {} of table {family} {} looks into a set of its own that nft does not show; write \
-                     the set's elements as rules, or name the set",
-                    self.position,
-                    self.chain.escape_default(),
-                    table.escape_default()
-                ),
-            ));
-        }
-    }
-}
-
-/// What of one table is judged as native although iptables manages the table, or nft does not say it in full.
+/// What all tables declare, and the names of devices.
 #[derive(Debug, Default)]
-pub struct Natives {
-    /// By the kernel's number.
-    rules: BTreeMap<u64, NativeRule>,
-    /// Base chains that iptables does not know, each with a line of its own.
-    bases: BTreeMap<String, Vec<u8>>,
+pub struct Declarations {
+    sets: Vec<Placed<Set>>,
+    flowtables: Vec<Placed<Flowtable>>,
+    objects: Vec<Placed<Object>>,
+    devices: BTreeMap<u32, Vec<u8>>,
 }
 
-impl Natives {
-    /// Adds a rule: the values of `NFTA_RULE_USERDATA` and `NFTA_RULE_EXPRESSIONS`.
-    pub fn add_rule(
-        &mut self,
-        chain: &Chain,
-        position: u32,
-        handle: u64,
-        (userdata, expressions): (Option<&[u8]>, &[u8]),
-        references: References,
-        ipsets: &Ipsets,
-    ) {
-        let mut line = Line::default();
-        let place = Place { family: chain.family, table: &chain.table, chain: &chain.name };
-        let is_whole = native::rule(place, expressions, userdata, ipsets, &mut line);
-        let rule = NativeRule {
-            chain: String::from_utf8_lossy(&chain.name).into_owned(),
-            position,
-            line: line.as_bytes().to_vec(),
-            is_unsaid: !is_said(chain.family, (userdata, expressions), references),
-            is_whole,
-        };
-        self.rules.insert(handle, rule);
+impl Declarations {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// What the kernel answers. Devices whose names cannot be read are written as numbers.
+    pub fn read(kernel: &mut Nfnetlink) -> Result<Self, NfnetlinkError> {
+        Ok(Self {
+            sets: kernel.sets(None)?,
+            flowtables: kernel.flowtables(None)?,
+            objects: kernel.objects(None)?,
+            devices: links::names().unwrap_or_default(),
+        })
     }
 
-    /// Adds a base chain.
-    pub fn add_base(&mut self, chain: &Chain) {
-        let mut line = Line::default();
-        native::chain(chain, &mut line);
-        let name = String::from_utf8_lossy(&chain.name).into_owned();
-        self.bases.insert(name, line.as_bytes().to_vec());
+    /// How many sets, flowtables and objects a table has, without the sets that belong to rules: as the kernel counts.
+    pub fn count(&self, family: Family, table: &[u8]) -> usize {
+        of(&self.sets, family, table).filter(|set| !set.is_anonymous()).count()
+            + of(&self.flowtables, family, table).count()
+            + of(&self.objects, family, table).count()
     }
 
-    /// Adds those of other chains.
-    pub fn absorb(&mut self, other: Self) {
-        self.rules.extend(other.rules);
-        self.bases.extend(other.bases);
+    /// With the paths of cgroups.
+    const fn names<'a>(&'a self, cgroups: &'a BTreeMap<u64, Vec<u8>>) -> Names<'a> {
+        Names { devices: &self.devices, cgroups }
     }
+}
 
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.bases.is_empty()
-    }
+fn of<'a, T>(all: &'a [Placed<T>], family: Family, table: &[u8]) -> impl Iterator<Item = &'a T> {
+    let is_there = move |placed: &&Placed<T>| placed.family == family && placed.table == table;
+    all.iter().filter(is_there).map(|placed| &placed.what)
+}
 
-    /// The chains of which nft may have a line.
-    fn listed(&self) -> BTreeSet<String> {
-        let of_rules = self.rules.values().filter(|rule| !rule.is_unsaid).map(|rule| &rule.chain);
-        of_rules.chain(self.bases.keys()).cloned().collect()
-    }
+/// What the text of a table's rules depends on beside their bytes.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    family: Family,
+    table: &'a [u8],
+    devices: &'a BTreeMap<u32, Vec<u8>>,
+    sets: Sets,
+    bound: Bound,
+}
 
-    /// Takes what nft has a line for; false if the line is not wanted.
-    fn take(&mut self, line: &NativeLine) -> bool {
-        match (line.kind, line.handle, &line.chain) {
-            (Kind::Rule, Some(handle), _) => {
-                self.rules.get(&handle).is_some_and(|rule| !rule.is_unsaid)
-                    && self.rules.remove(&handle).is_some()
+impl<'a> Surroundings<'a> {
+    /// Reads what the sets hold that belong to a rule, and the rules of chains that do.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn read(
+        kernel: &mut Nfnetlink,
+        declarations: &'a Declarations,
+        (table, chains): (&'a Table, &[Chain]),
+    ) -> Result<Self, NfnetlinkError> {
+        let (family, name) = (table.family, table.name.as_slice());
+        let mut sets = Sets::new();
+        for set in of(&declarations.sets, family, name) {
+            let mut known = Known { set: set.clone(), elements: Vec::new() };
+            if set.is_anonymous() {
+                kernel.for_each_element(family, name, &set.name, |element| known.elements.push(element))?;
             }
-            (Kind::Chain, _, Some(name)) => self.bases.remove(name).is_some(),
-            (Kind::Rule | Kind::Chain, ..) => false,
-            _ => true,
+            sets.insert(set.name.clone(), known);
         }
+        let mut bound = Bound::new();
+        for chain in chains.iter().filter(|chain| is_of(chain, table) && chain.is_bound()) {
+            let rules = bound.entry(chain.name.clone()).or_default();
+            kernel.for_each_rule(family, name, &chain.name, |_, userdata, expressions| {
+                rules.push((expressions.to_vec(), userdata.map(<[u8]>::to_vec)));
+            })?;
+        }
+        Ok(Self { family, table: name, devices: &declarations.devices, sets, bound })
     }
 
-    /// Judges what nft had no line for.
-    fn judge(&self, audit: &mut Audit<'_>, family: Family, table: &str) {
-        self.rules.values().for_each(|rule| rule.judge(audit, family, table));
-        for (name, line) in &self.bases {
-            let entry = Entry { kind: Kind::Chain, table, chain: Some(name), position: None, line };
-            audit.judge(Backend::Nftables, family, &entry);
-        }
+    /// Of a table without sets, and without chains that belong to rules.
+    pub fn none(family: Family, table: &'a [u8]) -> Self {
+        static NO_DEVICES: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+        Self { family, table, devices: &NO_DEVICES, sets: Sets::new(), bound: Bound::new() }
+    }
+
+    /// Judges a native rule: the values of `NFTA_RULE_USERDATA` and `NFTA_RULE_EXPRESSIONS`.
+    pub fn judge_rule(
+        &self,
+        audit: &mut Audit<'_>,
+        (chain, position): (&Chain, u32),
+        (userdata, expressions): (Option<&[u8]>, &[u8]),
+        (ipsets, cgroups): (&Ipsets, &BTreeMap<u64, Vec<u8>>),
+        line: &mut Line,
+    ) {
+        line.truncate(0);
+        let place = Place { family: self.family, table: self.table, chain: &chain.name };
+        let names = Names { devices: self.devices, cgroups };
+        let around = Around { ipsets, sets: &self.sets, bound: &self.bound, names };
+        native::rule(place, expressions, userdata, around, line);
+        let (table, name) = (String::from_utf8_lossy(self.table), String::from_utf8_lossy(&chain.name));
+        let (position, line) = (Some(position), line.as_bytes());
+        let entry = Entry { kind: Kind::Rule, table: &table, chain: Some(&name), position, line };
+        audit.judge(Backend::Nftables, self.family, &entry);
+    }
+
+    /// Whether a rule with these expressions jumps to a chain of its own.
+    pub fn jumps_to_own(&self, expressions: &[u8]) -> bool {
+        let is_own = |expression: &Expression<'_>| match expression {
+            Expression::Immediate(Immediate { data: Data::Verdict(verdict), .. }) => {
+                verdict.chain.is_some_and(|chain| self.bound.contains_key(chain.0))
+            }
+            _ => false,
+        };
+        self.has_bound() && decode(expressions).is_ok_and(|decoded| decoded.iter().any(is_own))
+    }
+
+    /// Whether rules have chains of their own, which may name anything.
+    fn has_bound(&self) -> bool {
+        !self.bound.is_empty()
+    }
+
+    /// Jumps and gotos of maps that belong to rules.
+    pub fn jumps(&self) -> u64 {
+        let elements = self.sets.values().flat_map(|known| &known.elements);
+        elements.map(|element| u64::from(element.is_jump())).sum()
     }
 }
 
-/// Whether nft says all of a rule.
-fn is_said(family: Family, (userdata, expressions): (Option<&[u8]>, &[u8]), references: References) -> bool {
-    !references.has_part && nft_json::is_text_shown(family, userdata, expressions)
+fn is_of(chain: &Chain, table: &Table) -> bool {
+    chain.family == table.family && chain.table == table.name
 }
 
-/// Reads and judges the native parts of an iptables table: rules and base chains that no iptables makes, and
-/// declarations.
+/// What of a table is left to read when all rules are judged.
+#[derive(Debug)]
+pub struct Left<'a> {
+    table: &'a Table,
+    uses: Uses,
+}
+
+/// Reads and judges the declarations and rules of one native table.
 ///
 /// # Errors
-/// What the kernel answers; what nft says is a problem of the audit, but where it was only asked for better lines.
-pub fn read_foreign(
+/// What the kernel answers.
+pub fn read_table<'a>(
     context: &Context<'_>,
-    draft: &mut Draft<'_>,
+    audit: &mut Audit<'_>,
     kernel: &mut Nfnetlink,
-    (family, table): (Family, &str),
-    mut natives: Natives,
-    known: &BaseChains,
-) -> Result<(), NfnetlinkError> {
-    let declared: BTreeSet<_> = declared(kernel, family, table)?.into_keys().collect();
-    let mut requests: Vec<_> =
-        natives.listed().iter().map(|chain| request(family, table, Some(chain))).collect();
-    if !declared.is_empty() || requests.len() > CHAINS_LISTED_ALONE {
-        requests = vec![request(family, table, None)];
-    }
-    let mut listed = BTreeMap::new();
-    for request in requests {
-        let listing = list(context, known, &request, draft, &mut |audit, item| {
-            count(&item, &mut listed);
-            match item {
-                Item::Line(line) if !natives.take(&line) => {}
-                Item::Problem(_) if declared.is_empty() => {}
-                item => judge(audit, item),
-            }
-        });
-        // without nft a rule has the line of its own bytes, on every read the same one
-        let is_needed = |problem: &Problem| !declared.is_empty() || problem.reason != Reason::MissingTool;
-        if let Some(problem) = listing.err().filter(is_needed) {
-            draft.audit.problem(problem);
+    (table, chains): (&'a Table, &[Chain]),
+    declarations: &Declarations,
+) -> Result<Left<'a>, NfnetlinkError> {
+    let family = table.family;
+    let name = String::from_utf8_lossy(&table.name);
+    audit.table(Backend::Nftables, family, &name);
+    let surroundings = Surroundings::read(kernel, declarations, (table, chains))?;
+    let mut uses = Uses::default();
+    declare(audit, table, declarations);
+    for chain in chains.iter().filter(|chain| is_of(chain, table)) {
+        uses.add_chain(chain);
+        if let Some(line) = declared::chain(chain) {
+            judge(audit, family, &chain.table, (Kind::Chain, Some(&chain.name)), &line);
         }
+        uses.add_rules(read_chain(context, audit, kernel, chain, &surroundings)?);
     }
-    natives.judge(&mut draft.audit, family, table);
-    let unseen = declared.iter().filter(|key| !listed.contains_key(*key)).count();
-    if unseen > 0 {
-        let declarations = counted(unseen as u64, "declaration");
-        let what = format!("nft does not show {declarations} of table {family} {table}");
-        draft.audit.problem(Problem::new(Reason::CountMismatch, what));
-    }
-    Ok(())
+    uses.add_jumps(surroundings.jumps());
+    Ok(Left { table, uses })
 }
 
-/// What is counted on both sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Counted {
-    Chain,
-    Set,
-    Flowtable,
-    Object,
-}
-
-type Counts = BTreeMap<(Counted, String), u64>;
-
-/// The named sets, maps, flowtables and objects that the kernel has in a table.
-fn declared(kernel: &mut Nfnetlink, family: Family, table: &str) -> Result<Counts, NfnetlinkError> {
-    let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-    let mut counts = Counts::new();
-    for set in kernel.sets(family, table.as_bytes())?.iter().filter(|set| !set.is_anonymous()) {
-        *counts.entry((Counted::Set, name(&set.name))).or_default() += 1;
-    }
-    for flowtable in kernel.flowtables(family, table.as_bytes())? {
-        *counts.entry((Counted::Flowtable, name(&flowtable.name))).or_default() += 1;
-    }
-    for object in kernel.objects(family, table.as_bytes())? {
-        *counts.entry((Counted::Object, name(&object.name))).or_default() += 1;
-    }
-    Ok(counts)
-}
-
-/// Counts what nft shows as [`declared`] and the kernel's rules are counted: chains by their rules.
-fn count(item: &Item, listed: &mut Counts) {
-    match item {
-        Item::Chain { name, .. } => {
-            listed.entry((Counted::Chain, name.clone())).or_default();
-        }
-        Item::Line(NativeLine { kind, chain: Some(name), .. }) => {
-            let counted = match kind {
-                Kind::Rule => Counted::Chain,
-                Kind::Set | Kind::Map => Counted::Set,
-                Kind::Flowtable => Counted::Flowtable,
-                Kind::Object => Counted::Object,
-                Kind::Policy | Kind::Chain | Kind::Table | Kind::Element => return,
-            };
-            *listed.entry((counted, name.clone())).or_default() += 1;
-        }
-        _ => {}
-    }
-}
-
-/// Judges one thing that nft shows.
-pub fn judge(audit: &mut Audit<'_>, item: Item) {
-    match item {
-        Item::Line(line) => judge_line(audit, &line),
-        Item::SetElements { family, table, set, count, hash } => {
-            audit.set_elements(family, &table, &set, count, &hash)
-        }
-        Item::Problem(problem) => audit.problem(problem),
-        Item::Metainfo { .. } | Item::Table { .. } | Item::Chain { .. } => {}
-    }
-}
-
-fn judge_line(audit: &mut Audit<'_>, line: &NativeLine) {
-    let entry = Entry {
-        kind: line.kind,
-        table: &line.table,
-        chain: line.chain.as_deref(),
-        position: line.position,
-        line: &line.line,
-    };
-    if !line.has_xt {
-        return audit.judge(Backend::Nftables, line.family, &entry);
-    }
-    audit.count(Backend::Nftables, line.family, &entry);
-    audit.problem(Problem::new(
-        Reason::UntrustedRule,
-        format!(
-            "rule {} of chain {} has an x_tables part that nft does not show in full: {}",
-            line.position.unwrap_or(0),
-            line.chain.as_deref().unwrap_or("?").escape_default(),
-            line.line.escape_ascii(),
-        ),
-    ));
-}
-
-/// A request for one table or one chain. Its names are JSON strings: nft never reads them as commands.
-fn request(family: Family, table: &str, chain: Option<&str>) -> String {
-    let family = family.as_str();
-    let what = match chain {
-        Some(chain) => json!({ "chain": { "family": family, "table": table, "name": chain } }),
-        None => json!({ "table": { "family": family, "name": table } }),
-    };
-    json!({ "nftables": [{ "list": what }] }).to_string()
-}
-
-fn list(
+/// Reads a chain's rules, and judges them unless the chain belongs to a rule, whose line shows them.
+fn read_chain(
     context: &Context<'_>,
-    bases: &BaseChains,
-    request: &str,
-    Draft { audit, tools, dumps, .. }: &mut Draft<'_>,
-    sink: &mut impl FnMut(&mut Audit<'_>, Item),
-) -> Result<(), Problem> {
-    let started = Instant::now();
-    let deadline = context.deadline();
-    let running =
-        command::start("nft", &["-j", "-f", "-"], request.as_bytes(), &deadline, OUTPUT_LIMIT_BYTES);
-    let mut running = running.map_err(|error| dump::command_problem(&error))?;
-    let parsed = nft_json::parse_with(bases, &mut running, &mut |item| {
-        if let Item::Metainfo { version } = &item {
-            tools.insert("nft".to_owned(), version.clone());
+    audit: &mut Audit<'_>,
+    kernel: &mut Nfnetlink,
+    chain: &Chain,
+    surroundings: &Surroundings<'_>,
+) -> Result<Content, NfnetlinkError> {
+    let (mut content, mut line) = (Content::default(), Line::default());
+    kernel.for_each_rule(chain.family, &chain.table, &chain.name, |_, userdata, expressions| {
+        content.rules += 1;
+        let references = references_of(expressions);
+        content.jumps += references.jumps;
+        if references.hides_program {
+            audit.problem(hidden_program(chain.family, &chain.table, &chain.name, content.rules));
         }
-        sink(audit, item);
-    });
-    if let Err(JsonError::Read(source)) = parsed {
-        return Err(dump::command_problem(&running.error(source)));
-    }
-    let ended = running.finish().map_err(|error| dump::command_problem(&error))?;
-    dumps.push(("nft", started.elapsed()));
-    // a failure has its reason on standard error, and half an answer
-    if let Some(problem) = dump::ending_problem("nft", &ended) {
-        return Err(problem);
-    }
-    parsed.map_err(|error| {
-        let what = format!("reading the answer of `nft` to {request}: {}", chain_of(&error));
-        Problem::new(Reason::MalformedLine, what)
-    })
+        if !chain.is_bound() {
+            let ipsets = ipsets_for(context, references);
+            let is_needed = references.names_cgroup || surroundings.has_bound();
+            let names = (ipsets, context.cgroups(is_needed));
+            surroundings.judge_rule(audit, (chain, content.rules), (userdata, expressions), names, &mut line);
+        }
+    })?;
+    context.rules_read.fetch_add(content.rules.into(), Ordering::Relaxed);
+    Ok(content)
 }
 
-fn unreadable_name(family: Family, name: &[u8]) -> Problem {
+/// The names of ipsets, asked for if a rule needs them.
+fn ipsets_for<'a>(context: &'a Context<'_>, references: References) -> &'a Ipsets {
+    let known = context.ipsets.known();
+    let asked = references.names_ipset.then(|| context.ipsets.other_than(known, context)).flatten();
+    asked.unwrap_or(known)
+}
+
+/// Judges what a table declares beside its chains.
+pub fn declare(audit: &mut Audit<'_>, table: &Table, declarations: &Declarations) {
+    let (family, name) = (table.family, table.name.as_slice());
+    if let Some(line) = declared::table(table) {
+        judge(audit, family, name, (Kind::Table, None), &line);
+    }
+    for set in of(&declarations.sets, family, name).filter(|set| !set.is_anonymous()) {
+        let kind = if set.is_map() { Kind::Map } else { Kind::Set };
+        judge(audit, family, name, (kind, Some(&set.name)), &declared::set(family, name, set));
+    }
+    for flowtable in of(&declarations.flowtables, family, name) {
+        let line = declared::flowtable(family, name, flowtable);
+        judge(audit, family, name, (Kind::Flowtable, Some(&flowtable.name)), &line);
+    }
+    for object in of(&declarations.objects, family, name) {
+        let line = declared::object(family, name, object);
+        judge(audit, family, name, (Kind::Object, Some(&object.name)), &line);
+    }
+}
+
+/// Judges the line of a base chain that iptables does not know.
+pub fn declare_base(audit: &mut Audit<'_>, chain: &Chain) {
+    if let Some(line) = declared::chain(chain) {
+        judge(audit, chain.family, &chain.table, (Kind::Chain, Some(&chain.name)), &line);
+    }
+}
+
+fn judge(
+    audit: &mut Audit<'_>,
+    family: Family,
+    table: &[u8],
+    (kind, name): (Kind, Option<&[u8]>),
+    line: &str,
+) {
+    let table = String::from_utf8_lossy(table);
+    let name = name.map(String::from_utf8_lossy);
+    let line = line.as_bytes();
+    let entry = Entry { kind, table: &table, chain: name.as_deref(), position: None, line };
+    audit.judge(Backend::Nftables, family, &entry);
+}
+
+impl<'a> Left<'a> {
+    /// What is left of a table of which this many uses were counted.
+    pub const fn new(table: &'a Table, uses: Uses) -> Self {
+        Self { table, uses }
+    }
+
+    /// Reads what the table's named sets hold, and judges it; then whether the kernel handed over all of the table. What
+    /// does not end in time is a problem, and delays no other table.
+    ///
+    /// # Errors
+    /// What the kernel answers, but for a deadline that passed.
+    pub fn read(
+        mut self,
+        context: &Context<'_>,
+        draft: &mut Draft<'_>,
+        kernel: &mut Nfnetlink,
+        declarations: &Declarations,
+    ) -> Result<(), NfnetlinkError> {
+        kernel.allow_until(context.deadline().moment());
+        let (family, name) = (self.table.family, self.table.name.as_slice());
+        for set in of(&declarations.sets, family, name).filter(|set| !set.is_anonymous()) {
+            match read_contents(context, &mut draft.audit, kernel, (family, name), (set, declarations)) {
+                Ok(jumps) => self.uses.add_jumps(jumps),
+                Err(error @ NfnetlinkError::Deadline { .. }) => {
+                    draft.audit.problem(unread_contents(family, name, &set.name, &error));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let declared = declarations.count(family, name);
+        completeness::check(&mut draft.audit, kernel, self.table, self.uses, declared)
+    }
+}
+
+/// Reads what a set holds: the elements of a map are lines that are judged, those of a set are one. Returns how many
+/// elements jump.
+fn read_contents(
+    context: &Context<'_>,
+    audit: &mut Audit<'_>,
+    kernel: &mut Nfnetlink,
+    (family, table): (Family, &[u8]),
+    (set, declarations): (&Set, &Declarations),
+) -> Result<u64, NfnetlinkError> {
+    let key = declared::key_parts(set).unwrap_or_default();
+    let value = declared::value_parts(set).unwrap_or_default();
+    let has_cgroups = key.iter().chain(&value).any(|part| part.of == Type::Cgroup);
+    let names = declarations.names(context.cgroups(has_cgroups));
+    let mut held = Contents::new(Shape { set, key: &key, value: &value, names });
+    let (mut jumps, mut hash, mut elements) = (0, Hash::default(), Vec::new());
+    let mut take = |text: String| {
+        if set.is_map() { elements.push(text) } else { hash.add(text) }
+    };
+    kernel.for_each_element(family, table, &set.name, |element| {
+        jumps += u64::from(element.is_jump());
+        held.add(&element, &mut take);
+    })?;
+    held.finish(&mut take);
+    if set.is_map() {
+        // the kernel lists them in the order of a hash that differs from node to node
+        elements.sort_unstable();
+        for text in &elements {
+            let line = contents::map_line(family, table, &set.name, text);
+            judge(audit, family, table, (Kind::Element, Some(&set.name)), &line);
+        }
+    } else {
+        let (count, hash) = hash.finish();
+        let line = contents::line(family, table, &set.name, (count, hash));
+        let (table, name) = (String::from_utf8_lossy(table), String::from_utf8_lossy(&set.name));
+        audit.set_elements(family, &table, &name, line.as_bytes(), count);
+    }
+    Ok(jumps)
+}
+
+fn unread_contents(family: Family, table: &[u8], set: &[u8], error: &NfnetlinkError) -> Problem {
+    let Problem { reason, detail } = netlink_problem(error);
+    let (table, set) = (table.escape_ascii(), set.escape_ascii());
+    let what = "all rules were judged before; allow more time with --dump-timeout";
+    Problem::new(reason, format!("the elements of set {set} of table {family} {table}: {detail}; {what}"))
+}
+
+/// A rule that runs a program that nothing shows.
+pub fn hidden_program(family: Family, table: &[u8], chain: &[u8], rule: u32) -> Problem {
     Problem::new(
         Reason::UnrenderedRule,
         format!(
-            "the {family} table `{}` has a name that is not UTF-8: nft cannot list it",
-            name.escape_ascii()
-        ),
-    )
-}
-
-fn difference(family: Family, table: &str, kernel: &Counts, nft: &Counts) -> Problem {
-    let differs = |(key, count): &(&(Counted, String), &u64)| nft.get(*key) != Some(*count);
-    let first = kernel.iter().find(differs).map_or_else(
-        || "nft shows more".to_owned(),
-        |((_, name), count)| {
-            let shown = name.escape_default();
-            format!("`{shown}` has {count} in the kernel")
-        },
-    );
-    Problem::new(
-        Reason::CountMismatch,
-        format!(
-            "what nft shows of table {family} {} is not what the kernel holds: {first}",
-            table.escape_default()
+            "rule {rule} of chain {} of table {family} {} runs a BPF program that is held by a descriptor: nothing says what it \
+             does; pin the program and name its path, or delete the rule",
+            chain.escape_ascii(),
+            table.escape_ascii()
         ),
     )
 }

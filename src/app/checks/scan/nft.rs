@@ -4,12 +4,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::native::{Declarations, Left};
 use super::unit::{Attempt, Key, Known, Unit, Wanted};
 use super::{Context, iptables, native, refresh};
 use crate::domain::changes::Part;
 use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::{Chain, Table, TableFault, check_table};
-use crate::domain::rules::saved::nft_json::BaseChains;
 use crate::domain::rules::{Family, Problem, Reason};
 use crate::domain::words::error_chain::chain_of;
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
@@ -53,7 +53,7 @@ impl Inventory {
 }
 
 fn is_iptables(table: &Table) -> bool {
-    check_table(table.family, &table.name, 0, false) != Err(TableFault::NotIptables)
+    check_table(table.family, &table.name, 0) != Err(TableFault::NotIptables)
 }
 
 fn try_read<'a>(
@@ -86,16 +86,33 @@ fn try_read<'a>(
         attempt.is_torn = true;
         return Ok(());
     }
-    let bases = BaseChains::new(inventory.chains.iter());
-    for &family in &whole {
-        let draft = attempt.draft(Key::Iptables(family));
-        iptables::read(context, &mut kernel, (&inventory, family), &bases, draft)?;
-    }
-    if context.options.nftables {
-        for table in inventory.tables.iter().filter(|table| !is_iptables(table)) {
-            if attempt.book.covers(table.family) {
-                read_native(context, wanted, attempt, &mut kernel, (&inventory, table), &bases)?;
-            }
+    let is_read =
+        |table: &&Table| context.options.nftables && !is_iptables(table) && attempt.book.covers(table.family);
+    let natives: Vec<_> = inventory.tables.iter().filter(is_read).collect();
+    let natives: Vec<_> = natives.into_iter().filter(|table| !is_kept(wanted, attempt, table)).collect();
+    if !whole.is_empty() || !natives.is_empty() {
+        let declarations = Declarations::read(&mut kernel)?;
+        let mut left = Vec::new();
+        for &family in &whole {
+            let key = Key::Iptables(family);
+            let draft = attempt.draft(key.clone());
+            let tables = iptables::read(context, &mut kernel, (&inventory, family), &declarations, draft)?;
+            left.extend(tables.into_iter().map(|table| (key.clone(), table)));
+        }
+        for table in natives {
+            let key = Key::Native(table.family, table.name.clone());
+            attempt.replace(wanted, &key);
+            let draft = attempt.draft(key.clone());
+            draft.known = Known::Handle(table.handle);
+            kernel.allow_until(context.deadline().moment());
+            let of_table = (table, inventory.chains.as_slice());
+            left.push((
+                key,
+                native::read_table(context, &mut draft.audit, &mut kernel, of_table, &declarations)?,
+            ));
+        }
+        for (key, table) in left {
+            Left::read(table, context, attempt.draft(key), &mut kernel, &declarations)?;
         }
     }
     iptables::note_ipsets(&context.ipsets, &mut attempt.draft(Key::Inventory).audit);
@@ -135,14 +152,8 @@ fn is_refreshed(
     Ok(unit.map(|unit| attempt.keep(key, unit)).is_some())
 }
 
-fn read_native(
-    context: &Context<'_>,
-    wanted: &Wanted<'_>,
-    attempt: &mut Attempt<'_>,
-    kernel: &mut Nfnetlink,
-    (inventory, table): (&Inventory, &Table),
-    bases: &BaseChains,
-) -> Result<(), NfnetlinkError> {
+/// Keeps a native table that nothing changed; false if it must be read.
+fn is_kept(wanted: &Wanted<'_>, attempt: &mut Attempt<'_>, table: &Table) -> bool {
     let key = Key::Native(table.family, table.name.clone());
     let is_touched = wanted.parts.iter().any(|part| match part {
         Part::NftTable { family, table: name } | Part::NftChain { family, table: name, .. } => {
@@ -154,22 +165,17 @@ fn read_native(
     match wanted.kept(&key) {
         Some(unit) if !is_touched && is_same(unit) => {
             attempt.keep(key, Arc::clone(unit));
-            Ok(())
+            true
         }
-        _ => {
-            attempt.replace(wanted, &key);
-            let draft = attempt.draft(key);
-            draft.known = Known::Handle(table.handle);
-            native::read_table(context, draft, kernel, (table, &inventory.chains), bases)
-        }
+        _ => false,
     }
 }
 
-/// Tables that are loaded but not in force, or that a process owns.
+/// Tables of iptables that are loaded but not in force.
 fn table_problems(tables: &[Table], audit: &mut Audit<'_>) {
     for table in tables {
         let name = String::from_utf8_lossy(&table.name);
-        match check_table(table.family, &table.name, table.flags, table.owner.is_some()) {
+        match check_table(table.family, &table.name, table.flags) {
             Ok(()) | Err(TableFault::NotIptables) => {}
             Err(fault) => audit.problem(Problem::new(
                 Reason::TableInactive,

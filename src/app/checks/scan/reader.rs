@@ -1,16 +1,15 @@
 //! Reads and judges this node, and remembers what it read, so that the next check reads only what may have changed.
 //! Takes no lock and changes nothing; does not know how anybody learns what may have changed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::side::Side;
-use super::unit::{Attempt, Found, Key, Unit};
+use super::unit::{Attempt, Found, Key};
 use super::{Context, Scan, ScanOptions, legacy, nft};
 use crate::domain::changes::diff::Told;
 use crate::domain::changes::history::{Place, Present};
 use crate::domain::changes::{Part, Scope};
-use crate::domain::judging::audit::{Audit, Judgement, Line, Reading, Rulebook, Text, TextBudget, conclude};
+use crate::domain::judging::audit::{Audit, Line, Reading, Rulebook, Text, TextBudget, conclude};
 use crate::domain::rules::{Family, Problem, Reason};
 use crate::host::process::processor_time;
 
@@ -66,9 +65,7 @@ impl NodeReader {
         (scan.changes, scan.untold) = told.finish();
         scan.rules_read = context.rules_read.into_inner();
         let helped = Duration::from_nanos(context.helped.into_inner());
-        scan.dumps = [nft.dumps, legacy.dumps].concat();
-        let dumps: Duration = scan.dumps.iter().map(|(_, took)| *took).sum();
-        scan.cost = processor_time::of_this_thread().saturating_sub(started) + legacy_cost + helped + dumps;
+        scan.cost = processor_time::of_this_thread().saturating_sub(started) + legacy_cost + helped;
         scan
     }
 
@@ -86,7 +83,7 @@ impl NodeReader {
     pub fn present(&self) -> impl Iterator<Item = Present<'_>> {
         self.lines().filter_map(|(place, line)| match line.text {
             Text::Kept(text) => {
-                let is_allowed = line.judgement == Judgement::Allowed;
+                let is_allowed = line.judgement.is_accepted();
                 Some(Present { place, kind: line.kind, line: text, is_allowed })
             }
             Text::Digest(_) => None,
@@ -139,7 +136,6 @@ impl NodeReader {
         let readings: Vec<&Reading> = units().map(|unit| &unit.reading).chain([&unread]).collect();
         Scan {
             outcome: conclude(book, self.options.limit, readings),
-            tools: units().flat_map(|unit: &Arc<Unit>| unit.tools.clone()).collect(),
             is_torn: nft.is_torn || legacy.is_torn,
             ..Scan::default()
         }
@@ -148,7 +144,7 @@ impl NodeReader {
 
 fn panicked(book: &Rulebook, budget: &TextBudget) -> (Found, Duration) {
     let mut attempt = Attempt::new(book, 1, budget);
-    let problem = Problem::new(Reason::DumpFailed, "reading the legacy tables panicked: a bug");
+    let problem = Problem::new(Reason::KernelRead, "reading the legacy tables panicked: a bug");
     attempt.draft(Key::LegacyInventory).audit.problem(problem);
     (attempt.finish(Key::LegacyInventory), Duration::ZERO)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::iptables::read_chain;
-use super::native::Natives;
+use super::native::Surroundings;
 use super::nft::Inventory;
 use super::unit::{Attempt, Known, Unit};
 use crate::domain::judging::audit::{Audit, Slot};
@@ -39,11 +39,16 @@ pub fn refresh(
         return Ok(Some(Arc::clone(kept)));
     }
     let mut now = shadow.clone();
-    let mut natives = Natives::default();
+    let mut is_plain = true;
     let mut audit = Audit::new(attempt.book, attempt.limit, attempt.budget);
     for chain in difference.changed {
-        match read_chain(context, kernel, chain, &mut audit, &mut natives) {
-            Ok(content) => now.add_chain(chain, content),
+        // what needs more than its own bytes is not plain
+        let surroundings = Surroundings::none(family, &chain.table);
+        match read_chain(context, kernel, chain, &mut audit, &surroundings) {
+            Ok(read) => {
+                is_plain &= read.is_plain;
+                now.add_chain(chain, read.content);
+            }
             Err(error) => {
                 attempt.budget.give_back(audit.seal().taken());
                 return Err(error);
@@ -51,7 +56,7 @@ pub fn refresh(
         }
     }
     difference.gone.iter().for_each(|(table, chain)| now.remove_chain(table, chain));
-    let is_plain = natives.is_empty() && audit.is_without_problem() && context.ipsets.problem().is_none();
+    is_plain &= audit.is_without_problem() && context.ipsets.problem().is_none();
     let audited = audit.seal();
     if !is_plain || !now.is_complete() {
         attempt.budget.give_back(audited.taken());
@@ -64,5 +69,5 @@ pub fn refresh(
         .map(|(table, chain)| (key(table), Slot::chain(&String::from_utf8_lossy(chain))))
         .collect();
     let reading = kept.reading.with(audited, &gone);
-    Ok(Some(Arc::new(Unit { reading, tools: kept.tools.clone(), known: Known::Chains(now) })))
+    Ok(Some(Arc::new(Unit { reading, known: Known::Chains(now) })))
 }

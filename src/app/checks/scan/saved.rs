@@ -1,20 +1,29 @@
-//! Judges saved dumps: iptables-save, ip6tables-save and `nft -j list ruleset`, recognised by content.
+//! Judges saved dumps: iptables-save, ip6tables-save and `nft list ruleset`, as JSON or as text, recognised by content.
 //! Has only text to go by: a misprint cannot be seen in it.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read};
+mod text;
 
+use std::io::{self, BufRead, BufReader, Read};
+use std::time::Duration;
+
+use super::Scan;
 use super::dump::Generator;
-use super::{Scan, native};
+use super::unit::Units;
 use crate::domain::judging::audit::{Audit, Rulebook, TextBudget, conclude};
+use crate::domain::judging::report::Evidence;
 use crate::domain::rules::saved::iptables_save::{Item, Mode, Parser};
-use crate::domain::rules::saved::nft_json;
-use crate::domain::rules::{Backend, Family, Problem, Reason};
+use crate::domain::rules::saved::nft_json::NativeLine;
+use crate::domain::rules::saved::{nft_json, nft_text};
+use crate::domain::rules::text::native::contents;
+use crate::domain::rules::{Backend, Entry, Family, IPTABLES_TABLES, Problem, Reason};
+use crate::domain::words::cut;
 use crate::domain::words::error_chain::chain_of;
 
 /// Larger files are refused: no node's rules are a gigabyte.
 const FILE_LIMIT_BYTES: u64 = 1 << 30;
 const PIECE_BYTES: usize = 256 << 10;
+/// What is shown of a file in a message.
+const SHOWN_BYTES: usize = 300;
 
 /// A saved dump that cannot be judged at all.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +42,9 @@ pub enum SavedError {
         /// The file, or `standard input`.
         name: String,
     },
-    /// It is the text of `nft list ruleset`.
-    #[error(
-        "{name} is the text of `nft list ruleset`, which a comment can forge; save the rules with \
-         `nft -j list ruleset` and check that"
-    )]
-    NftText {
+    /// It is text of nft, and so long that nft would not load it either.
+    #[error("{name} is more than {} MiB of nft's text; save the rules with `nft -j list ruleset`", nft_text::MAX_TEXT_BYTES >> 20)]
+    TextTooLarge {
         /// The file, or `standard input`.
         name: String,
     },
@@ -49,6 +55,22 @@ pub enum SavedError {
     NoDump {
         /// The file, or `standard input`.
         name: String,
+    },
+    /// It holds a NUL byte.
+    #[error("{name} is no dump but a binary file: it has a NUL byte")]
+    Binary {
+        /// The file, or `standard input`.
+        name: String,
+    },
+    /// It begins a table that iptables does not have.
+    #[error(
+        "{name} is no dump of iptables: it has a table {table:?}, and iptables has filter, nat, mangle, raw and security"
+    )]
+    OtherTable {
+        /// The file, or `standard input`.
+        name: String,
+        /// The beginning of what it calls a table.
+        table: String,
     },
     /// It is the dump of another program.
     #[error(
@@ -72,50 +94,85 @@ pub struct Source<'a> {
     pub reader: Box<dyn Read + 'a>,
 }
 
-/// Judges saved dumps, in order.
+/// Judges saved dumps, in order, and tells what the verdict rests on. Loading text may take `timeout`, and so may reading it
+/// then.
 ///
 /// # Errors
 /// If one cannot be read, or is none of the forms above.
-pub fn files(book: &Rulebook, limit: usize, sources: Vec<Source<'_>>) -> Result<Scan, SavedError> {
+pub fn files(
+    book: &Rulebook,
+    limit: usize,
+    timeout: Duration,
+    sources: Vec<Source<'_>>,
+) -> Result<(Scan, Evidence), SavedError> {
     // nothing is compared with a file later: the text of what is allowed need not be kept
     let budget = TextBudget::new(0);
+    let settings = text::Settings { book, limit, budget: &budget, timeout };
     let mut audit = Audit::new(book, limit, &budget);
-    let mut tools = BTreeMap::new();
+    let mut loaded = Vec::new();
+    let count = sources.len();
     for Source { name, family, reader } in sources {
         let mut reader = BufReader::with_capacity(PIECE_BYTES, reader.take(FILE_LIMIT_BYTES + 1));
-        file(&mut audit, &mut tools, &name, family, &mut reader)?;
+        if is_nft_text(head(&name, &mut reader)?) {
+            loaded.push(nft_text_of(&mut audit, settings, &name, reader)?);
+            continue;
+        }
+        file(&mut audit, &name, family, &mut reader)?;
         if reader.get_ref().limit() == 0 {
             return Err(SavedError::TooLarge { name });
         }
     }
-    Ok(Scan { outcome: conclude(book, limit, [&audit.seal()]), tools, ..Scan::default() })
+    let evidence = if loaded.len() == count { Evidence::Namespace } else { Evidence::Text };
+    let readings = loaded.iter().flat_map(Units::values).map(|unit| &unit.reading);
+    let outcome = conclude(book, limit, readings.chain([&audit.seal()]));
+    Ok((Scan { outcome, ..Scan::default() }, evidence))
+}
+
+/// The beginning of a dump, without blanks before it.
+fn head<'r>(name: &str, reader: &'r mut BufReader<impl Read>) -> Result<&'r [u8], SavedError> {
+    let read_error = |source| SavedError::Read { name: name.to_owned(), source };
+    Ok(reader.fill_buf().map_err(read_error)?.trim_ascii_start())
+}
+
+fn nft_text_of(
+    audit: &mut Audit<'_>,
+    settings: text::Settings<'_>,
+    name: &str,
+    reader: impl Read,
+) -> Result<Units, SavedError> {
+    let mut bytes = Vec::new();
+    reader
+        .take(nft_text::MAX_TEXT_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| SavedError::Read { name: name.to_owned(), source })?;
+    if bytes.len() > nft_text::MAX_TEXT_BYTES {
+        return Err(SavedError::TextTooLarge { name: name.to_owned() });
+    }
+    Ok(text::read(settings, &bytes, &mut |Problem { reason, detail }| {
+        audit.problem(Problem::new(reason, format!("{name}: {detail}")));
+    }))
 }
 
 fn file(
     audit: &mut Audit<'_>,
-    tools: &mut BTreeMap<String, String>,
     name: &str,
     family: Family,
     reader: &mut BufReader<impl Read>,
 ) -> Result<(), SavedError> {
     let read_error = |source| SavedError::Read { name: name.to_owned(), source };
-    let head = reader.fill_buf().map_err(read_error)?.trim_ascii_start();
-    if head.starts_with(b"{") {
-        json(audit, tools, name, reader);
+    if head(name, reader)?.starts_with(b"{") {
+        json(audit, name, reader);
         return Ok(());
-    }
-    if is_nft_text(head) {
-        return Err(SavedError::NftText { name: name.to_owned() });
     }
     let mut dump = SavedDump {
         audit,
-        tools,
         name,
         family,
         backend: Backend::Iptables,
         tables: 0,
         entries: 0,
         other: None,
+        other_table: None,
     };
     let mut parser = Parser::new(Mode::Saved);
     loop {
@@ -123,9 +180,15 @@ fn file(
         if piece.is_empty() {
             break;
         }
+        if piece.contains(&0) {
+            return Err(SavedError::Binary { name: name.to_owned() });
+        }
         parser.push(piece, &mut |item| dump.take(item));
         let length = piece.len();
         reader.consume(length);
+        if let Some(table) = dump.other_table {
+            return Err(SavedError::OtherTable { name: name.to_owned(), table });
+        }
     }
     parser.finish(&mut |item| dump.take(item));
     dump.end()
@@ -143,20 +206,22 @@ fn is_nft_text(head: &[u8]) -> bool {
         .any(|word| first.starts_with(word))
 }
 
-fn json(audit: &mut Audit<'_>, tools: &mut BTreeMap<String, String>, name: &str, reader: impl Read) {
+fn json(audit: &mut Audit<'_>, name: &str, reader: impl Read) {
     let mut objects = 0u64;
-    let parsed = nft_json::parse(reader, &mut |item| {
+    let parsed = nft_json::parse_file(reader, &mut |item| {
         match &item {
-            nft_json::Item::Metainfo { version } => {
-                tools.insert("nft".to_owned(), version.clone());
-            }
             nft_json::Item::Table { family, name, .. } => {
                 objects += 1;
                 audit.table(Backend::Nftables, *family, name);
             }
             _ => objects += 1,
         }
-        native::judge(audit, item);
+        match item {
+            nft_json::Item::Problem(Problem { reason, detail }) => {
+                audit.problem(Problem::new(reason, format!("{name}: {detail}")));
+            }
+            item => judge(audit, item),
+        }
     });
     if let Err(error) = parsed {
         let what = format!("{name} is not a whole answer of `nft -j`: {}", chain_of(&error));
@@ -164,6 +229,42 @@ fn json(audit: &mut Audit<'_>, tools: &mut BTreeMap<String, String>, name: &str,
     } else if objects == 0 {
         audit.problem(empty(name));
     }
+}
+
+/// Judges one thing that nft shows.
+fn judge(audit: &mut Audit<'_>, item: nft_json::Item) {
+    match item {
+        nft_json::Item::Line(line) => judge_line(audit, &line),
+        nft_json::Item::SetElements { family, table, set, count, hash } => {
+            let line = contents::line(family, table.as_bytes(), set.as_bytes(), (count, hash));
+            audit.set_elements(family, &table, &set, line.as_bytes(), count);
+        }
+        nft_json::Item::Problem(problem) => audit.problem(problem),
+        nft_json::Item::Table { .. } | nft_json::Item::Chain { .. } => {}
+    }
+}
+
+fn judge_line(audit: &mut Audit<'_>, line: &NativeLine) {
+    let entry = Entry {
+        kind: line.kind,
+        table: &line.table,
+        chain: line.chain.as_deref(),
+        position: line.position,
+        line: &line.line,
+    };
+    if !line.has_xt {
+        return audit.judge(Backend::Nftables, line.family, &entry);
+    }
+    audit.count(Backend::Nftables, line.family, &entry);
+    audit.problem(Problem::new(
+        Reason::UnrenderedRule,
+        format!(
+            "rule {} of chain {} has an x_tables part that nft does not show in full: {}",
+            line.position.unwrap_or(0),
+            line.chain.as_deref().unwrap_or("?").escape_default(),
+            line.line.escape_ascii(),
+        ),
+    ));
 }
 
 fn empty(name: &str) -> Problem {
@@ -175,13 +276,13 @@ fn empty(name: &str) -> Problem {
 
 struct SavedDump<'a, 'b> {
     audit: &'a mut Audit<'b>,
-    tools: &'a mut BTreeMap<String, String>,
     name: &'a str,
     family: Family,
     backend: Backend,
     tables: u64,
     entries: u64,
     other: Option<String>,
+    other_table: Option<String>,
 }
 
 impl SavedDump<'_, '_> {
@@ -189,6 +290,9 @@ impl SavedDump<'_, '_> {
         match item {
             Item::Header(header) => self.header(header),
             Item::Table(name) => {
+                if !IPTABLES_TABLES.contains(&name) {
+                    self.other_table.get_or_insert_with(|| cut::to_bytes(name, SHOWN_BYTES));
+                }
                 self.tables += 1;
                 self.audit.table(self.backend, self.family, name);
             }
@@ -198,7 +302,7 @@ impl SavedDump<'_, '_> {
             }
             Item::Remark(remark) if is_warning(remark) => self.audit.problem(Problem::new(
                 Reason::TableUnreadable,
-                format!("{}: the dump says: {}", self.name, remark.escape_ascii()),
+                format!("{}: the dump says: {}", self.name, shown(remark)),
             )),
             Item::Remark(_) | Item::Commit => {}
             Item::Problem(Problem { reason, detail }) => {
@@ -213,17 +317,19 @@ impl SavedDump<'_, '_> {
         self.family = match program {
             _ if program.starts_with("ip6tables") => Family::Ip6,
             _ if program.starts_with("iptables") => Family::Ip,
+            // both families' iptables-nft-save of 1.8.2 and before: the option says which
+            "xtables-save" => self.family,
             _ => {
-                self.other = Some(program.escape_default().to_string());
+                self.other = Some(cut::to_bytes(&program.escape_default().to_string(), SHOWN_BYTES));
                 return;
             }
         };
         self.backend = match (generator.is_nft, program.contains("-nft-"), program.contains("-legacy-")) {
             (Some(true), ..) | (_, true, _) => Backend::IptablesNft,
+            _ if program == "xtables-save" => Backend::IptablesNft,
             (Some(false), ..) | (_, _, true) => Backend::IptablesLegacy,
             _ => Backend::Iptables,
         };
-        self.tools.insert(generator.program, generator.version);
     }
 
     fn end(self) -> Result<(), SavedError> {
@@ -238,6 +344,10 @@ impl SavedDump<'_, '_> {
         }
         Ok(())
     }
+}
+
+fn shown(text: &[u8]) -> String {
+    cut::to_bytes(&text.escape_ascii().to_string(), SHOWN_BYTES)
 }
 
 /// What the tool says when it left something out.

@@ -102,7 +102,6 @@ impl Side {
         }
         let wanted = Wanted { kept, failed: &self.failed, parts: &parts };
         let started = Instant::now();
-        let mut dumps = Vec::new();
         for left in (0..ATTEMPTS).rev() {
             let mut attempt = Attempt::new(book, context.options.limit, budget);
             attempt.is_repeated = left > 0;
@@ -110,11 +109,9 @@ impl Side {
             let is_late =
                 started.elapsed() >= context.options.dump_timeout || context.deadline().is_cancelled();
             if !attempt.is_torn || left == 0 || is_late {
-                let mut found = attempt.finish(self.key.clone());
-                found.dumps.extend(dumps);
-                return found;
+                return attempt.finish(self.key.clone());
             }
-            dumps.extend(attempt.discard());
+            attempt.discard();
         }
         Found::default()
     }
@@ -171,7 +168,7 @@ mod tests {
             attempt.is_torn |= chain.starts_with("torn");
             let draft = attempt.draft(Key::Native(*family, table.clone()));
             if chain.starts_with("failed") {
-                draft.audit.problem(Problem::new(Reason::DumpFailed, "as asked"));
+                draft.audit.problem(Problem::new(Reason::KernelRead, "as asked"));
             }
             let entry = Entry {
                 kind: Kind::Rule,

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::domain::changes::Part;
 use crate::domain::judging::audit::{Audit, Reading, Rulebook, TextBudget};
@@ -31,8 +30,6 @@ pub enum Key {
 pub struct Unit {
     /// Its lines and problems.
     pub reading: Reading,
-    /// Versions of the programs that printed it, by program.
-    pub tools: BTreeMap<String, String>,
     /// What the kernel held then.
     pub known: Known,
 }
@@ -55,20 +52,13 @@ impl Unit {
     /// The same lines judged by other allowlists; none if the text of one was not kept.
     pub fn judged_by(&self, book: &Rulebook, limit: usize, budget: &TextBudget) -> Option<Self> {
         let reading = self.reading.judged_by(book, limit, budget)?;
-        Some(Self { reading, tools: self.tools.clone(), known: self.known.clone() })
+        Some(Self { reading, known: self.known.clone() })
     }
 
     /// Whether reading it failed in a way that the next read may not.
     pub fn has_failed(&self) -> bool {
         self.reading.problems.reasons().any(|reason| {
-            !matches!(
-                reason,
-                Reason::TableInactive
-                    | Reason::BrokenTable
-                    | Reason::UntrustedRule
-                    | Reason::UnrenderedRule
-                    | Reason::UntestedTool
-            )
+            !matches!(reason, Reason::TableInactive | Reason::BrokenTable | Reason::UnrenderedRule)
         })
     }
 }
@@ -97,15 +87,13 @@ impl<'k> Wanted<'k> {
 /// A unit that is being read.
 pub struct Draft<'a> {
     pub audit: Audit<'a>,
-    pub tools: BTreeMap<String, String>,
-    pub dumps: Vec<(&'static str, Duration)>,
     pub known: Known,
 }
 
 impl<'a> Draft<'a> {
     pub fn new(book: &'a Rulebook, limit: usize, budget: &'a TextBudget) -> Self {
         let audit = Audit::new(book, limit, budget);
-        Self { audit, tools: BTreeMap::new(), dumps: Vec::new(), known: Known::Nothing }
+        Self { audit, known: Known::Nothing }
     }
 }
 
@@ -121,8 +109,6 @@ pub struct Attempt<'a> {
     pub silent: Vec<Part>,
     drafts: BTreeMap<Key, Draft<'a>>,
     units: Units,
-    /// How long the dumps of units made out of others took.
-    pub dumps: Vec<(&'static str, Duration)>,
     /// Bytes that units to be replaced had taken from the budget.
     freed: usize,
 }
@@ -139,7 +125,6 @@ impl<'a> Attempt<'a> {
             silent: Vec::new(),
             drafts,
             units,
-            dumps: Vec::new(),
             freed: 0,
         }
     }
@@ -169,15 +154,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Undoes what this attempt did to the budget, and returns how long its dumps took.
-    pub fn discard(self) -> Vec<(&'static str, Duration)> {
-        let mut dumps = self.dumps;
+    /// Undoes what this attempt did to the budget.
+    pub fn discard(self) {
         for draft in self.drafts.into_values() {
             self.budget.give_back(draft.audit.seal().taken());
-            dumps.extend(draft.dumps);
         }
         self.budget.take(self.freed);
-        dumps
     }
 
     /// Ends the last attempt: where it is torn, under this key a problem says so.
@@ -189,11 +171,10 @@ impl<'a> Attempt<'a> {
                 "the rules changed during every read of them; only the violations shown are certain",
             ));
         }
-        let Self { units, is_torn, dumps, silent, .. } = self;
-        let mut found = Found { units, is_torn, dumps, silent };
-        for (key, Draft { audit, tools, dumps, known }) in self.drafts {
-            found.dumps.extend(dumps);
-            found.units.insert(key, Arc::new(Unit { reading: audit.seal(), tools, known }));
+        let Self { units, is_torn, silent, .. } = self;
+        let mut found = Found { units, is_torn, silent };
+        for (key, Draft { audit, known }) in self.drafts {
+            found.units.insert(key, Arc::new(Unit { reading: audit.seal(), known }));
         }
         found
     }
@@ -204,7 +185,6 @@ impl<'a> Attempt<'a> {
 pub struct Found {
     pub units: Units,
     pub is_torn: bool,
-    pub dumps: Vec<(&'static str, Duration)>,
     /// Parts that can change without anybody being told.
     pub silent: Vec<Part>,
 }

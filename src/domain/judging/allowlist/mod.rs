@@ -5,6 +5,7 @@
 //! an ordinary character, blanks are significant, an empty line is nothing. For example `^-A KUBE-[A-Z]+ .*-j ACCEPT$`.
 
 mod broken;
+mod elements;
 mod list;
 pub mod nearest;
 mod program;
@@ -19,6 +20,8 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 pub use broken::BrokenPattern;
+use elements::JudgedElements;
+pub use elements::is_of_elements;
 use list::lists_of;
 pub use list::{List, MAX_FILE_BYTES, MAX_PATTERNS, Pattern, PatternFile};
 use program::PatternSet;
@@ -31,6 +34,7 @@ pub struct Allowlist {
     patterns: Vec<Pattern>,
     broken: Vec<BrokenPattern>,
     sets: BTreeMap<List, PatternSet>,
+    elements: JudgedElements,
     source: [u8; 32],
 }
 
@@ -48,7 +52,8 @@ impl Allowlist {
                     .extend(failed.iter().filter_map(|&id| Some(BrokenPattern::of_set(patterns.get(id)?)))),
             }
         }
-        Self { patterns, broken, sets, source: hash(files) }
+        let elements = JudgedElements::new(&patterns, &broken);
+        Self { patterns, broken, sets, elements, source: hash(files) }
     }
 
     /// The lines that could not be used, in the order they were read. They allow nothing.
@@ -77,6 +82,11 @@ impl Allowlist {
         self.broken
             .iter()
             .any(|broken| broken.list.is_none_or(|list| list == List::Global || Some(list) == own))
+    }
+
+    /// Whether a line is judged at all: false for the content of a set that no pattern of list `nftables` asks for.
+    pub fn judges_elements(&self, line: &[u8]) -> bool {
+        self.elements.are_judged(line)
     }
 
     /// Whether these files are, byte for byte, the ones this was made from.

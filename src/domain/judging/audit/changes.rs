@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::reading::{Reading, Table, TableKey};
-use super::record::{Judgement, Line, Record, Slot, Text};
+use super::record::{Line, Record, Slot, Text};
 use crate::domain::changes::author::Author;
 use crate::domain::changes::diff::{Edit, Told, edits};
 use crate::domain::changes::{Part, RuleChange};
@@ -104,7 +104,7 @@ fn compare_slot(
             Edit::Added(at) | Edit::Moved(at) => after.get(at),
         };
         let Some(line) = line else { continue };
-        let is_allowed = matches!(line.judgement, Judgement::Allowed | Judgement::Unjudged);
+        let is_allowed = line.judgement.is_accepted();
         told.add(is_allowed, || change(key, slot, edit, line, is_allowed, &authors));
     }
 }
@@ -172,7 +172,8 @@ mod tests {
             };
             audit.count(Backend::IptablesNft, Family::Ip, &entry);
         }
-        audit.set_elements(Family::Ip, "filter", "s", lines.len() as u64, b"x");
+        let line = format!("elements ip filter s {} sha256 00", lines.len());
+        audit.set_elements(Family::Ip, "filter", "s", line.as_bytes(), lines.len() as u64);
         audit.seal()
     }
 

@@ -19,8 +19,15 @@ pub enum Judgement {
     Undecided,
     /// No allowlist speaks about its family.
     Unchecked,
-    /// It is counted only: its text does not say what it does.
+    /// It is counted only: its text does not say what it does, or it is the content of a set and no pattern asks for it.
     Unjudged,
+}
+
+impl Judgement {
+    /// Whether the journal says of the line that it is allowed: nothing is amiss with one that is not judged.
+    pub const fn is_accepted(self) -> bool {
+        matches!(self, Self::Allowed | Self::Unjudged)
+    }
 }
 
 /// What a line belongs to within its table. Built-in chains come before others, as the programs print them.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::record::Judgement;
-use crate::domain::judging::allowlist::Allowlist;
+use crate::domain::judging::allowlist::{Allowlist, is_of_elements};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem};
 
 /// An allowlist, and whether there is one.
@@ -75,7 +75,18 @@ impl Rulebook {
         }
     }
 
+    /// Whether a line is judged, by whoever asks: check, history and `why`. The content of a set is only where an allowlist
+    /// [asks for it](crate::domain::judging::allowlist::Allowlist::judges_elements).
+    pub fn is_judged(&self, backend: Backend, family: Family, line: &[u8]) -> bool {
+        backend != Backend::Nftables
+            || !is_of_elements(line)
+            || self.judging(backend, family).iter().any(|list| list.patterns.judges_elements(line))
+    }
+
     pub(super) fn judge(&self, backend: Backend, family: Family, entry: &Entry<'_>) -> Judgement {
+        if !self.is_judged(backend, family, entry.line) {
+            return Judgement::Unjudged;
+        }
         match (backend, family, &self.ipv6) {
             (Backend::Nftables, Family::Ip6, Ipv6::Checked(ipv6)) => judge_native(&[ipv6, &self.ipv4], entry),
             // lines of arptables-legacy are native ones, too: no pattern for iptables allows them

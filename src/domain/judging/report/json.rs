@@ -1,7 +1,5 @@
-//! The report as JSON, schema `check.v1`.
-//! The wire structs are private: a change here is a change of `docs/schema/check.v1.json`.
-
-use std::collections::BTreeMap;
+//! The report as JSON, schema `check.v2`.
+//! The wire structs are private: a change here is a change of `docs/schema/check.v2.json`.
 
 use serde::Serialize;
 
@@ -27,7 +25,6 @@ struct Check<'a> {
     checked_at: String,
     node: &'a str,
     evidence: &'static str,
-    tools: &'a BTreeMap<String, String>,
     violations: Vec<WireViolation<'a>>,
     violation_count: u64,
     violations_hash: &'a str,
@@ -86,12 +83,11 @@ impl<'a> Check<'a> {
     fn new(report: &'a Report, limit: usize) -> Self {
         let listed = report.violations.get(..limit).unwrap_or(&report.violations);
         Self {
-            schema: "check.v1",
+            schema: "check.v2",
             verdict: report.verdict().as_str(),
             checked_at: utc_millis(report.checked_at),
             node: &report.node,
             evidence: report.evidence.as_str(),
-            tools: &report.tools,
             violations: listed.iter().map(WireViolation::new).collect(),
             violation_count: report.violation_count,
             violations_hash: &report.violations_hash,

@@ -6,8 +6,11 @@
 
 use std::fmt;
 
+use super::attributes::{Attribute, Attributes, Malformed};
+use super::expressions::form::{self, NO_PAD, Text, expression};
 use super::names::may_be_chain_name;
 use super::rule::Verdict;
+use super::taken::{Raw, Taken};
 use crate::domain::rules::{Family, IPTABLES_TABLES};
 
 /// A table as the kernel lists it.
@@ -25,6 +28,30 @@ pub struct Table {
     pub handle: u64,
     /// How many chains, sets, objects and flowtables it holds.
     pub uses: u32,
+    /// Attributes that are none of these, nor user data.
+    pub rest: Vec<Raw>,
+}
+
+impl Table {
+    /// Reads the attributes of `NFT_MSG_NEWTABLE`.
+    ///
+    /// # Errors
+    /// If one that every table has is missing, or if they do not divide into attributes.
+    pub fn decode(family: Family, attributes: &[u8]) -> Result<Self, Malformed> {
+        // `NFTA_TABLE_PAD`, `_USERDATA`
+        const NO_TEXT: [u16; 2] = [5, 6];
+        let mut taken = Taken::new(attributes)?;
+        taken.ignore(&NO_TEXT);
+        Ok(Self {
+            family,
+            name: taken.take::<Text<'_>>(1).ok_or(Malformed)?.0.to_vec(),
+            flags: taken.take(2).ok_or(Malformed)?,
+            uses: taken.take(3).ok_or(Malformed)?,
+            handle: taken.take(4).ok_or(Malformed)?,
+            owner: taken.take(7),
+            rest: taken.rest(),
+        })
+    }
 }
 
 /// A chain as the kernel lists it.
@@ -48,6 +75,41 @@ pub struct Chain {
     pub flags: u32,
     /// How many rules it holds plus how many rules and set elements jump to it; see [`super::expressions::References`].
     pub uses: u32,
+    /// Attributes that are none of these, nor user data.
+    pub rest: Vec<Raw>,
+}
+
+impl Chain {
+    /// Reads the attributes of `NFT_MSG_NEWCHAIN`.
+    ///
+    /// # Errors
+    /// If one that every chain has is missing, or if they do not divide into attributes.
+    pub fn decode(family: Family, attributes: &[u8]) -> Result<Self, Malformed> {
+        // `NFTA_CHAIN_COUNTERS`, `_PAD`, `_ID`, `_USERDATA`
+        const NO_TEXT: [u16; 4] = [8, 9, 11, 12];
+        let mut taken = Taken::new(attributes)?;
+        taken.ignore(&NO_TEXT);
+        Ok(Self {
+            family,
+            table: taken.take::<Text<'_>>(1).ok_or(Malformed)?.0.to_vec(),
+            handle: taken.take(2).ok_or(Malformed)?,
+            name: taken.take::<Text<'_>>(3).ok_or(Malformed)?.0.to_vec(),
+            hook: taken.take_if(4, Hook::decode),
+            policy: taken.take(5),
+            uses: taken.take(6).ok_or(Malformed)?,
+            chain_type: taken.take::<Text<'_>>(7).map(|kind| kind.0.to_vec()),
+            flags: taken.take(10).unwrap_or(0),
+            rest: taken.rest(),
+        })
+    }
+}
+
+impl Chain {
+    /// Whether it belongs to the rule that jumps to it, which nft(8) writes as `jump { … }` (`NFT_CHAIN_BINDING`).
+    pub const fn is_bound(&self) -> bool {
+        const BINDING: u32 = 4;
+        self.flags & BINDING != 0
+    }
 }
 
 /// Where a base chain is attached.
@@ -57,8 +119,57 @@ pub struct Hook {
     pub hooknum: u32,
     /// Lower runs earlier.
     pub priority: i32,
-    /// The devices of a netdev or inet ingress chain.
+    /// The devices of a netdev or inet ingress chain, in order, each once.
     pub devices: Vec<Vec<u8>>,
+    /// With what the names of more of its devices begin (since Linux 6.16).
+    pub prefixes: Vec<Vec<u8>>,
+}
+
+expression! {
+    /// `NFTA_HOOK_*`, and `NFTA_FLOWTABLE_HOOK_*` where there is no `DEV` and `DEVS` is 3.
+    HookForm<'a>[5, NO_PAD] {
+        number: u32 = 1,
+        priority: u32 = 2,
+        device: Option<Text<'a>> = 3,
+        devices: Option<&'a [u8]> = 4,
+    }
+}
+
+impl Hook {
+    /// Reads the value of `NFTA_CHAIN_HOOK`; none if that holds more than a hook.
+    fn decode(value: &[u8]) -> Option<Self> {
+        let HookForm { number, priority, device, devices } = form::decode(value, &mut Vec::new())?;
+        let mut hook = Self::of_devices(number, priority, devices)?;
+        // the kernel names a single device twice
+        hook.devices.extend(device.map(|device| device.0.to_vec()));
+        hook.devices.sort();
+        hook.devices.dedup();
+        Some(hook)
+    }
+
+    /// A hook on the devices in the value of `NFTA_HOOK_DEVS` or `NFTA_FLOWTABLE_HOOK_DEVS`.
+    pub(super) fn of_devices(hooknum: u32, priority: u32, list: Option<&[u8]>) -> Option<Self> {
+        /// `NFTA_DEVICE_NAME`, `NFTA_DEVICE_PREFIX`.
+        const NAME: u16 = 1;
+        const PREFIX: u16 = 2;
+        let mut hook =
+            Self { hooknum, priority: priority.cast_signed(), devices: Vec::new(), prefixes: Vec::new() };
+        for device in Attributes::new(list.unwrap_or_default()) {
+            let Attribute { kind, value } = device.ok()?;
+            match (kind, value.strip_suffix(&[0])) {
+                (NAME, Some(name)) => hook.devices.push(name.to_vec()),
+                // Linux 6.16 alone tells the two apart by the NUL
+                (PREFIX, Some(prefix)) => hook.prefixes.push(prefix.to_vec()),
+                (NAME, None) => hook.prefixes.push(value.to_vec()),
+                _ => return None,
+            }
+        }
+        for names in [&mut hook.devices, &mut hook.prefixes] {
+            names.sort();
+            names.dedup();
+        }
+        Some(hook)
+    }
 }
 
 /// Why the text of a whole table says less than is true.
@@ -68,8 +179,6 @@ pub enum TableFault {
     NotIptables,
     /// `flags dormant`: loaded, printed and not in force.
     Dormant,
-    /// A process owns it and takes it away when it ends.
-    Owned,
     /// It has a flag this program does not know.
     UnknownFlags,
 }
@@ -80,7 +189,6 @@ impl TableFault {
         match self {
             Self::NotIptables => "not an iptables table",
             Self::Dormant => "dormant",
-            Self::Owned => "owned by a process",
             Self::UnknownFlags => "unknown table flags",
         }
     }
@@ -94,22 +202,20 @@ impl fmt::Display for TableFault {
 
 /// `NFT_TABLE_F_DORMANT`, *Source*: `enum nft_table_flags` in `include/uapi/linux/netfilter/nf_tables.h`.
 const TABLE_DORMANT: u32 = 1;
-/// `NFT_TABLE_F_OWNER` and `NFT_TABLE_F_PERSIST`, same source.
+/// `NFT_TABLE_F_OWNER` and `NFT_TABLE_F_PERSIST`, same source: who owns a table decides nothing about packets.
 const TABLE_OWNED: u32 = 2 | 4;
 
-/// Whether iptables-nft-save's text of this table is the text of a table in force.
+/// Whether this is one of iptables' tables, and in force.
 ///
 /// # Errors
-/// If it is another table, switched off, or owned.
-pub fn check_table(family: Family, name: &[u8], flags: u32, has_owner: bool) -> Result<(), TableFault> {
+/// If it is another table, switched off, or has a flag that is not known.
+pub fn check_table(family: Family, name: &[u8], flags: u32) -> Result<(), TableFault> {
     let is_known = IPTABLES_TABLES.iter().any(|table| table.as_bytes() == name);
     if !matches!(family, Family::Ip | Family::Ip6) || !is_known {
         Err(TableFault::NotIptables)
     } else if flags & TABLE_DORMANT != 0 {
         Err(TableFault::Dormant)
-    } else if has_owner || flags & TABLE_OWNED != 0 {
-        Err(TableFault::Owned)
-    } else if flags != 0 {
+    } else if flags & !TABLE_OWNED != 0 {
         Err(TableFault::UnknownFlags)
     } else {
         Ok(())
@@ -171,7 +277,9 @@ pub fn check_chain(family: Family, table: &[u8], chain: &Chain) -> ChainShape {
         None if chain.hook.is_some() || chain.chain_type.is_some() => {
             ChainShape::Foreign(ChainFault::ForeignHook)
         }
-        None if chain.flags != 0 || chain.policy.is_some() => ChainShape::Foreign(ChainFault::UnknownFlags),
+        None if chain.flags != 0 || chain.policy.is_some() || !chain.rest.is_empty() => {
+            ChainShape::Foreign(ChainFault::UnknownFlags)
+        }
         None if !may_be_chain_name(&chain.name) => ChainShape::Foreign(ChainFault::Name),
         None => ChainShape::User,
     }
@@ -186,7 +294,7 @@ fn builtin((chain_type, hooknum, priority): Place, chain: &Chain) -> ChainShape 
         && chain.chain_type.as_deref() == Some(chain_type.as_bytes());
     match chain.policy {
         _ if !is_right => ChainShape::Foreign(ChainFault::ForeignHook),
-        _ if chain.flags & !CHAIN_BASE != 0 || !hook.devices.is_empty() => {
+        _ if chain.flags & !CHAIN_BASE != 0 || !hook.devices.is_empty() || !hook.prefixes.is_empty() => {
             ChainShape::Foreign(ChainFault::UnknownFlags)
         }
         Some(0) => ChainShape::Builtin { policy: Verdict::Drop },

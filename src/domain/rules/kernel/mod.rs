@@ -35,9 +35,12 @@ pub mod head;
 pub mod layout;
 pub mod legacy;
 pub mod names;
+pub mod objects;
 pub mod parts;
 pub mod rule;
 pub mod same;
+pub mod sets;
+pub mod taken;
 
 use std::collections::BTreeMap;
 

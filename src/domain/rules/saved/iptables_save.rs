@@ -92,11 +92,8 @@ impl Parser {
     /// Ends the dump: an unfinished line or table is a problem.
     pub fn finish(mut self, sink: &mut impl FnMut(Item<'_>)) {
         let last = std::mem::take(&mut self.pending);
-        if !last.is_empty() {
-            match line::end_of_line(&last, true) {
-                line::End::At(end) if end == last.len() => self.line(&last, sink),
-                _ => self.unclosed(&last, sink),
-            }
+        if !last.trim_ascii().is_empty() {
+            self.unfinished(&last, sink);
         }
         // nothing says that a listing is whole: it is compared with the kernel
         if let Some(table) = self.table.take().filter(|_| self.mode != Mode::Listing) {
@@ -136,11 +133,28 @@ impl Parser {
         }
     }
 
+    /// What has no newline is told, and not judged: half a line may be allowed where the whole line is not.
+    fn unfinished(&mut self, last: &[u8], sink: &mut impl FnMut(Item<'_>)) {
+        let end = memchr::memrchr(b'\n', last).map_or(0, |newline| newline + 1);
+        let (whole, half) = last.split_at(end);
+        if let Some(whole) = whole.strip_suffix(b"\n") {
+            self.unclosed(whole, sink);
+        }
+        if half.trim_ascii().is_empty() {
+            return;
+        }
+        let detail = format!(
+            "line {}: the last line has no newline, so the dump stops early: {}",
+            self.line_number + 1,
+            shown(half)
+        );
+        sink(Item::Problem(Problem::new(Reason::IncompleteDump, detail)));
+    }
+
     fn malformed(&self, text: &[u8], what: &str, sink: &mut impl FnMut(Item<'_>)) {
-        let shown = text.get(..text.len().min(300)).unwrap_or_default();
         sink(Item::Problem(Problem::new(
             Reason::MalformedLine,
-            format!("line {}: {what}: {}", self.line_number.max(1), shown.escape_ascii()),
+            format!("line {}: {what}: {}", self.line_number.max(1), shown(text)),
         )));
     }
 
@@ -266,7 +280,7 @@ impl Parser {
                         "line {}: `{}` changes rules: this file is a script for iptables-restore and not a \
                          dump; save the loaded rules with iptables-save and check those",
                         self.line_number,
-                        line.get(..line.len().min(300)).unwrap_or_default().escape_ascii()
+                        shown(line)
                     ),
                 )));
                 self.opaque(line, sink);
@@ -342,6 +356,13 @@ impl OpenTable {
         self.last_count = self.last_count.saturating_add(1);
         self.last_count
     }
+}
+
+/// The beginning of a part of the dump, for a message.
+fn shown(text: &[u8]) -> String {
+    const MOST_BYTES: usize = 300;
+    let shown = text.get(..text.len().min(MOST_BYTES)).unwrap_or_default().escape_ascii();
+    if text.len() > MOST_BYTES { format!("{shown}...") } else { shown.to_string() }
 }
 
 #[cfg(test)]

@@ -9,16 +9,25 @@ fn chain(name: &str, handle: u64, uses: u32) -> Chain {
         table: b"filter".to_vec(),
         name: name.as_bytes().to_vec(),
         handle,
-        hook: is_input.then(|| Hook { hooknum: 1, priority: 0, devices: Vec::new() }),
+        hook: is_input.then(|| Hook { hooknum: 1, priority: 0, devices: Vec::new(), prefixes: Vec::new() }),
         chain_type: is_input.then(|| b"filter".to_vec()),
         policy: is_input.then_some(1),
         flags: u32::from(is_input),
         uses,
+        rest: Vec::new(),
     }
 }
 
 fn table(uses: u32) -> Table {
-    Table { family: Family::Ip, name: b"filter".to_vec(), flags: 0, owner: None, handle: 1, uses }
+    Table {
+        family: Family::Ip,
+        name: b"filter".to_vec(),
+        flags: 0,
+        owner: None,
+        handle: 1,
+        uses,
+        rest: Vec::new(),
+    }
 }
 
 fn shadow(chains: &[Chain]) -> Shadow {

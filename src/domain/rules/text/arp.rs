@@ -9,8 +9,8 @@
 use std::net::Ipv4Addr;
 
 use super::line::Line;
-use super::quoted::{name, quote};
 use super::rule::part;
+use super::word::{name, quote};
 use crate::domain::rules::Family;
 use crate::domain::rules::kernel::Ipsets;
 use crate::domain::rules::kernel::head::Device;
@@ -63,16 +63,16 @@ pub fn policy(table: &str, chain: &str, policy: Verdict, line: &mut Line) {
     let hook = chain.to_ascii_lowercase();
     let policy = policy.as_str().to_ascii_lowercase();
     line.push(b"chain arp ");
-    name(table.as_bytes(), line);
+    line.push(name(table).as_bytes());
     line.word(format_args!("{chain} type filter hook {hook} priority 0 policy {policy}"));
 }
 
 /// `arp TABLE CHAIN …`.
 pub fn rule(table: &str, chain: &[u8], rule: &Rule<'_>, ipsets: &Ipsets, line: &mut Line) {
     line.push(b"arp ");
-    name(table.as_bytes(), line);
+    line.push(name(table).as_bytes());
     line.push(b" ");
-    name(chain, line);
+    line.push(name(chain).as_bytes());
     let start = line.len();
     if let Condition::Raw(head) = rule.head
         && conditions(head, line).is_none()
@@ -93,7 +93,7 @@ pub fn rule(table: &str, chain: &[u8], rule: &Rule<'_>, ipsets: &Ipsets, line: &
         Action::RawVerdict(verdict) => line.word(format_args!("--raw-verdict {verdict}")),
         Action::Chain { name: chain, .. } => {
             line.push(b" jump ");
-            name(chain, line);
+            line.push(name(chain).as_bytes());
         }
         Action::Target(one) => part(Role::Target, one, false, around, line),
         Action::None | Action::Log(_) | Action::Trace => (),
@@ -130,11 +130,11 @@ fn conditions(head: &[u8], line: &mut Line) -> Option<()> {
             [b'+'] => return None,
             [prefix @ .., b'+'] => {
                 line.word(format_args!("{key} {operator}"));
-                quote(&[prefix, b"*"].concat(), line);
+                line.push(quote([prefix, b"*"].concat()).as_bytes());
             }
             whole => {
                 line.word(format_args!("{key} {operator}"));
-                quote(whole, line);
+                line.push(quote(whole).as_bytes());
             }
         }
     }

@@ -8,9 +8,9 @@ pub mod arp;
 pub mod line;
 pub mod native;
 pub mod protocols;
-pub mod quoted;
 pub mod rule;
+pub mod word;
 
 /// The version of the text: higher by one for each release that writes a line of a rule otherwise. Version 1 was the text
-/// of iptables-save and nft.
-pub const VERSION: u32 = 2;
+/// of iptables-save and nft, version 2 that of nft for native rules alone.
+pub const VERSION: u32 = 3;

@@ -68,6 +68,11 @@ pub fn name(protocol: u8) -> Option<&'static str> {
     NAMES.get(at).map(|(_, name)| *name)
 }
 
+/// These names as a file like /etc/protocols, for programs that have to read them there.
+pub fn file() -> String {
+    NAMES.iter().map(|(number, name)| format!("{name} {number}\n")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,10 +18,12 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::domain::rules::Family;
+use crate::domain::rules::kernel::objects::{Flowtable, Object};
+use crate::domain::rules::kernel::sets::{Element, Set};
 pub use crate::domain::rules::kernel::{Chain, Hook, Table};
 use crate::host::process::procfs;
 use message::{Get, Replies, Reply, Request};
-pub use parse::{Element, Named, Set};
+pub use parse::Placed;
 
 /// The kernel puts no more than this into one message of a dump.
 const RECEIVE_BYTES: usize = 32 * 1024;
@@ -104,6 +106,11 @@ impl Nfnetlink {
         })
     }
 
+    /// Nothing more is read after this moment.
+    pub const fn allow_until(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     /// The number of the rule set's last change.
     ///
     /// # Errors
@@ -161,16 +168,16 @@ impl Nfnetlink {
         })
     }
 
-    /// Every set and map of a table, anonymous ones too.
+    /// Every set and map of a table, anonymous ones too; of all tables if none is named.
     ///
     /// # Errors
     /// See [`NfnetlinkError`].
-    pub fn sets(&mut self, family: Family, table: &[u8]) -> Result<Vec<Set>, NfnetlinkError> {
-        self.request.start(Get::Set, family.nfproto()).string(1, table);
-        self.collect(Get::Set, "sets", parse::set)
+    pub fn sets(&mut self, of: Option<(Family, &[u8])>) -> Result<Vec<Placed<Set>>, NfnetlinkError> {
+        self.ask(Get::Set, of);
+        self.collect(Get::Set, "sets", |reply| parse::placed(reply, Set::decode))
     }
 
-    /// Calls `visit` with every element of a set.
+    /// Calls `visit` with every element of a set, in no order. They are read page by page, and none is kept.
     ///
     /// # Errors
     /// See [`NfnetlinkError`].
@@ -179,28 +186,39 @@ impl Nfnetlink {
         family: Family,
         table: &[u8],
         set: &[u8],
-        mut visit: impl FnMut(Element<'_>),
+        mut visit: impl FnMut(Element),
     ) -> Result<(), NfnetlinkError> {
         self.request.start(Get::SetElement, family.nfproto()).string(1, table).string(2, set);
         self.exchange(Get::SetElement, "elements of a set", |reply| parse::elements(reply, &mut visit))
     }
 
-    /// Every flowtable of a table.
+    /// Every flowtable of a table; of all tables if none is named.
     ///
     /// # Errors
     /// See [`NfnetlinkError`].
-    pub fn flowtables(&mut self, family: Family, table: &[u8]) -> Result<Vec<Named>, NfnetlinkError> {
-        self.request.start(Get::Flowtable, family.nfproto()).string(1, table);
-        self.collect(Get::Flowtable, "flowtables", parse::named)
+    pub fn flowtables(
+        &mut self,
+        of: Option<(Family, &[u8])>,
+    ) -> Result<Vec<Placed<Flowtable>>, NfnetlinkError> {
+        self.ask(Get::Flowtable, of);
+        self.collect(Get::Flowtable, "flowtables", |reply| parse::placed(reply, Flowtable::decode))
     }
 
-    /// Every stateful object (counter, quota, limit, ...) of a table.
+    /// Every stateful object (counter, quota, limit, ...) of a table; of all tables if none is named.
     ///
     /// # Errors
     /// See [`NfnetlinkError`].
-    pub fn objects(&mut self, family: Family, table: &[u8]) -> Result<Vec<Named>, NfnetlinkError> {
-        self.request.start(Get::Object, family.nfproto()).string(1, table);
-        self.collect(Get::Object, "objects", parse::named)
+    pub fn objects(&mut self, of: Option<(Family, &[u8])>) -> Result<Vec<Placed<Object>>, NfnetlinkError> {
+        self.ask(Get::Object, of);
+        self.collect(Get::Object, "objects", |reply| parse::placed(reply, Object::decode))
+    }
+
+    /// Prepares a request for what is in one table, or in all.
+    fn ask(&mut self, get: Get, of: Option<(Family, &[u8])>) {
+        match of {
+            Some((family, table)) => self.request.start(get, family.nfproto()).string(1, table),
+            None => self.request.start(get, 0),
+        };
     }
 
     /// The name of every ipset; bytes, since the kernel takes any.

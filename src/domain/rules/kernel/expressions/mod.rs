@@ -8,137 +8,97 @@
 //! `dump` functions in `net/netfilter/nft_*.c`.
 
 pub mod form;
+mod forms;
 pub mod numbers;
 #[cfg(test)]
 mod tests;
 
-use form::{Data, Form, NO_PAD, Text, expression};
+use form::{Data, Form, NO_PAD};
+pub use forms::*;
 
 use crate::domain::rules::kernel::attributes::{Attribute, Attributes, Malformed, find};
 use crate::domain::rules::kernel::parts::hides_program;
 
-expression! {
-    /// `NFTA_MATCH_*`, `NFTA_TARGET_*`: an x_tables part.
-    Extension<'a>[4, NO_PAD] { name: Text<'a> = 1, revision: u32 = 2, info: &'a [u8] = 3 }
-}
-expression! {
-    /// `NFTA_COUNTER_*`. All of it is state.
-    Counter[3, 3] { bytes: u64 = 1, packets: u64 = 2 }
-}
-expression! {
-    /// `NFTA_CMP_*`.
-    Cmp<'a>[4, NO_PAD] { sreg: u32 = 1, op: u32 = 2, data: Data<'a> = 3 }
-}
-expression! {
-    /// `NFTA_RANGE_*`.
-    Range<'a>[5, NO_PAD] { sreg: u32 = 1, op: u32 = 2, from: Data<'a> = 3, to: Data<'a> = 4 }
-}
-expression! {
-    /// `NFTA_PAYLOAD_*`: loads to `dreg`, or stores from `sreg`.
-    Payload[9, NO_PAD] {
-        sreg: Option<u32> = 5,
-        dreg: Option<u32> = 1,
-        base: u32 = 2,
-        offset: u32 = 3,
-        length: u32 = 4,
-        checksum_type: Option<u32> = 6,
-        checksum_offset: Option<u32> = 7,
-        checksum_flags: Option<u32> = 8,
-    }
-}
-expression! {
-    /// `NFTA_META_*`: loads to `dreg`, or sets from `sreg`.
-    Meta[4, NO_PAD] { key: u32 = 2, dreg: Option<u32> = 1, sreg: Option<u32> = 3 }
-}
-expression! {
-    /// `NFTA_BITWISE_*`.
-    Bitwise<'a>[9, NO_PAD] {
-        sreg: u32 = 1,
-        dreg: u32 = 2,
-        length: u32 = 3,
-        op: Option<u32> = 6,
-        mask: Option<Data<'a>> = 4,
-        xor: Option<Data<'a>> = 5,
-        data: Option<Data<'a>> = 7,
-        sreg2: Option<u32> = 8,
-    }
-}
-expression! {
-    /// `NFTA_IMMEDIATE_*`.
-    Immediate<'a>[3, NO_PAD] { dreg: u32 = 1, data: Data<'a> = 2 }
-}
-expression! {
-    /// `NFTA_LIMIT_*`.
-    Limit[6, 6] { rate: u64 = 1, unit: u64 = 2, burst: u32 = 3, kind: u32 = 4, flags: u32 = 5 }
-}
-expression! {
-    /// `NFTA_LOG_*`.
-    Log<'a>[7, NO_PAD] {
-        prefix: Option<Text<'a>> = 2,
-        level: Option<u32> = 5,
-        flags: Option<u32> = 6,
-        group: Option<u16> = 1,
-        snaplen: Option<u32> = 3,
-        threshold: Option<u16> = 4,
-    }
-}
-
-/// One expression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Expression<'a> {
-    Match(Extension<'a>),
-    Target(Extension<'a>),
-    Counter(Counter),
-    Cmp(Cmp<'a>),
-    Range(Range<'a>),
-    Payload(Payload),
-    Meta(Meta),
-    Bitwise(Bitwise<'a>),
-    Immediate(Immediate<'a>),
-    Limit(Limit),
-    Log(Log<'a>),
-    /// Nothing decodes it.
-    Raw(Raw<'a>),
-}
-
-impl Expression<'_> {
-    /// Its kernel name.
-    pub const fn name(&self) -> &[u8] {
-        match self {
-            Self::Match(_) => b"match",
-            Self::Target(_) => b"target",
-            Self::Counter(_) => b"counter",
-            Self::Cmp(_) => b"cmp",
-            Self::Range(_) => b"range",
-            Self::Payload(_) => b"payload",
-            Self::Meta(_) => b"meta",
-            Self::Bitwise(_) => b"bitwise",
-            Self::Immediate(_) => b"immediate",
-            Self::Limit(_) => b"limit",
-            Self::Log(_) => b"log",
-            Self::Raw(raw) => raw.name,
+/// The expressions that are decoded: their variant, what holds their attributes, and their kernel name. Those that most
+/// rules have stand first.
+macro_rules! expressions {
+    ($($variant:ident($form:ty) = $name:literal),+ $(,)?) => {
+        /// One expression.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub enum Expression<'a> {
+            $($variant($form),)+
+            /// Nothing decodes it.
+            Raw(Raw<'a>),
         }
-    }
 
-    /// Its attributes, the value of `NFTA_EXPR_DATA`.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        match self {
-            Self::Match(extension) | Self::Target(extension) => extension.encode(&mut out),
-            Self::Counter(counter) => counter.encode(&mut out),
-            Self::Cmp(cmp) => cmp.encode(&mut out),
-            Self::Range(range) => range.encode(&mut out),
-            Self::Payload(payload) => payload.encode(&mut out),
-            Self::Meta(meta) => meta.encode(&mut out),
-            Self::Bitwise(bitwise) => bitwise.encode(&mut out),
-            Self::Immediate(immediate) => immediate.encode(&mut out),
-            Self::Limit(limit) => limit.encode(&mut out),
-            Self::Log(log) => log.encode(&mut out),
-            Self::Raw(raw) => out.extend_from_slice(raw.attributes.unwrap_or_default()),
+        impl<'a> Expression<'a> {
+            /// Its kernel name.
+            pub const fn name(&self) -> &[u8] {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                    Self::Raw(raw) => raw.name,
+                }
+            }
+
+            /// Its attributes, the value of `NFTA_EXPR_DATA`.
+            pub fn encode(&self) -> Vec<u8> {
+                let mut out = Vec::new();
+                match self {
+                    $(Self::$variant(form) => form.encode(&mut out),)+
+                    Self::Raw(raw) => out.extend_from_slice(raw.attributes.unwrap_or_default()),
+                }
+                out
+            }
+
+            fn decode(name: &[u8], attributes: &'a [u8], scratch: &mut Vec<u8>) -> Option<Self> {
+                match name {
+                    $($name => form::decode(attributes, scratch).map(Self::$variant),)+
+                    _ => None,
+                }
+            }
         }
-        out
-    }
+    };
+}
+expressions! {
+    Cmp(Cmp<'a>) = b"cmp",
+    Payload(Payload) = b"payload",
+    Match(Extension<'a>) = b"match",
+    Counter(Counter) = b"counter",
+    Immediate(Immediate<'a>) = b"immediate",
+    Meta(Meta) = b"meta",
+    Target(Extension<'a>) = b"target",
+    Bitwise(Bitwise<'a>) = b"bitwise",
+    Range(Range<'a>) = b"range",
+    Limit(Limit) = b"limit",
+    Log(Log<'a>) = b"log",
+    Lookup(Lookup<'a>) = b"lookup",
+    Ct(Ct) = b"ct",
+    Fib(Fib) = b"fib",
+    Rt(Rt) = b"rt",
+    Socket(Socket) = b"socket",
+    Exthdr(Exthdr) = b"exthdr",
+    Tunnel(Tunnel) = b"tunnel",
+    Osf(Osf) = b"osf",
+    Numgen(Numgen) = b"numgen",
+    Hash(Hash) = b"hash",
+    Xfrm(Xfrm) = b"xfrm",
+    Byteorder(Byteorder) = b"byteorder",
+    Dynset(Dynset<'a>) = b"dynset",
+    Objref(Objref<'a>) = b"objref",
+    Quota(Quota) = b"quota",
+    Connlimit(Connlimit) = b"connlimit",
+    Last(Last) = b"last",
+    Nat(Nat) = b"nat",
+    Masq(Masq) = b"masq",
+    Redir(Redir) = b"redir",
+    Tproxy(Tproxy) = b"tproxy",
+    Synproxy(Synproxy) = b"synproxy",
+    Queue(Queue) = b"queue",
+    Reject(Reject) = b"reject",
+    Dup(Dup) = b"dup",
+    Fwd(Fwd) = b"fwd",
+    Flow(Flow<'a>) = b"flow_offload",
 }
 
 /// An expression that nothing decodes, with its attributes as the kernel gave them.
@@ -166,32 +126,23 @@ pub fn decode(list: &[u8]) -> Result<Vec<Expression<'_>>, Malformed> {
     let mut scratch = Vec::with_capacity(SCRATCH);
     for element in Attributes::new(list) {
         let Attribute { kind: LIST_ELEM, value } = element? else { return Err(Malformed) };
-        let [None, Some(name), attributes] = form::fields::<3>(value, NO_PAD)? else { return Err(Malformed) };
-        let (0, name) = name.split_last().map(|(last, name)| (*last, name)).ok_or(Malformed)? else {
-            return Err(Malformed);
-        };
-        let decoded = attributes.and_then(|attributes| one(name, attributes, &mut scratch));
-        expressions.push(decoded.unwrap_or(Expression::Raw(Raw { name, attributes })));
+        expressions.push(one(value, &mut scratch)?);
     }
     Ok(expressions)
 }
 
-fn one<'a>(name: &[u8], attributes: &'a [u8], scratch: &mut Vec<u8>) -> Option<Expression<'a>> {
-    // those that most rules have stand first
-    match name {
-        b"cmp" => form::decode(attributes, scratch).map(Expression::Cmp),
-        b"payload" => form::decode(attributes, scratch).map(Expression::Payload),
-        b"match" => form::decode(attributes, scratch).map(Expression::Match),
-        b"counter" => form::decode(attributes, scratch).map(Expression::Counter),
-        b"immediate" => form::decode(attributes, scratch).map(Expression::Immediate),
-        b"meta" => form::decode(attributes, scratch).map(Expression::Meta),
-        b"target" => form::decode(attributes, scratch).map(Expression::Target),
-        b"bitwise" => form::decode(attributes, scratch).map(Expression::Bitwise),
-        b"range" => form::decode(attributes, scratch).map(Expression::Range),
-        b"limit" => form::decode(attributes, scratch).map(Expression::Limit),
-        b"log" => form::decode(attributes, scratch).map(Expression::Log),
-        _ => None,
-    }
+/// The expression in the value of one `NFTA_LIST_ELEM`, or of an attribute that holds just one.
+pub fn decode_one(element: &[u8]) -> Option<Expression<'_>> {
+    one(element, &mut Vec::new()).ok()
+}
+
+fn one<'a>(value: &'a [u8], scratch: &mut Vec<u8>) -> Result<Expression<'a>, Malformed> {
+    let [None, Some(name), attributes] = form::fields::<3>(value, NO_PAD)? else { return Err(Malformed) };
+    let (0, name) = name.split_last().map(|(last, name)| (*last, name)).ok_or(Malformed)? else {
+        return Err(Malformed);
+    };
+    let decoded = attributes.and_then(|attributes| Expression::decode(name, attributes, scratch));
+    Ok(decoded.unwrap_or(Expression::Raw(Raw { name, attributes })))
 }
 
 /// What a rule names beside itself.
@@ -205,6 +156,8 @@ pub struct References {
     pub has_part: bool,
     /// Whether an x_tables part runs a program that nothing shows: see [`hides_program`].
     pub hides_program: bool,
+    /// Whether it names cgroups, by their number.
+    pub names_cgroup: bool,
 }
 
 /// `meta load KEY` to register 1.
@@ -239,6 +192,7 @@ pub fn references(expressions: &[Expression<'_>]) -> References {
                 found.names_ipset |= is_ipset(part.name.0);
                 found.hides_program |= hides_program(part.name.0, part.revision, part.info);
             }
+            Expression::Socket(socket) => found.names_cgroup |= socket.key == numbers::SOCKET_CGROUPV2,
             Expression::Raw(raw) => {
                 let of_newer = raw.references();
                 found.jumps += of_newer.jumps;

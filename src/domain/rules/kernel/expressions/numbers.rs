@@ -51,3 +51,6 @@ pub const JUMP: i32 = -3;
 pub const GOTO: i32 = -4;
 /// `NFT_RETURN`.
 pub const RETURN: i32 = -5;
+
+/// `NFT_SOCKET_CGROUPV2`.
+pub const SOCKET_CGROUPV2: u32 = 3;

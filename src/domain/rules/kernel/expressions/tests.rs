@@ -120,7 +120,7 @@ fn jumps_and_ipsets_are_found_in_raw_expressions_too() {
                 jumps,
                 names_ipset,
                 has_part: matches!(name, b"match" | b"target"),
-                hides_program: false
+                ..References::default()
             },
             "{expressions:?}"
         );

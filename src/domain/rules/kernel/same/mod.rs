@@ -25,7 +25,34 @@
 //! 10. **bytes that nothing reads**: the padding of `struct ip6t_entry` and of the standard and ERROR targets, and what
 //!     stands behind the NUL of an extension's name.
 //!
+//! Of what a native table declares the lines leave out
+//! - **how an interval of one part is told**: by an element where it begins and one behind its end, which may be where the
+//!   next one begins; by one element with both; with an end at zero before the first, as nft puts one there. A lookup ends at
+//!   the last element that begins at the key or before (`nft_rbtree_lookup`); a property test asks that of both forms;
+//! - **the statements of a set, and a time-out of 0, at an end**: kernels put them there, and no packet meets an end;
+//! - **`NFT_SET_CONCAT` of a set without intervals**, and `NFTA_SET_DESC_CONCAT` where it says what the types say: the kernel
+//!   looks at both only to find intervals of several parts. **`NFTA_SET_DATA_LEN` of verdicts**: the kernel takes its own;
+//! - **user data** other than comments, `auto-merge` and the order of bytes of numbers whose type says none: it is nft's;
+//! - **who owns a table** (`NFT_TABLE_F_OWNER`): both vanish silently with the owner;
+//! - **the order of devices**, a single device that is named twice, and **the beginning of names as `NFTA_DEVICE_PREFIX` or as
+//!   a name without NUL** (Linux 6.16).
+//!
 //! Extensions whose table has several revisions in one row write them alike; the row says why.
+//!
+//! Of a native rule the lines leave out
+//! 11. **the numbers of the registers** that carry a value from the expression that makes it to the one that reads it, within
+//!     one statement. Each value is followed from the one to the other (`text::native::dataflow`); a rule that reads what an
+//!     earlier statement left behind is written by its bytes;
+//! 12. **a range as two comparisons or as `range`**: both hold for the same values;
+//! 13. **fields side by side that are compared with constants at once or one after the other**: a conjunction either way, and
+//!     the packet is too short for the one as for the other;
+//! 14. **presence in `fib` compared as one or as four bytes**: the kernel writes 0 or 1 into the whole register;
+//! 15. **of a set that belongs to the rule its name, number, size, the numbers of its types, and user data; whether single
+//!     values are kept as such or as intervals; and how an interval is told**: elements decide, and are all shown;
+//! 16. **`ip protocol` for `meta l4proto` in the family ip**, right before a field of the transport header, as 2.;
+//! 17. **a mask of whole bytes as a shorter load or as `bitwise`**, as 4.;
+//! 18. **the name of an interface with one NUL behind it or with all**: the kernel fills names up with NULs;
+//! 19. **user data but comments**, whose reader is nft alone.
 
 #[cfg(test)]
 mod tests;

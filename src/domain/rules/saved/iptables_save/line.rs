@@ -151,7 +151,7 @@ impl Tokens<'_> {
         end
     }
 
-    /// The end of the quoted value at the front, if it is closed and a blank or nothing follows.
+    /// The end of the quoted value at the front, if it is closed and a blank, or the end of the line, follows.
     fn quoted_end(&self) -> Option<usize> {
         let mut at = 1;
         loop {
@@ -161,9 +161,10 @@ impl Tokens<'_> {
                 _ => break,
             }
         }
-        match self.rest.get(at + 1) {
-            None | Some(b' ') => Some(at + 1),
-            Some(_) => None,
+        match self.rest.get(at + 1..)? {
+            // the last is the end of a line with CR LF
+            [] | [b' ', ..] | [b'\r'] => Some(at + 1),
+            _ => None,
         }
     }
 }

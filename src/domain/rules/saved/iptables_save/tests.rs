@@ -134,17 +134,54 @@ fn a_dump_without_commit_is_incomplete() {
 }
 
 #[test]
-fn an_unfinished_last_line_is_judged_and_reported() {
+fn an_unfinished_last_line_is_told_and_not_judged() {
+    let start = "*raw\n:OUTPUT ACCEPT [0:0]\n";
+    let told = ["table raw", "policy raw OUTPUT - -P OUTPUT ACCEPT"];
+    for (mode, half) in [
+        (Mode::Saved, "-A OUTPUT -j ACCEPT"),
+        (Mode::Saved, "-A OUTPUT -j ACC"),
+        (Mode::Saved, "-"),
+        (Mode::Live, "-A OUTPUT -m comment --comment \"x"),
+        (Mode::Live, "-A OUTPUT -m comment --comment \"x\""),
+        (Mode::Saved, "COMMIT"),
+    ] {
+        let problems = ["problem IncompleteDump"; 2];
+        check(mode, &format!("{start}{half}"), &[&told[..], &problems].concat());
+    }
+    check(Mode::Saved, "*x\nCOMMIT\n \t", &["table x", "commit"]);
+    check(Mode::Saved, "*x\nCOMMIT\n# Completed", &["table x", "commit", "problem IncompleteDump"]);
+}
+
+/// Whole lines behind a quote that does not end are judged, the last half is not.
+#[test]
+fn lines_behind_an_open_quote_are_judged() {
     check(
         Mode::Live,
-        "*raw\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -m comment --comment \"x",
+        "*raw\n:A - [0:0]\n-A A --comment \"x\n-A A -j DROP\n-A A -j AC",
         &[
             "table raw",
-            "policy raw OUTPUT - -P OUTPUT ACCEPT",
+            "chain raw A - -N A",
             "problem MalformedLine",
             "problem MalformedLine",
-            "rule raw OUTPUT 1 -A OUTPUT -m comment --comment \\\"x",
+            "rule raw A 1 -A A --comment \\\"x",
+            "rule raw A 2 -A A -j DROP",
             "problem IncompleteDump",
+            "problem IncompleteDump",
+        ],
+    );
+}
+
+#[test]
+fn a_quoted_value_may_end_a_line_with_cr_lf() {
+    check(
+        Mode::Saved,
+        "*x\r\n:A - [0:0]\r\n-A A -j DROP -m comment --comment \"a b\"\r\n-A A -j LOG --log-prefix \"x\"\r\nCOMMIT\r\n",
+        &[
+            "table x",
+            "chain x A - -N A",
+            "rule x A 1 -A A -j DROP -m comment --comment \\\"a b\\\"",
+            "rule x A 2 -A A -j LOG --log-prefix \\\"x\\\"",
+            "commit",
         ],
     );
 }

@@ -5,9 +5,9 @@ use super::expr::expression;
 use super::json::{Fields, Json};
 use super::stmt::{keyword, limit, stateful, synproxy_options};
 use super::value::joined;
-use super::word::quote;
 use super::{Doubts, Odd, Rendered};
 use crate::domain::rules::Family;
+use crate::domain::rules::text::word::quote;
 
 /// Whether this key of a list element declares a flowtable or a stateful object.
 pub fn is_object(kind: &str) -> bool {

@@ -4,8 +4,9 @@
 use super::Odd;
 use super::json::{Fields, Json};
 use super::value::{Shape, constant, data_of_map, joined};
-use super::word::{is_keyword, name};
 use super::{Doubts, Rendered};
+use crate::domain::rules::saved::PARTS_OF_BYTES;
+use crate::domain::rules::text::word::{is_keyword, name};
 
 /// The headers nft(8) names fields of.
 const PROTOCOLS: [&str; 21] = [
@@ -94,12 +95,21 @@ fn is_compound(json: &Json) -> bool {
             .is_ok_and(|(kind, _)| matches!(kind, "|" | "^" | "&" | "<<" | ">>" | "map" | "vmap" | "concat"))
 }
 
-/// A concatenation of what is read. A part of a byte in it (`ip dscp`) spoils all values nft 1.0.6 prints beside it.
+/// A concatenation of what is read. A part of a byte in it (`ip dscp`) spoils all values nft 1.0.6 prints beside it; it also
+/// loads such rules otherwise than later versions, which print them as the rules of other values.
 fn concat(parts: &Json, doubts: &mut Doubts) -> Rendered {
-    if parts.items().iter().any(is_compound) {
+    if parts.items().iter().any(|part| is_compound(part) || is_part_of_byte(part)) {
         doubts.add("nft -j misprints values of concatenations with parts of bytes");
     }
     joined(parts, " . ", |part| operand(part, doubts))
+}
+
+/// Whether a field is not made of whole bytes.
+fn is_part_of_byte(part: &Json) -> bool {
+    let Ok(("payload" | "exthdr", value)) = part.single() else { return false };
+    let Ok(mut fields) = value.fields() else { return false };
+    let header = fields.text("protocol").or_else(|_| fields.text("name")).unwrap_or_default();
+    PARTS_OF_BYTES.contains(&(header, fields.text("field").unwrap_or_default()))
 }
 
 /// Whatever may stand on the right: a constant of this shape, or an expression.
@@ -165,7 +175,9 @@ fn field(text: &str) -> Result<&str, Odd> {
         Some((base, index)) if !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()) => base,
         _ => first,
     };
-    keyword(base).and(keyword(second)).map_err(|_| Odd(format!("unknown field {text:?}"))).map(|_| text)
+    // a second word is one of those of ARP
+    let second = one_of(second, &["x", "ip", "ether"]);
+    keyword(base).and(second).map_err(|_| Odd(format!("unknown field {text:?}"))).map(|_| text)
 }
 
 fn one_of<'a>(text: &'a str, known: &[&str]) -> Result<&'a str, Odd> {

@@ -10,7 +10,8 @@
 //! a [`Problem`]. So is what `nft -j` itself prints alike for two different rules (seen in 1.0.6):
 //! a set and an interface name that begins with `@`; an interface name that holds `\*` and a wildcard; an interface's
 //! number and a name made of digits; times of `ct expiration`, rounded to seconds; the level of `socket cgroupv2`;
-//! the devices of a netdev chain; values of concatenations with parts of bytes; the protocol where a rule changes a
+//! the devices of a netdev chain; values of concatenations with parts of bytes, which nft 1.0.6 and later versions write and
+//! print differently; the protocol where a rule changes a
 //! transport header of any protocol; a wildcard in a set and a name ending with `*`; the flags of a table, which are
 //! read from freed memory and may cut the JSON off.
 //!
@@ -28,12 +29,11 @@
 mod decl;
 mod expr;
 mod json;
-mod kernel;
 mod nat;
 mod reader;
 mod stmt;
 mod value;
-mod word;
+mod whole;
 
 use std::io::Read;
 
@@ -41,26 +41,18 @@ use serde::de::DeserializeSeed;
 use thiserror::Error;
 
 use self::json::Json;
-pub use self::kernel::{BaseChains, has_names, is_key_shown, is_text_shown};
 use self::reader::{Document, Reader};
 use crate::domain::rules::{Family, Kind, Problem};
 
 /// One thing the JSON says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// Which nft wrote it.
-    Metainfo {
-        /// The version, such as `1.0.6`.
-        version: String,
-    },
     /// A table.
     Table {
         /// Its family.
         family: Family,
         /// Its name.
         name: String,
-        /// `dormant`, `owner` and the like, as printed; nft 1.0.6 prints them wrong.
-        flags: Vec<String>,
     },
     /// A chain, base or not.
     Chain {
@@ -138,20 +130,21 @@ impl From<serde_json::Error> for JsonError {
 /// # Errors
 /// When the reader fails, and for JSON that is cut off, repeats a key, goes on after its end or holds no `nftables`.
 pub fn parse(reader: impl Read, sink: &mut impl FnMut(Item)) -> Result<(), JsonError> {
-    parse_with(&BaseChains::default(), reader, sink)
+    let mut deserializer = serde_json::Deserializer::from_reader(std::io::BufReader::new(reader));
+    Document(&mut Reader::new(sink)).deserialize(&mut deserializer)?;
+    Ok(deserializer.end()?)
 }
 
-/// As [`parse`], with the base chains of a live node as the kernel has them: nft leaves out their devices.
+/// As [`parse`], of a file that somebody saved: told as well is what shows that it is not a whole rule set, and what means
+/// something only in the time zone of the machine that wrote it.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_with(
-    chains: &BaseChains,
-    reader: impl Read,
-    sink: &mut impl FnMut(Item),
-) -> Result<(), JsonError> {
+pub fn parse_file(reader: impl Read, sink: &mut impl FnMut(Item)) -> Result<(), JsonError> {
     let mut deserializer = serde_json::Deserializer::from_reader(std::io::BufReader::new(reader));
-    Document(&mut Reader::new(chains, sink)).deserialize(&mut deserializer)?;
+    let mut elements = Reader::of_file(sink);
+    Document(&mut elements).deserialize(&mut deserializer)?;
+    elements.finish();
     Ok(deserializer.end()?)
 }
 
@@ -180,6 +173,8 @@ type Rendered = Result<String, Odd>;
 struct Doubts {
     notes: Vec<String>,
     has_xt: bool,
+    /// Whether the JSON is that of a file, whose writer may have been in any time zone.
+    is_file: bool,
 }
 
 impl Doubts {

@@ -21,7 +21,8 @@ pub fn translate(kind: &str, value: &Json, doubts: &mut Doubts) -> Rendered {
     let target = target(&mut fields, doubts)?;
     fields.done()?;
     let (prefix, flags) = flags;
-    Ok(format!("{kind} {family}{prefix}{target}{flags}").trim_end().to_owned())
+    let text = format!("{kind} {family}{prefix}{target}");
+    Ok(format!("{}{flags}", text.trim_end()))
 }
 
 /// The words before and after the target. `prefix` implies the flag `netmap`, which nft(8) has no word for.

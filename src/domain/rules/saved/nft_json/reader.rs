@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use sha2::{Digest, Sha256};
 
 use super::json::{Fields, Json};
-use super::kernel::BaseChains;
-use super::value::{Shape, element, pair, sort};
-use super::word::name;
+use super::value::{Shape, element, pair};
+use super::whole::{SeenSet, Whole};
 use super::{Doubts, Item, NativeLine, Odd, decl, excerpt, stmt};
+use crate::domain::rules::text::native::contents::Hash;
+use crate::domain::rules::text::word::{name, quote};
 use crate::domain::rules::{Family, Kind, Problem, Reason};
 
 /// Family, table and name of a chain or set.
@@ -20,9 +20,10 @@ pub type Place = (Family, String, String);
 /// What has to be remembered from element to element.
 pub struct Reader<'s, F> {
     sink: &'s mut F,
-    chains: &'s BaseChains,
     rules: HashMap<Place, u32>,
     maps: HashMap<Place, Shapes>,
+    /// What tells whether a saved file is whole; none for a live node.
+    whole: Option<Whole>,
 }
 
 /// The types of a set or map: key, and value if it has one.
@@ -32,8 +33,24 @@ struct Shapes {
 }
 
 impl<'s, F: FnMut(Item)> Reader<'s, F> {
-    pub fn new(chains: &'s BaseChains, sink: &'s mut F) -> Self {
-        Self { sink, chains, rules: HashMap::new(), maps: HashMap::new() }
+    pub fn new(sink: &'s mut F) -> Self {
+        Self { sink, rules: HashMap::new(), maps: HashMap::new(), whole: None }
+    }
+
+    /// A reader of a file that somebody saved: told as well is what it lacks, and what only its writer could have told.
+    pub fn of_file(sink: &'s mut F) -> Self {
+        Self { whole: Some(Whole::default()), ..Self::new(sink) }
+    }
+
+    /// Tells what a file lacks.
+    pub fn finish(&mut self) {
+        for missing in self.whole.take().iter().flat_map(Whole::missing) {
+            self.problem(Reason::IncompleteDump, missing);
+        }
+    }
+
+    fn fresh_doubts(&self) -> Doubts {
+        Doubts { is_file: self.whole.is_some(), ..Doubts::default() }
     }
 
     pub fn element(&mut self, json: &Json) {
@@ -80,12 +97,16 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         let schema = fields.take("json_schema_version").map(Json::int).transpose()?;
         fields.done()?;
         if !matches!(schema, None | Some(1)) {
-            self.problem(
-                Reason::UntestedTool,
-                format!("nft {version} writes another version of its JSON schema"),
-            );
+            let detail = format!("nft {version} writes another version of its JSON schema");
+            self.problem(Reason::UntestedTool, detail);
         }
-        (self.sink)(Item::Metainfo { version });
+        // 0.9.8 leaves out the statements of set updates, and the types of ICMP messages before what depends on them
+        if self.whole.is_some() && version.starts_with("0.") {
+            let detail = format!(
+                "nft {version} leaves out parts of rules in its JSON; save them with nft 1.0 or later"
+            );
+            self.problem(Reason::UntestedTool, detail);
+        }
         Ok(())
     }
 
@@ -95,13 +116,16 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         let table = fields.text("name")?;
         let handle = handle(&mut fields)?;
         fields.ignore(&["comment"]);
+        if let Some(whole) = &mut self.whole {
+            whole.table(family, table);
+        }
         let flags = fields.take("flags").map(Json::items).unwrap_or_default();
         let flags: Vec<_> =
             flags.iter().map(|flag| flag.text().map_or_else(|_| flag.fallback(), str::to_owned)).collect();
         fields.done()?;
-        (self.sink)(Item::Table { family, name: table.to_owned(), flags: flags.clone() });
+        (self.sink)(Item::Table { family, name: table.to_owned() });
         if !flags.is_empty() {
-            let mut doubts = Doubts::default();
+            let mut doubts = self.fresh_doubts();
             let flags: Vec<_> = flags.iter().map(|flag| decl::table_flag(flag, &mut doubts)).collect();
             let line = format!("table {family} {} flags {}", name(table), flags.join(","));
             self.line(Kind::Table, (family, table, None), handle, line, doubts);
@@ -113,14 +137,13 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         let mut fields = value.fields()?;
         let (family, table, chain) = place(&mut fields)?;
         let handle = handle(&mut fields)?;
+        if let Some(whole) = &mut self.whole {
+            whole.chain(family, table, chain);
+        }
         let is_base = fields.has_any(&["type", "hook", "prio", "policy", "dev"]);
         self.emit_chain(family, table, chain, is_base);
-        let mut doubts = Doubts::default();
-        let known = self.chains.get(&(family, table.to_owned(), chain.to_owned()));
-        let text = match known {
-            Some(known) if is_base => Ok(known.to_owned()),
-            _ => decl::chain(fields, family, is_base, &mut doubts),
-        };
+        let mut doubts = self.fresh_doubts();
+        let text = decl::chain(fields, family, is_base, &mut doubts);
         if is_base || text.is_err() {
             let text = doubts.settle(value, text);
             let line = format!("chain {family} {} {} {text}", name(table), name(chain));
@@ -139,11 +162,16 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         let table = fields.text("table")?;
         let chain = fields.text("chain")?;
         let handle = handle(&mut fields)?;
+        if let Some(whole) = &mut self.whole {
+            whole.inside(family, table);
+            whole.needs(family, table, chain);
+            whole.leads(family, table, value);
+        }
         let index = fields.take("index");
         let number = self.rules.entry((family, table.to_owned(), chain.to_owned())).or_default();
         *number = number.saturating_add(1);
         let position = (is_in_order && index.is_none()).then_some(*number);
-        let mut doubts = Doubts::default();
+        let mut doubts = self.fresh_doubts();
         let statements = rule_text(fields, family, value, &mut doubts);
         let line = format!("{family} {} {} {statements}", name(table), name(chain));
         self.numbered_line((family, table, chain), handle, position, line, doubts);
@@ -155,11 +183,21 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         let (family, table, set) = place(&mut fields)?;
         let handle = handle(&mut fields)?;
         let elements = fields.take("elem");
+        let said = fields.take("count").map(Json::int).transpose()?;
+        if let Some(whole) = &mut self.whole {
+            let flags = fields.peek("flags").map(Json::items).unwrap_or_default();
+            let is_fleeting = flags.iter().any(|flag| matches!(flag.text(), Ok("dynamic" | "timeout")));
+            let shown = elements.map(Json::items).unwrap_or_default().len();
+            whole.inside(family, table);
+            elements.iter().for_each(|elements| whole.leads(family, table, elements));
+            let seen = SeenSet { is_map: kind == "map", is_fleeting, shown, said };
+            whole.set((family, table.to_owned(), set.to_owned()), &seen);
+        }
         let shapes = Shapes {
             key: fields.peek("type").map_or(Shape::Word, Shape::of_type),
             target: (kind == "map").then(|| fields.peek("map").map_or(Shape::Word, Shape::of_type)),
         };
-        let mut doubts = Doubts::default();
+        let mut doubts = self.fresh_doubts();
         let text = decl::set(fields, kind, &mut doubts);
         let text = doubts.settle(value, text);
         let line = format!("{kind} {family} {} {} {text}", name(table), name(set));
@@ -177,6 +215,11 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         let (family, table, set) = place(&mut fields)?;
         let items = fields.need("elem")?.items();
         fields.done()?;
+        if let Some(whole) = &mut self.whole {
+            whole.inside(family, table);
+            whole.elements(items.len());
+            items.iter().for_each(|item| whole.leads(family, table, item));
+        }
         let key = (family, table.to_owned(), set.to_owned());
         let shapes =
             self.maps.remove(&key).ok_or_else(|| Odd("elements of a set not declared".to_owned()))?;
@@ -189,7 +232,7 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
         match &shapes.target {
             Some(target) => {
                 for item in items {
-                    let mut doubts = Doubts::default();
+                    let mut doubts = self.fresh_doubts();
                     let text = pair(item, &shapes.key, target, &mut doubts);
                     let text = doubts.settle(item, text);
                     let line = format!("element {family} {} {} {text}", name(table), name(set));
@@ -201,31 +244,26 @@ impl<'s, F: FnMut(Item)> Reader<'s, F> {
     }
 
     fn plain_elements(&mut self, (family, table, set): (Family, &str, &str), items: &[Json], shape: &Shape) {
-        let mut doubts = Doubts::default();
-        let mut texts: Vec<String> = items
-            .iter()
-            .map(|item| {
-                let text = element(item, shape, &mut doubts);
-                doubts.settle(item, text)
-            })
-            .collect();
-        sort(&mut texts);
-        let mut hash = Sha256::new();
-        for text in &texts {
-            hash.update(text.as_bytes());
-            hash.update(b"\n");
+        let mut doubts = self.fresh_doubts();
+        let mut hash = Hash::default();
+        for item in items {
+            let text = element(item, shape, &mut doubts);
+            hash.add(doubts.settle(item, text));
         }
         let (table, set) = (table.to_owned(), set.to_owned());
         self.doubts(&format!("elements of set {family} {} {}", name(&table), name(&set)), &doubts);
-        let count = u64::try_from(texts.len()).unwrap_or(u64::MAX);
-        (self.sink)(Item::SetElements { family, table, set, count, hash: hash.finalize().into() });
+        let (count, hash) = hash.finish();
+        (self.sink)(Item::SetElements { family, table, set, count, hash });
     }
 
     fn declaration(&mut self, kind: &str, value: &Json) -> Result<(), Odd> {
         let mut fields = value.fields()?;
         let (family, table, object) = place(&mut fields)?;
+        if let Some(whole) = &mut self.whole {
+            whole.inside(family, table);
+        }
         let handle = handle(&mut fields)?;
-        let mut doubts = Doubts::default();
+        let mut doubts = self.fresh_doubts();
         let text = doubts.settle(value, decl::object(kind, fields));
         let line = format!("{kind} {family} {} {} {text}", name(table), name(object)).trim_end().to_owned();
         let kind = if kind == "flowtable" { Kind::Flowtable } else { Kind::Object };
@@ -308,7 +346,7 @@ fn rule_text(mut fields: Fields<'_>, family: Family, whole: &Json, doubts: &mut 
         texts.push(doubts.settle(json, text));
     }
     if let Some(comment) = comment {
-        let text = comment.text().map(|text| format!("comment {}", super::word::quote(text)));
+        let text = comment.text().map(|text| format!("comment {}", quote(text)));
         texts.push(doubts.settle(comment, text));
     }
     texts.join(" ")

@@ -4,9 +4,9 @@
 use super::expr::{any, expression, lookup, reference};
 use super::json::{Fields, Json};
 use super::value::{Shape, joined, update_key};
-use super::word::{is_keyword, name, quote};
 use super::{Doubts, Odd, Rendered, nat};
 use crate::domain::rules::Family;
+use crate::domain::rules::text::word::{is_keyword, name, quote};
 
 /// One statement in the syntax of nft(8).
 ///

@@ -3,8 +3,8 @@
 
 use super::expr::{any, expression, is_constant, reference};
 use super::json::Json;
-use super::word::{quote, range_end, word};
 use super::{Doubts, Odd, Rendered, stmt};
+use crate::domain::rules::text::word::{quote, range_end, sort, word};
 
 /// How constants of a type look, as far as `nft -j` needs to be told.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,8 +15,10 @@ pub enum Shape {
     Name,
     /// Interfaces by index: shown by name, or by number where no device has the index.
     Device,
-    /// Names others have chosen in places where no set can stand; times and days: always quoted.
+    /// Names others have chosen in places where no set can stand, and days: always quoted.
     Quoted,
+    /// Hours and dates in the time zone of nft: quoted.
+    Clock,
     /// Whether a header or option is there.
     Presence,
     /// Durations that `nft -j` rounds to seconds.
@@ -51,7 +53,8 @@ impl Shape {
             "iifname" | "oifname" | "ibrname" | "obrname" | "ibridgename" | "obridgename" | "sdifname"
             | "iifkind" | "oifkind" => Self::Name,
             "iif" | "oif" | "sdif" => Self::Device,
-            "day" | "hour" | "time" => Self::Quoted,
+            "day" => Self::Quoted,
+            "hour" | "time" => Self::Clock,
             _ => Self::Word,
         }
     }
@@ -75,7 +78,8 @@ impl Shape {
         match text {
             "ifname" | "string" => Self::Name,
             "iface_index" => Self::Device,
-            "day" | "hour" | "time" => Self::Quoted,
+            "day" => Self::Quoted,
+            "hour" | "time" => Self::Clock,
             "verdict" => Self::Verdict,
             "counter" | "quota" | "limit" | "ct helper" | "ct timeout" | "ct expectation" | "secmark"
             | "synproxy" => Self::Quoted,
@@ -102,7 +106,7 @@ pub fn joined(json: &Json, separator: &str, render: impl FnMut(&Json) -> Rendere
 /// A constant on the right of a comparison, where a string may also name a set.
 pub fn constant(json: &Json, shape: &Shape, doubts: &mut Doubts) -> Rendered {
     match json {
-        Json::Text(text) if text.starts_with('@') && *shape != Shape::Quoted => {
+        Json::Text(text) if text.starts_with('@') && !matches!(shape, Shape::Quoted | Shape::Clock) => {
             if matches!(shape, Shape::Name | Shape::Device) {
                 doubts.add("nft -j prints a set and a name beginning with @ alike");
             }
@@ -154,6 +158,12 @@ fn text_of(text: &str, shape: &Shape, doubts: &mut Doubts) -> String {
             quote(text)
         }
         Shape::Quoted => quote(text),
+        Shape::Clock => {
+            if doubts.is_file {
+                doubts.add("a time in the zone of the machine that wrote it");
+            }
+            quote(text)
+        }
         _ => word(text),
     }
 }
@@ -202,22 +212,15 @@ fn set(items: &Json, render: impl FnMut(&Json) -> Rendered) -> Rendered {
     Ok(if texts.is_empty() { "{ }".to_owned() } else { format!("{{ {} }}", texts.join(", ")) })
 }
 
-/// Sorts elements the way a reader expects: 22 before 443.
-pub fn sort(texts: &mut [String]) {
-    texts.sort_by_cached_key(|text| {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let number = text.get(..digits).and_then(|digits| digits.parse::<u64>().ok());
-        (number.is_none(), number, text.clone())
-    });
-}
-
 /// One element of a set: a value that is no set, perhaps with a time-out, statements and a comment.
 pub fn element(json: &Json, shape: &Shape, doubts: &mut Doubts) -> Rendered {
     if matches!((json, shape), (Json::Text(text), Shape::Name) if text.ends_with('*')) {
         doubts.add("nft -j prints a wildcard in a set and a name ending with * alike");
     }
     match json {
-        Json::Text(text) if text == "*" && *shape != Shape::Quoted => Ok("*".to_owned()),
+        Json::Text(text) if text == "*" && !matches!(shape, Shape::Quoted | Shape::Clock) => {
+            Ok("*".to_owned())
+        }
         Json::List(_) => Err(Odd::new("an element", json)),
         Json::Object(_) => match json.single()? {
             ("elem", value) => full_element(value, shape, doubts),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{doubted, lines, notes, rule};
 use crate::domain::rules::saved::nft_json::reader::Reader;
-use crate::domain::rules::saved::nft_json::{BaseChains, Json, parse};
+use crate::domain::rules::saved::nft_json::{Json, parse};
 
 /// Rules that differ in one thing each.
 const NEIGHBOURS: [&str; 42] = [
@@ -113,7 +113,7 @@ proptest! {
             ("expr".to_owned(), Json::List(vec![statement.clone()])),
         ]);
         let mut seen = Vec::new();
-        Reader::new(&BaseChains::default(), &mut |item| seen.push(item)).element(&Json::Object(vec![("rule".to_owned(), value)]));
+        Reader::new(&mut |item| seen.push(item)).element(&Json::Object(vec![("rule".to_owned(), value)]));
         let lines = lines(&seen);
         prop_assert_eq!(lines.len(), 1);
         prop_assert!(lines[0].bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{}", lines[0]);
@@ -123,7 +123,7 @@ proptest! {
     #[test]
     fn any_element_is_a_line_or_a_problem(element in any_json()) {
         let mut seen = Vec::new();
-        Reader::new(&BaseChains::default(), &mut |item| seen.push(item)).element(&element);
+        Reader::new(&mut |item| seen.push(item)).element(&element);
         prop_assert!(!seen.is_empty());
     }
 

@@ -1,6 +1,8 @@
 //! `monitor check`: one check of this node or of saved dumps, for people and for CI.
 //! Needs no cluster.
 
+mod compare;
+
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,19 +15,23 @@ use anyhow::{Context, bail};
 use super::arguments::{AllowlistArguments, ReadArguments};
 use super::exit::Exit;
 use super::output::{self, Format, WriteOptions};
+use super::unless_nobody_reads;
 use crate::app::checks::allowlists::Keeper;
+use crate::app::checks::compare::compare;
 use crate::app::checks::run;
 use crate::app::checks::scan::ScanOptions;
 use crate::app::checks::scan::saved::{self, Source};
 use crate::domain::judging::audit::{DEFAULT_LIMIT, Rulebook};
-use crate::domain::judging::report::{Evidence, Report};
+use crate::domain::judging::report::Report;
 use crate::domain::rules::{Family, Reason};
 use crate::domain::verdict::Verdict;
+use crate::domain::words::escape;
 use crate::telemetry::log::{self as logging, LogFormat};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArguments {
-    /// A saved dump to check instead of this node: iptables-save or `nft -j list ruleset`; `-` is standard input.
+    /// A saved dump to check instead of this node: iptables-save, `nft -j list ruleset`, or the text of `nft list ruleset`; `-`
+    /// is standard input.
     #[arg(long, value_name = "FILE", env = "MONITOR_RULES")]
     rules: Vec<PathBuf>,
     /// A saved dump of ip6tables-save to check instead of this node; `-` is standard input.
@@ -44,6 +50,14 @@ pub(super) struct CheckArguments {
     /// Print the verdict only.
     #[arg(long, env = "MONITOR_QUIET", value_parser = clap::builder::BoolishValueParser::new())]
     quiet: bool,
+    /// Judge nothing, but print where the installed iptables-save, ip6tables-save (both backends) and `nft -j` say something
+    /// else than the kernel, as text; each may run for as long as --dump-timeout. Exit code 0: they say the same. 1: they do
+    /// not. 3: one is missing or failed, or the kernel was not read in full.
+    #[arg(
+        long, env = "MONITOR_COMPARE", value_parser = clap::builder::BoolishValueParser::new(),
+        conflicts_with_all = ["rules", "rules6"]
+    )]
+    compare: bool,
     /// What makes the exit code other than 0.
     #[arg(long, value_enum, env = "MONITOR_FAIL_ON", default_value = "unknown")]
     fail_on: FailOn,
@@ -61,6 +75,9 @@ enum FailOn {
 /// Checks once and reports.
 pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
     logging::start(LogFormat::Text, 0);
+    if arguments.compare {
+        return compare_node(arguments);
+    }
     let book = Keeper::new(arguments.allowlists.sources()).reload();
     let limit = if arguments.output.is_some() { usize::MAX } else { DEFAULT_LIMIT };
     let report = if arguments.rules.is_empty() && arguments.rules6.is_empty() {
@@ -72,14 +89,33 @@ pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<Exit> {
     Ok(exit(arguments.fail_on, &report, &book))
 }
 
-fn check_node(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> Report {
-    let options = ScanOptions {
+fn scan_options(arguments: &CheckArguments, limit: usize) -> ScanOptions {
+    ScanOptions {
         dump_timeout: arguments.read.dump_timeout,
         nftables: arguments.read.nftables,
         limit,
         cancelled: Arc::new(AtomicBool::new(false)),
+    }
+}
+
+fn compare_node(arguments: &CheckArguments) -> anyhow::Result<Exit> {
+    let comparison = match compare(&scan_options(arguments, usize::MAX)) {
+        Ok(comparison) => comparison,
+        Err(error) => {
+            let mut stderr = io::stderr().lock();
+            // nobody is left to tell if this fails
+            let _ =
+                writeln!(stderr, "monitor: comparing: {}", escape::line(error.to_string().as_bytes()).text);
+            return Ok(Exit::Unknown);
+        }
     };
-    run::check_once(book, &options, &arguments.read.node())
+    let text = compare::text(&comparison, &arguments.read.node(), DEFAULT_LIMIT);
+    unless_nobody_reads(io::stdout().write_all(text.as_bytes())).context("printing the comparison")?;
+    Ok(if comparison.differences.is_empty() { Exit::Success } else { Exit::Violations })
+}
+
+fn check_node(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> Report {
+    run::check_once(book, &scan_options(arguments, limit), &arguments.read.node())
 }
 
 fn check_files(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> anyhow::Result<Report> {
@@ -99,8 +135,8 @@ fn check_files(arguments: &CheckArguments, book: &Rulebook, limit: usize) -> any
         };
         sources.push(Source { name, family, reader });
     }
-    let scan = saved::files(book, limit, sources)?;
-    Ok(run::report(scan, &arguments.read.node(), Evidence::Text, SystemTime::now()))
+    let (scan, evidence) = saved::files(book, limit, arguments.read.dump_timeout, sources)?;
+    Ok(run::report(scan, &arguments.read.node(), evidence, SystemTime::now()))
 }
 
 fn shown(path: &Path) -> String {

@@ -1,15 +1,16 @@
-//! How names, values and free text are written so that no two of them look alike and none can pretend to be syntax.
-//! Knows nothing of JSON or of statements.
+//! How names, values and free text of native lines are written so that no two of them look alike and none can pretend to be
+//! syntax. Knows no statement.
 
 use std::fmt::Write;
 
 /// Text in double quotes: `"` and `\` get a backslash, every byte outside printable ASCII becomes `\xNN`.
 ///
 /// One text has one spelling and every spelling stands for one text.
-pub fn quote(text: &str) -> String {
+pub fn quote(text: impl AsRef<[u8]>) -> String {
+    let text = text.as_ref();
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
-    for byte in text.bytes() {
+    for &byte in text {
         match byte {
             b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
             0x20..=0x7e => out.push(char::from(byte)),
@@ -23,11 +24,14 @@ pub fn quote(text: &str) -> String {
 /// A table, chain, set or object name: bare if nft(8) takes it so, quoted if not.
 ///
 /// *Source*: the token `STRING` of nft(8), LEXICAL CONVENTIONS.
-pub fn name(text: &str) -> String {
-    let mut bytes = text.bytes();
-    let is_plain = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_./\\-".contains(&byte));
-    if is_plain { text.to_owned() } else { quote(text) }
+pub fn name(text: impl AsRef<[u8]>) -> String {
+    let text = text.as_ref();
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./\\-".contains(byte);
+    let begins = text.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_');
+    match std::str::from_utf8(text) {
+        Ok(bare) if begins && text.iter().all(is_plain) => bare.to_owned(),
+        _ => quote(text),
+    }
 }
 
 /// A constant of a type that nft prints as a word: bare if it cannot be read as something else, quoted if it could.
@@ -62,6 +66,15 @@ pub fn is_keyword(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_lowercase())
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
+}
+
+/// Sorts elements the way a reader expects: 22 before 443.
+pub fn sort(texts: &mut [String]) {
+    texts.sort_by_cached_key(|text| {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let number = text.get(..digits).and_then(|digits| digits.parse::<u64>().ok());
+        (number.is_none(), number, text.clone())
+    });
 }
 
 #[cfg(test)]
