@@ -2,6 +2,7 @@
 
 mod changes;
 mod cheap;
+mod later;
 mod same;
 
 use std::collections::BTreeMap;
@@ -29,13 +30,16 @@ fn book(patterns: &str) -> Rulebook {
 }
 
 fn reader() -> NodeReader {
-    let options = ScanOptions {
+    NodeReader::new(options())
+}
+
+fn options() -> ScanOptions {
+    ScanOptions {
         dump_timeout: Duration::from_secs(60),
         nftables: true,
         limit: 1000,
         cancelled: Arc::new(AtomicBool::new(false)),
-    };
-    NodeReader::new(options)
+    }
 }
 
 /// `ip filter INPUT` is a chain, `ip filter` a table, `legacy ip` the legacy table filter,
@@ -82,7 +86,8 @@ impl Node {
 
     /// Everything, by a reader that has read nothing before.
     fn fresh(&self) -> Scan {
-        self.netns.within(|| reader().check(&self.book, &Scope::Everything))
+        let book = &self.book;
+        self.netns.within(|| reader().check(book, &Scope::Everything))
     }
 
     /// Runs the script, reads what it touched, and compares with a whole read.

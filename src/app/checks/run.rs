@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::allowlists::{Keeper, Sources};
 use super::blocked::Counter;
@@ -149,6 +150,7 @@ pub async fn run(
             let wake = tokio::select! {
                 wake = wait_until(checker.next(), &mut hangup, &mut evidence, &mut reload) => wake,
                 () = heard_of(watch.as_ref(), checker.pace) => Wake::Heard,
+                () = checker.came.notified() => Wake::Heard,
                 fault = death_of(watch.as_ref()) => return Err(fault),
                 ending = &mut stop => return Ok(ending),
             };
@@ -218,6 +220,8 @@ struct Checker {
     keeper: Keeper,
     counter: Option<Counter>,
     reader: Option<NodeReader>,
+    /// Told when more was read of what sets hold.
+    came: Arc<Notify>,
     reading: Option<tokio::task::JoinHandle<(NodeReader, Scan)>>,
     last_whole: Option<Whole>,
     provenances: Provenances,
@@ -238,6 +242,7 @@ impl Checker {
             keeper: Keeper::new(settings.sources.clone()),
             counter: settings.blocked_map.clone().map(Counter::new),
             reader: None,
+            came: Arc::default(),
             reading: None,
             last_whole: None,
             provenances: Provenances::default(),
@@ -260,10 +265,12 @@ impl Checker {
         }
         let is_silent = self.reader.as_ref().is_some_and(NodeReader::is_silent);
         self.is_torn = scan.is_torn;
-        self.repeat_at = match scan.is_torn {
+        let repeat_at = match scan.is_torn {
             true => Some(started + repeat_after(self.settings.interval)),
             false => is_silent.then(|| started + SILENT),
         };
+        let elements_at = self.reader.as_ref().and_then(NodeReader::next);
+        self.repeat_at = repeat_at.into_iter().chain(elements_at).min();
         let (patterns, broken) = self.keeper.counts();
         let (report, changes) = self.conclude(scan, started, evidence);
         // the first one has to be, whatever it takes
@@ -274,9 +281,14 @@ impl Checker {
         Ok(Checked { report, changes, took, patterns, broken, is_full, heard: None })
     }
 
+    fn new_reader(&self) -> NodeReader {
+        let CheckSettings { scan, interval, .. } = &self.settings;
+        NodeReader::for_rules_first(scan.clone(), *interval, Arc::clone(&self.came))
+    }
+
     async fn read(&mut self, scope: Scope) -> Result<Scan, Fault> {
         let book = self.keeper.reload();
-        let mut reader = self.reader.take().unwrap_or_else(|| NodeReader::new(self.settings.scan.clone()));
+        let mut reader = self.reader.take().unwrap_or_else(|| self.new_reader());
         let log_rules = self.log_rules.clone();
         let reading = self.reading.insert(tokio::task::spawn_blocking(move || {
             let is_first = !reader.has_read();
@@ -299,7 +311,7 @@ impl Checker {
         let (now, journal) = (SystemTime::now(), Arc::clone(&self.journal));
         let is_whole = !self.is_torn;
         if let (true, Some(verdict)) = (is_whole && journal.wants_reconcile(now), self.verdict)
-            && let Some(reader) = self.reader.take_if(|reader| reader.keeps_every_text())
+            && let Some(reader) = self.reader.take_if(|reader| reader.is_whole() && reader.keeps_every_text())
         {
             let compare = move || {
                 journal.reconcile(now, verdict, reader.present());

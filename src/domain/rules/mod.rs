@@ -212,6 +212,8 @@ pub enum Reason {
     CountMismatch,
     /// The rules changed while they were read.
     TornRead,
+    /// What sets hold that is judged, which may take the kernel seconds, was not read yet.
+    ElementsUnread,
     /// Files only: the dump says that it leaves out a table, or is of one whose rules nft does not show in full.
     TableUnreadable,
     /// A table is loaded but switched off (`flags dormant`), or owned by a process.
@@ -235,7 +237,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 25] = every!(
+    pub const ALL: [Self; 26] = every!(
         Reason:
         InvalidAllowlist,
         BrokenPattern,
@@ -253,6 +255,7 @@ impl Reason {
         MalformedLine,
         CountMismatch,
         TornRead,
+        ElementsUnread,
         TableUnreadable,
         TableInactive,
         BrokenTable,
@@ -283,6 +286,7 @@ impl Reason {
             Self::MalformedLine => "MalformedLine",
             Self::CountMismatch => "CountMismatch",
             Self::TornRead => "TornRead",
+            Self::ElementsUnread => "ElementsUnread",
             Self::TableUnreadable => "TableUnreadable",
             Self::TableInactive => "TableInactive",
             Self::BrokenTable => "BrokenTable",

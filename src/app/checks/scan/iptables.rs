@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 
 use super::completeness::Uses;
 use super::native::hidden_program;
-use super::native::{self, Declarations, Left, Surroundings};
+use super::native::{self, Declarations, Surroundings};
 use super::nft::Inventory;
 use super::unit::{Draft, Known};
 use super::{Context, ipset};
 use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::{Chain, ChainFault, ChainShape, check_chain};
+use crate::domain::rules::kernel::{Chain, ChainFault, ChainShape, Table, check_chain};
 use crate::domain::rules::lines::{Place, Written, write_rule};
 use crate::domain::rules::shadow::{Content, Shadow};
 use crate::domain::rules::text::line::Line;
@@ -18,7 +18,7 @@ use crate::domain::rules::text::rule as text;
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 
-/// Reads and judges all of it but what sets hold.
+/// Reads and judges all of it but what sets hold; how often the chains of each table are used.
 ///
 /// # Errors
 /// What the kernel answers.
@@ -28,10 +28,10 @@ pub fn read<'a>(
     (inventory, family): (&'a Inventory, Family),
     declarations: &Declarations,
     draft: &mut Draft<'_>,
-) -> Result<Vec<Left<'a>>, NfnetlinkError> {
+) -> Result<Vec<(&'a Table, Uses)>, NfnetlinkError> {
     let mut shadow = Shadow::default();
     let mut is_plain = true;
-    let mut left = Vec::new();
+    let mut read = Vec::new();
     let tables = inventory.iptables(family);
     for table in &tables {
         kernel.allow_until(context.deadline().moment());
@@ -51,14 +51,14 @@ pub fn read<'a>(
         uses.add_jumps(surroundings.jumps());
         is_plain &= declarations.count(family, &table.name) == 0;
         native::declare(&mut draft.audit, table, declarations);
-        left.push(Left::new(table, uses));
+        read.push((*table, uses));
     }
     let chains = inventory.chains_of(&tables);
     let is_readable = is_plain && draft.audit.is_without_problem();
     if is_readable && shadow.compare(&tables, &chains, |_| false).is_some() {
         draft.known = Known::Chains(shadow);
     }
-    Ok(left)
+    Ok(read)
 }
 
 /// So many rules and jumps are read by two threads in less time than by one.

@@ -4,8 +4,10 @@
 mod completeness;
 pub mod contents;
 pub mod dump;
+mod elements;
 mod ipset;
 mod iptables;
+mod later;
 mod legacy;
 mod native;
 mod nft;
@@ -55,6 +57,20 @@ pub struct Scan {
     pub rules_read: u64,
     /// About how much processor time its threads took.
     pub cost: Duration,
+}
+
+impl Scan {
+    /// What both found: the later one what there is, both what it took and what changed.
+    fn followed_by(mut self, later: Self) -> Self {
+        self.changes.extend(later.changes);
+        Self {
+            changes: self.changes,
+            untold: self.untold + later.untold,
+            rules_read: self.rules_read + later.rules_read,
+            cost: self.cost + later.cost,
+            ..later
+        }
+    }
 }
 
 /// Shared by the readers of one scan.

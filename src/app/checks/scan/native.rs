@@ -1,13 +1,12 @@
 //! Reads native tables, and what is native in iptables' tables: every line is made of the kernel's own bytes.
-//! Rules first, and what sets hold when all rules are judged: a large set delays no rule.
+//! Leaves what named sets hold to `elements`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Context;
-use super::completeness::{self, Uses};
-use super::nft::netlink_problem;
-use super::unit::Draft;
+use super::completeness::Uses;
 use crate::domain::judging::audit::Audit;
 use crate::domain::rules::kernel::expressions::form::Data;
 use crate::domain::rules::kernel::expressions::{Expression, Immediate, References, decode, references_of};
@@ -17,10 +16,7 @@ use crate::domain::rules::kernel::{Chain, Ipsets, Table};
 use crate::domain::rules::shadow::Content;
 use crate::domain::rules::text::line::Line;
 use crate::domain::rules::text::native::constants::Names;
-use crate::domain::rules::text::native::contents::{self, Contents, Hash};
 use crate::domain::rules::text::native::dataflow::{Known, Sets};
-use crate::domain::rules::text::native::elements::Shape;
-use crate::domain::rules::text::native::types::Type;
 use crate::domain::rules::text::native::{self, Around, Bound, Place, declared};
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 use crate::host::netlink::links;
@@ -32,7 +28,7 @@ pub struct Declarations {
     sets: Vec<Placed<Set>>,
     flowtables: Vec<Placed<Flowtable>>,
     objects: Vec<Placed<Object>>,
-    devices: BTreeMap<u32, Vec<u8>>,
+    devices: Arc<BTreeMap<u32, Vec<u8>>>,
 }
 
 impl Declarations {
@@ -45,20 +41,25 @@ impl Declarations {
             sets: kernel.sets(None)?,
             flowtables: kernel.flowtables(None)?,
             objects: kernel.objects(None)?,
-            devices: links::names().unwrap_or_default(),
+            devices: Arc::new(links::names().unwrap_or_default()),
         })
     }
 
     /// How many sets, flowtables and objects a table has, without the sets that belong to rules: as the kernel counts.
     pub fn count(&self, family: Family, table: &[u8]) -> usize {
-        of(&self.sets, family, table).filter(|set| !set.is_anonymous()).count()
+        self.named_sets(family, table).count()
             + of(&self.flowtables, family, table).count()
             + of(&self.objects, family, table).count()
     }
 
-    /// With the paths of cgroups.
-    const fn names<'a>(&'a self, cgroups: &'a BTreeMap<u64, Vec<u8>>) -> Names<'a> {
-        Names { devices: &self.devices, cgroups }
+    /// The sets of a table, without those that belong to rules.
+    pub fn named_sets(&self, family: Family, table: &[u8]) -> impl Iterator<Item = &Set> {
+        of(&self.sets, family, table).filter(|set| !set.is_anonymous())
+    }
+
+    /// The names of devices by index.
+    pub fn devices(&self) -> Arc<BTreeMap<u32, Vec<u8>>> {
+        Arc::clone(&self.devices)
     }
 }
 
@@ -159,24 +160,17 @@ fn is_of(chain: &Chain, table: &Table) -> bool {
     chain.family == table.family && chain.table == table.name
 }
 
-/// What of a table is left to read when all rules are judged.
-#[derive(Debug)]
-pub struct Left<'a> {
-    table: &'a Table,
-    uses: Uses,
-}
-
-/// Reads and judges the declarations and rules of one native table.
+/// Reads and judges the declarations and rules of one native table; how often its chains are used.
 ///
 /// # Errors
 /// What the kernel answers.
-pub fn read_table<'a>(
+pub fn read_table(
     context: &Context<'_>,
     audit: &mut Audit<'_>,
     kernel: &mut Nfnetlink,
-    (table, chains): (&'a Table, &[Chain]),
+    (table, chains): (&Table, &[Chain]),
     declarations: &Declarations,
-) -> Result<Left<'a>, NfnetlinkError> {
+) -> Result<Uses, NfnetlinkError> {
     let family = table.family;
     let name = String::from_utf8_lossy(&table.name);
     audit.table(Backend::Nftables, family, &name);
@@ -191,7 +185,7 @@ pub fn read_table<'a>(
         uses.add_rules(read_chain(context, audit, kernel, chain, &surroundings)?);
     }
     uses.add_jumps(surroundings.jumps());
-    Ok(Left { table, uses })
+    Ok(uses)
 }
 
 /// Reads a chain's rules, and judges them unless the chain belongs to a rule, whose line shows them.
@@ -234,7 +228,7 @@ pub fn declare(audit: &mut Audit<'_>, table: &Table, declarations: &Declarations
     if let Some(line) = declared::table(table) {
         judge(audit, family, name, (Kind::Table, None), &line);
     }
-    for set in of(&declarations.sets, family, name).filter(|set| !set.is_anonymous()) {
+    for set in declarations.named_sets(family, name) {
         let kind = if set.is_map() { Kind::Map } else { Kind::Set };
         judge(audit, family, name, (kind, Some(&set.name)), &declared::set(family, name, set));
     }
@@ -255,7 +249,8 @@ pub fn declare_base(audit: &mut Audit<'_>, chain: &Chain) {
     }
 }
 
-fn judge(
+/// Judges a native line that is no rule.
+pub fn judge(
     audit: &mut Audit<'_>,
     family: Family,
     table: &[u8],
@@ -267,87 +262,6 @@ fn judge(
     let line = line.as_bytes();
     let entry = Entry { kind, table: &table, chain: name.as_deref(), position: None, line };
     audit.judge(Backend::Nftables, family, &entry);
-}
-
-impl<'a> Left<'a> {
-    /// What is left of a table of which this many uses were counted.
-    pub const fn new(table: &'a Table, uses: Uses) -> Self {
-        Self { table, uses }
-    }
-
-    /// Reads what the table's named sets hold, and judges it; then whether the kernel handed over all of the table. What
-    /// does not end in time is a problem, and delays no other table.
-    ///
-    /// # Errors
-    /// What the kernel answers, but for a deadline that passed.
-    pub fn read(
-        mut self,
-        context: &Context<'_>,
-        draft: &mut Draft<'_>,
-        kernel: &mut Nfnetlink,
-        declarations: &Declarations,
-    ) -> Result<(), NfnetlinkError> {
-        kernel.allow_until(context.deadline().moment());
-        let (family, name) = (self.table.family, self.table.name.as_slice());
-        for set in of(&declarations.sets, family, name).filter(|set| !set.is_anonymous()) {
-            match read_contents(context, &mut draft.audit, kernel, (family, name), (set, declarations)) {
-                Ok(jumps) => self.uses.add_jumps(jumps),
-                Err(error @ NfnetlinkError::Deadline { .. }) => {
-                    draft.audit.problem(unread_contents(family, name, &set.name, &error));
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let declared = declarations.count(family, name);
-        completeness::check(&mut draft.audit, kernel, self.table, self.uses, declared)
-    }
-}
-
-/// Reads what a set holds: the elements of a map are lines that are judged, those of a set are one. Returns how many
-/// elements jump.
-fn read_contents(
-    context: &Context<'_>,
-    audit: &mut Audit<'_>,
-    kernel: &mut Nfnetlink,
-    (family, table): (Family, &[u8]),
-    (set, declarations): (&Set, &Declarations),
-) -> Result<u64, NfnetlinkError> {
-    let key = declared::key_parts(set).unwrap_or_default();
-    let value = declared::value_parts(set).unwrap_or_default();
-    let has_cgroups = key.iter().chain(&value).any(|part| part.of == Type::Cgroup);
-    let names = declarations.names(context.cgroups(has_cgroups));
-    let mut held = Contents::new(Shape { set, key: &key, value: &value, names });
-    let (mut jumps, mut hash, mut elements) = (0, Hash::default(), Vec::new());
-    let mut take = |text: String| {
-        if set.is_map() { elements.push(text) } else { hash.add(text) }
-    };
-    kernel.for_each_element(family, table, &set.name, |element| {
-        jumps += u64::from(element.is_jump());
-        held.add(&element, &mut take);
-    })?;
-    held.finish(&mut take);
-    if set.is_map() {
-        // the kernel lists them in the order of a hash that differs from node to node
-        elements.sort_unstable();
-        for text in &elements {
-            let line = contents::map_line(family, table, &set.name, text);
-            judge(audit, family, table, (Kind::Element, Some(&set.name)), &line);
-        }
-    } else {
-        let (count, hash) = hash.finish();
-        let line = contents::line(family, table, &set.name, (count, hash));
-        let (table, name) = (String::from_utf8_lossy(table), String::from_utf8_lossy(&set.name));
-        audit.set_elements(family, &table, &name, line.as_bytes(), count);
-    }
-    Ok(jumps)
-}
-
-fn unread_contents(family: Family, table: &[u8], set: &[u8], error: &NfnetlinkError) -> Problem {
-    let Problem { reason, detail } = netlink_problem(error);
-    let (table, set) = (table.escape_ascii(), set.escape_ascii());
-    let what = "all rules were judged before; allow more time with --dump-timeout";
-    Problem::new(reason, format!("the elements of set {set} of table {family} {table}: {detail}; {what}"))
 }
 
 /// A rule that runs a program that nothing shows.

@@ -4,8 +4,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::native::{Declarations, Left};
-use super::unit::{Attempt, Key, Known, Unit, Wanted};
+use super::completeness::Uses;
+use super::elements::Left;
+use super::native::Declarations;
+use super::unit::{Attempt, Draft, Key, Known, Unit, Wanted};
 use super::{Context, iptables, native, refresh};
 use crate::domain::changes::Part;
 use crate::domain::judging::audit::Audit;
@@ -92,31 +94,44 @@ fn try_read<'a>(
     let natives: Vec<_> = natives.into_iter().filter(|table| !is_kept(wanted, attempt, table)).collect();
     if !whole.is_empty() || !natives.is_empty() {
         let declarations = Declarations::read(&mut kernel)?;
-        let mut left = Vec::new();
         for &family in &whole {
-            let key = Key::Iptables(family);
-            let draft = attempt.draft(key.clone());
+            let draft = attempt.draft(Key::Iptables(family));
             let tables = iptables::read(context, &mut kernel, (&inventory, family), &declarations, draft)?;
-            left.extend(tables.into_iter().map(|table| (key.clone(), table)));
+            for table in tables {
+                leave(draft, &mut kernel, table, &declarations, generation)?;
+            }
         }
         for table in natives {
             let key = Key::Native(table.family, table.name.clone());
             attempt.replace(wanted, &key);
-            let draft = attempt.draft(key.clone());
+            let draft = attempt.draft(key);
             draft.known = Known::Handle(table.handle);
             kernel.allow_until(context.deadline().moment());
             let of_table = (table, inventory.chains.as_slice());
-            left.push((
-                key,
-                native::read_table(context, &mut draft.audit, &mut kernel, of_table, &declarations)?,
-            ));
-        }
-        for (key, table) in left {
-            Left::read(table, context, attempt.draft(key), &mut kernel, &declarations)?;
+            let uses = native::read_table(context, &mut draft.audit, &mut kernel, of_table, &declarations)?;
+            leave(draft, &mut kernel, (table, uses), &declarations, generation)?;
         }
     }
     iptables::note_ipsets(&context.ipsets, &mut attempt.draft(Key::Inventory).audit);
     attempt.is_torn |= kernel.generation()? != generation || context.ipsets.have_changed(context);
+    Ok(())
+}
+
+/// Notes what a table's sets leave to be read, and whether the kernel handed over all of it where that is known already.
+fn leave(
+    draft: &mut Draft<'_>,
+    kernel: &mut Nfnetlink,
+    (table, uses): (&Table, Uses),
+    declarations: &Declarations,
+    generation: u32,
+) -> Result<(), NfnetlinkError> {
+    let left = Left::new(table, uses, declarations, generation);
+    if !left.has_jumps() {
+        left.check_rules(&mut draft.audit, kernel)?;
+    }
+    if !left.is_nothing() {
+        draft.left.push(Arc::new(left));
+    }
     Ok(())
 }
 

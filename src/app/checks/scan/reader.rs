@@ -1,8 +1,12 @@
 //! Reads and judges this node, and remembers what it read, so that the next check reads only what may have changed.
 //! Takes no lock and changes nothing; does not know how anybody learns what may have changed.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
+use super::later::{Elements, Patience};
 use super::side::Side;
 use super::unit::{Attempt, Found, Key};
 use super::{Context, Scan, ScanOptions, legacy, nft};
@@ -14,7 +18,7 @@ use crate::domain::rules::{Family, Problem, Reason};
 use crate::host::process::processor_time;
 
 /// Text of allowed rules that is kept, so that a removed one can be told: that of 200,000 rules. Of further ones only
-/// the digest is kept.
+/// the digest is kept. What sets hold is kept beside.
 const TEXT_BYTES: usize = 32 << 20;
 
 /// Reads the node again and again.
@@ -24,16 +28,33 @@ pub struct NodeReader {
     book: Option<Rulebook>,
     nft: Side,
     legacy: Side,
+    elements: Elements,
+    patience: Patience,
 }
 
+/// A check that waits for all is repeated this often where the rules changed before what their sets hold was read.
+const ATTEMPTS: u32 = 3;
+
 impl NodeReader {
-    /// A reader that has read nothing yet.
+    /// A reader that has read nothing yet, and whose checks wait until all is read.
     pub fn new(options: ScanOptions) -> Self {
+        Self::with(options, Patience::Endless)
+    }
+
+    /// A reader whose checks do not wait for what large sets hold: `came` tells when some of it was read, and the next check
+    /// takes it. What was read last is in force meanwhile, for as long as `valid` says.
+    pub fn for_rules_first(options: ScanOptions, valid: Duration, came: Arc<Notify>) -> Self {
+        Self::with(options, Patience::Short { valid, came })
+    }
+
+    fn with(options: ScanOptions, patience: Patience) -> Self {
         Self {
             options,
             book: None,
             nft: Side::new(nft::read, Key::Inventory),
             legacy: Side::new(legacy::read, Key::LegacyInventory),
+            elements: Elements::new(patience.clone()),
+            patience,
         }
     }
 
@@ -43,6 +64,22 @@ impl NodeReader {
     /// next check, whatever its scope. Other allowlists judge what was kept, without a read. What was torn is part of
     /// the outcome, but is not kept, and its changes are told once it was read whole.
     pub fn check(&mut self, book: &Rulebook, scope: &Scope) -> Scan {
+        let mut scan = self.read(book, scope);
+        for _ in 1..ATTEMPTS {
+            let torn = match self.patience {
+                Patience::Endless if !scan.is_torn => self.elements.torn(),
+                _ => Vec::new(),
+            };
+            if torn.is_empty() {
+                break;
+            }
+            let parts = torn.into_iter().map(|part| (part, Vec::new())).collect();
+            scan = scan.followed_by(self.read(book, &Scope::Parts(parts)));
+        }
+        scan
+    }
+
+    fn read(&mut self, book: &Rulebook, scope: &Scope) -> Scan {
         let started = processor_time::of_this_thread();
         let is_legacy = |part: &Part| matches!(part, Part::Legacy { .. });
         self.nft.owe(scope, |part| !is_legacy(part));
@@ -59,19 +96,35 @@ impl NodeReader {
             (nft, legacy.join().unwrap_or_else(|_| panicked(book, &budget)))
         });
         let mut told = Told::default();
+        if self.nft.is_known(&nft) {
+            let units = nft.units.values().map(|unit| &**unit);
+            self.elements.want(units, self.nft.owed(), &mut told);
+        }
         self.nft.settle(&nft, &mut told);
         self.legacy.settle(&legacy, &mut told);
+        let elements_cost = self.elements.read(&self.options, book, &mut told);
         let mut scan = self.conclude(book, &nft, &legacy);
         (scan.changes, scan.untold) = told.finish();
         scan.rules_read = context.rules_read.into_inner();
         let helped = Duration::from_nanos(context.helped.into_inner());
-        scan.cost = processor_time::of_this_thread().saturating_sub(started) + legacy_cost + helped;
+        scan.cost =
+            processor_time::of_this_thread().saturating_sub(started) + legacy_cost + elements_cost + helped;
         scan
     }
 
     /// Whether something there can change without anybody being told, so that checks of nothing in particular make sense.
     pub const fn is_silent(&self) -> bool {
         self.nft.is_silent() || self.legacy.is_silent()
+    }
+
+    /// When a check makes sense though nothing happened, to have read what sets hold.
+    pub fn next(&self) -> Option<Instant> {
+        self.elements.next()
+    }
+
+    /// Whether everything was read once, also what sets hold.
+    pub fn is_whole(&self) -> bool {
+        self.elements.is_whole()
     }
 
     /// Whether anything was read yet.
@@ -97,7 +150,8 @@ impl NodeReader {
 
     /// Every line that is kept, and where it stands.
     pub fn lines(&self) -> impl Iterator<Item = (Place<'_>, Line<'_>)> {
-        let tables = self.nft.units().chain(self.legacy.units()).flat_map(|unit| unit.reading.tables());
+        let units = self.nft.units().chain(self.elements.units()).chain(self.legacy.units());
+        let tables = units.flat_map(|unit| unit.reading.tables());
         tables.flat_map(|((backend, family, table), slots)| {
             slots.iter().flat_map(move |(slot, record)| {
                 let place = Place { backend: *backend, family: *family, table, chain: slot.name() };
@@ -108,7 +162,7 @@ impl NodeReader {
 
     /// Forgets what was read: the next check reads everything, and tells no change.
     pub fn forget(&mut self) {
-        *self = Self::new(self.options.clone());
+        *self = Self::with(self.options.clone(), self.patience.clone());
     }
 
     /// Judges what is kept by these allowlists from now on.
@@ -125,6 +179,7 @@ impl NodeReader {
         let budget = TextBudget::new(TEXT_BYTES);
         self.nft.judge_by(book, self.options.limit, &budget);
         self.legacy.judge_by(book, self.options.limit, &budget);
+        self.elements.judge_by(book, self.options.limit);
     }
 
     fn conclude(&self, book: &Rulebook, nft: &Found, legacy: &Found) -> Scan {
@@ -132,8 +187,9 @@ impl NodeReader {
         let mut audit = Audit::new(book, self.options.limit, &budget);
         legacy::find_unread(&mut audit);
         let unread = audit.seal();
-        let units = || nft.units.values().chain(legacy.units.values());
-        let readings: Vec<&Reading> = units().map(|unit| &unit.reading).chain([&unread]).collect();
+        let elements = self.elements.standing(book);
+        let units = nft.units.values().chain(&elements).chain(legacy.units.values());
+        let readings: Vec<&Reading> = units.map(|unit| &unit.reading).chain([&unread]).collect();
         Scan {
             outcome: conclude(book, self.options.limit, readings),
             is_torn: nft.is_torn || legacy.is_torn,

@@ -69,5 +69,5 @@ pub fn refresh(
         .map(|(table, chain)| (key(table), Slot::chain(&String::from_utf8_lossy(chain))))
         .collect();
     let reading = kept.reading.with(audited, &gone);
-    Ok(Some(Arc::new(Unit { reading, known: Known::Chains(now) })))
+    Ok(Some(Arc::new(Unit { reading, known: Known::Chains(now), left: Vec::new() })))
 }

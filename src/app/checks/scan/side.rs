@@ -74,6 +74,11 @@ impl Side {
         self.kept.iter().flat_map(BTreeMap::values).map(|unit| &**unit)
     }
 
+    /// What may have changed since it was read last, and who is said to have changed it.
+    pub const fn owed(&self) -> &BTreeMap<Part, Vec<Arc<Author>>> {
+        &self.owed
+    }
+
     /// Bytes of text that stay kept whatever is read next.
     pub fn taken(&self) -> usize {
         let kept = self.kept.iter().filter(|_| !self.owes_everything).flat_map(BTreeMap::values);
@@ -116,10 +121,14 @@ impl Side {
         Found::default()
     }
 
+    /// Whether it is known what there is, though a unit may have failed.
+    pub fn is_known(&self, found: &Found) -> bool {
+        !found.is_torn && !found.has_failed(&self.key)
+    }
+
     /// Tells what is other than it was, and keeps what was found, unless it is torn or failed.
     pub fn settle(&mut self, found: &Found, told: &mut Told) {
-        let has_failed = |key: &Key| found.units.get(key).is_some_and(|unit| unit.has_failed());
-        if found.is_torn || has_failed(&self.key) {
+        if !self.is_known(found) {
             return;
         }
         let authors = Authors::new(&self.owed);
@@ -141,7 +150,7 @@ impl Side {
             }
             is_there
         });
-        self.failed = found.units.keys().filter(|key| has_failed(key)).cloned().collect();
+        self.failed = found.units.keys().filter(|key| found.has_failed(key)).cloned().collect();
         self.owed.clear();
         self.silent.clone_from(&found.silent);
         self.owes_everything = false;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::elements::Left;
 use crate::domain::changes::Part;
 use crate::domain::judging::audit::{Audit, Reading, Rulebook, TextBudget};
 use crate::domain::rules::shadow::Shadow;
@@ -17,8 +18,10 @@ pub enum Key {
     Inventory,
     /// The tables that iptables-nft manages in a family.
     Iptables(Family),
-    /// A native table.
+    /// A native table, without what its sets hold.
     Native(Family, Vec<u8>),
+    /// What the named sets of a table hold.
+    Elements(Family, Vec<u8>),
     /// Whatever belongs to no single legacy table.
     LegacyInventory,
     /// A legacy table that is loaded.
@@ -32,6 +35,8 @@ pub struct Unit {
     pub reading: Reading,
     /// What the kernel held then.
     pub known: Known,
+    /// What its tables' sets leave to be read.
+    pub left: Vec<Arc<Left>>,
 }
 
 /// What the kernel held of a unit, to see whether it still does.
@@ -52,7 +57,7 @@ impl Unit {
     /// The same lines judged by other allowlists; none if the text of one was not kept.
     pub fn judged_by(&self, book: &Rulebook, limit: usize, budget: &TextBudget) -> Option<Self> {
         let reading = self.reading.judged_by(book, limit, budget)?;
-        Some(Self { reading, known: self.known.clone() })
+        Some(Self { reading, known: self.known.clone(), left: self.left.clone() })
     }
 
     /// Whether reading it failed in a way that the next read may not.
@@ -88,12 +93,13 @@ impl<'k> Wanted<'k> {
 pub struct Draft<'a> {
     pub audit: Audit<'a>,
     pub known: Known,
+    pub left: Vec<Arc<Left>>,
 }
 
 impl<'a> Draft<'a> {
     pub fn new(book: &'a Rulebook, limit: usize, budget: &'a TextBudget) -> Self {
         let audit = Audit::new(book, limit, budget);
-        Self { audit, known: Known::Nothing }
+        Self { audit, known: Known::Nothing, left: Vec::new() }
     }
 }
 
@@ -173,8 +179,8 @@ impl<'a> Attempt<'a> {
         }
         let Self { units, is_torn, silent, .. } = self;
         let mut found = Found { units, is_torn, silent };
-        for (key, Draft { audit, known }) in self.drafts {
-            found.units.insert(key, Arc::new(Unit { reading: audit.seal(), known }));
+        for (key, Draft { audit, known, left }) in self.drafts {
+            found.units.insert(key, Arc::new(Unit { reading: audit.seal(), known, left }));
         }
         found
     }
@@ -187,4 +193,11 @@ pub struct Found {
     pub is_torn: bool,
     /// Parts that can change without anybody being told.
     pub silent: Vec<Part>,
+}
+
+impl Found {
+    /// Whether reading the unit of this key failed in a way that the next read may not.
+    pub fn has_failed(&self, key: &Key) -> bool {
+        self.units.get(key).is_some_and(|unit| unit.has_failed())
+    }
 }

@@ -1,6 +1,7 @@
 //! What one read of a part of the node found, by table and chain, and the outcome that all parts together are.
 //! A reading never changes: another one is made of it, which shares what stayed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -129,22 +130,28 @@ pub struct Outcome {
     pub problems: Vec<Problem>,
 }
 
-/// What all parts of the node together are, with the text of the first `limit` violations. No two parts share a table.
+/// What all parts of the node together are, with the text of the first `limit` violations. Two parts may share a table, but no slot
+/// of it.
 pub fn conclude<'r>(
     book: &Rulebook,
     limit: usize,
     readings: impl IntoIterator<Item = &'r Reading>,
 ) -> Outcome {
-    let mut tables: Vec<(&TableKey, &Table)> = Vec::new();
+    let mut tables: BTreeMap<&TableKey, Cow<'_, Table>> = BTreeMap::new();
     let mut problems = Problems::default();
     for reading in readings {
         problems.merge(&reading.problems);
-        tables.extend(reading.tables());
+        for (key, table) in reading.tables() {
+            let part = |(slot, record): (&Arc<Slot>, &Arc<Record>)| (Arc::clone(slot), Arc::clone(record));
+            tables
+                .entry(key)
+                .and_modify(|whole| whole.to_mut().extend(table.iter().map(part)))
+                .or_insert(Cow::Borrowed(table));
+        }
     }
-    tables.sort_by_key(|(key, _)| *key);
     let mut sum = Summary::default();
     for (key, table) in tables {
-        sum.add(key, table, limit);
+        sum.add(key, &table, limit);
     }
     book.problems.iter().for_each(|problem| problems.add(problem.clone()));
     sum.problems(&mut problems);

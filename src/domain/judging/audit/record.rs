@@ -36,6 +36,8 @@ pub struct Slot {
     group: Group,
     rank: u8,
     name: Option<Box<str>>,
+    /// Whether it is what a set holds, and not the set itself.
+    is_content: bool,
 }
 
 /// Things of one group share their names.
@@ -68,7 +70,7 @@ impl Slot {
         let group = Group::of(kind);
         let rank = (0..).zip(Self::BUILT_IN).find(|&(_, built_in)| Some(built_in) == name);
         let rank = rank.map_or(u8::MAX, |(rank, _)| rank);
-        Self { group, rank, name: name.map(Box::from) }
+        Self { group, rank, name: name.map(Box::from), is_content: kind == Kind::Element }
     }
 
     /// The place of a chain.
@@ -77,7 +79,8 @@ impl Slot {
     }
 
     pub(super) fn is(&self, kind: Kind, name: Option<&str>) -> bool {
-        self.group == Group::of(kind) && self.name.as_deref() == name
+        let is_content = kind == Kind::Element;
+        self.group == Group::of(kind) && self.is_content == is_content && self.name.as_deref() == name
     }
 
     /// The chain, set or object; none for a line that belongs to the table itself.
@@ -90,9 +93,9 @@ impl Slot {
         self.group == Group::Chain
     }
 
-    /// A number for each group, where a hash must tell groups apart.
+    /// A number for each group, and another for what sets hold, where a hash must tell them apart.
     pub(super) const fn group(&self) -> u8 {
-        self.group as u8
+        if self.is_content { u8::MAX } else { self.group as u8 }
     }
 }
 
