@@ -58,6 +58,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::domain::changes::judged::Judged;
     use crate::domain::changes::{RuleChange, What};
     use crate::domain::rules::{Backend, Family, Kind};
     use crate::domain::verdict::Verdict;
@@ -72,7 +73,7 @@ mod tests {
             kind: Kind::Rule,
             position: None,
             line: Vec::new(),
-            is_allowed: true,
+            judged: Judged::Allowed,
             authors: Vec::new(),
         };
         let verdict = Verdict::Compliant;

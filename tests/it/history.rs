@@ -15,6 +15,7 @@ use iptables_monitor::app::checks::history::{self, HistoryStore, MIN_LIMIT_BYTES
 use iptables_monitor::app::service::Thread;
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
 use iptables_monitor::domain::changes::history::{Moment, Place, Present};
+use iptables_monitor::domain::changes::judged::Judged;
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
 use iptables_monitor::domain::rules::{Backend, Family, Kind};
 use iptables_monitor::domain::verdict::Verdict;
@@ -34,7 +35,7 @@ pub fn change(what: What, line: &str, is_allowed: bool) -> RuleChange {
         kind: Kind::Rule,
         position: Some(1),
         line: line.as_bytes().to_vec(),
-        is_allowed,
+        judged: if is_allowed { Judged::Allowed } else { Judged::Unexpected },
         authors: Vec::new(),
     }
 }
@@ -91,7 +92,8 @@ pub fn compare<'a>(
 ) {
     let place =
         Place { backend: Backend::IptablesNft, family: Family::Ip, table: "filter", chain: Some("INPUT") };
-    let present = lines.map(|line| Present { place, kind: Kind::Rule, line: line.as_bytes(), is_allowed });
+    let judged = if is_allowed { Judged::Allowed } else { Judged::Unexpected };
+    let present = lines.map(|line| Present { place, kind: Kind::Rule, line: line.as_bytes(), judged });
     journal.reconcile(at, Verdict::Violations, present);
 }
 

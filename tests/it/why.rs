@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::history::{at, author, change, close, open, set};
 use super::support::{AllowlistDir, MONITOR, Netns, lossy};
 
-const SCHEMA: &str = include_str!("../../docs/schema/why.v1.json");
+const SCHEMA: &str = include_str!("../../docs/schema/why.v2.json");
 
 fn why(rule: &str, args: &[&str]) -> Output {
     Command::new(MONITOR).args(["why", rule, "--ipv6", "false"]).args(args).output().unwrap()

@@ -1,5 +1,5 @@
-//! The journal as JSON, one object a line, schema `history.v1`.
-//! The wire structs are private: a change here is a change of `docs/schema/history.v1.json`.
+//! The journal as JSON, one object a line, schema `history.v2`.
+//! The wire structs are private: a change here is a change of `docs/schema/history.v2.json`.
 
 use serde::Serialize;
 
@@ -71,7 +71,7 @@ impl WireMoment {
             Watch::CaughtUp => ("compared", None),
         };
         Self {
-            schema: "history.v1",
+            schema: "history.v2",
             time: utc_millis(moment.at),
             noticed,
             not_watched_since: since.map(utc_millis),
@@ -85,6 +85,7 @@ impl WireMoment {
 struct WireChange<'a> {
     change: &'static str,
     allowed: bool,
+    judgement: &'static str,
     backend: &'static str,
     family: &'static str,
     table: &'a str,
@@ -102,7 +103,8 @@ impl<'a> WireChange<'a> {
     fn new(change: &'a Change) -> Self {
         Self {
             change: change.happening.as_str(),
-            allowed: change.is_allowed,
+            allowed: change.judged.is_allowed(),
+            judgement: change.judged.as_str(),
             backend: change.backend.as_str(),
             family: change.family.as_str(),
             table: &change.table,

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use crate::cli::output::timestamp;
 use crate::domain::changes::What;
 use crate::domain::changes::history::{Change, Happening, Moment, Watch};
+use crate::domain::changes::judged::Judged;
 use crate::domain::changes::wording;
 use crate::domain::rules::wording::{entry, table_name};
 use crate::domain::verdict::Verdict;
@@ -93,13 +94,16 @@ fn render_change(change: &Change, paint: Paint) -> String {
         Happening::Changed(What::Added) => ('+', GREEN),
         Happening::Changed(What::Removed) => ('-', RED),
         Happening::Changed(What::Moved) => ('~', YELLOW),
+        Happening::Changed(What::CameAndWent) => ('!', RED),
         Happening::Rejudged => ('=', YELLOW),
     };
-    let judged = match change.is_allowed {
-        true => paint.paint(DIM, "allowed"),
-        false => paint.paint(RED, "unexpected"),
+    let color = match change.judged {
+        Judged::Allowed => DIM,
+        Judged::Unexpected => RED,
+        Judged::NotJudged => YELLOW,
     };
-    let title = paint.paint(style, &format!("{sign} {}", change.happening.as_str()));
+    let judged = paint.paint(color, change.judged.words());
+    let title = paint.paint(style, &format!("{sign} {}", change.happening.words()));
     let mut out = format!("  {title}  {judged}  {}\n", place(change));
     match &change.line {
         Some(line) => {

@@ -160,7 +160,7 @@ impl Screen {
         if self.format == TextOrJson::Json {
             return Ok(render_json(&moment(set, |_| true))?.into_bytes());
         }
-        let allowed = || set.changes.iter().filter(|change| change.is_allowed);
+        let allowed = || set.changes.iter().filter(|change| change.judged.is_allowed());
         let is_many = allowed().count() > self.few;
         let mut text = render_text(&moment(set, |is_allowed| !(is_many && is_allowed)), self.paint);
         if is_many {
@@ -185,7 +185,7 @@ fn first(report: &Report) -> Moment {
 
 /// What one check found, with the changes that `is_told` wants, asked whether the rule is allowed.
 fn moment(set: &ChangeSet, is_told: impl Fn(bool) -> bool) -> Moment {
-    let told = set.changes.iter().filter(|change| is_told(change.is_allowed));
+    let told = set.changes.iter().filter(|change| is_told(change.judged.is_allowed()));
     Moment {
         at: set.at,
         watch: Watch::Watched,

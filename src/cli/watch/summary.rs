@@ -1,7 +1,7 @@
 //! Many changes of allowed rules as one line: a kube-proxy that syncs would scroll everything else away.
 //! Never adds up what is not allowed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::changes::wording::compact_authors;
 use crate::domain::changes::{RuleChange, What};
@@ -9,28 +9,22 @@ use crate::domain::words::numbers::{counted, grouped};
 
 /// "  213 changes of allowed rules in 12 chains: 200 added, 13 removed, by kube-proxy".
 pub(super) fn of<'a>(changes: impl Iterator<Item = &'a RuleChange>) -> String {
-    let (mut counts, mut chains, mut authors) = ([0; 3], BTreeSet::new(), Vec::new());
+    let (mut counts, mut chains, mut authors) = (BTreeMap::<What, u64>::new(), BTreeSet::new(), Vec::new());
     for change in changes {
-        let [added, removed, moved] = &mut counts;
-        *match change.what {
-            What::Added => added,
-            What::Removed => removed,
-            What::Moved => moved,
-        } += 1;
+        *counts.entry(change.what).or_default() += 1;
         let is_new = chains.insert((change.backend, change.family, &change.table, &change.chain));
         // those of one chain have the same
         if is_new {
             authors.extend(change.authors.iter().cloned());
         }
     }
-    let kinds = [What::Added, What::Removed, What::Moved].into_iter().zip(counts);
-    let kinds = kinds.filter(|&(_, count)| count > 0);
-    let kinds: Vec<_> = kinds.map(|(what, count)| format!("{} {}", grouped(count), what.as_str())).collect();
+    let kinds: Vec<_> =
+        counts.iter().map(|(what, count)| format!("{} {}", grouped(*count), what.words())).collect();
     let by = match compact_authors(&authors) {
         nobody if nobody.is_empty() => nobody,
         names => format!(", by {names}"),
     };
-    let (all, chains) = (counted(counts.iter().sum(), "change"), counted(chains.len() as u64, "chain"));
+    let (all, chains) = (counted(counts.values().sum(), "change"), counted(chains.len() as u64, "chain"));
     format!("  {all} of allowed rules in {chains}: {}{by}\n", kinds.join(", "))
 }
 
@@ -40,6 +34,7 @@ mod tests {
 
     use super::*;
     use crate::domain::changes::author::Author;
+    use crate::domain::changes::judged::Judged;
     use crate::domain::rules::{Backend, Family, Kind};
 
     fn change(what: What, chain: &str) -> RuleChange {
@@ -52,7 +47,7 @@ mod tests {
             kind: Kind::Rule,
             position: Some(1),
             line: b"-A x".to_vec(),
-            is_allowed: true,
+            judged: Judged::Allowed,
             authors: Vec::new(),
         }
     }

@@ -1,5 +1,5 @@
-//! The answer as JSON, schema `why.v1`.
-//! The wire structs are private: a change here is a change of `docs/schema/why.v1.json`.
+//! The answer as JSON, schema `why.v2`.
+//! The wire structs are private: a change here is a change of `docs/schema/why.v2.json`.
 
 use std::time::SystemTime;
 
@@ -22,7 +22,7 @@ use crate::domain::words::moment::utc_millis;
 pub(super) fn render(found: &Found<'_>, problems: &[Problem]) -> serde_json::Result<String> {
     let Found { answer, remembered } = found;
     ascii(&WireAnswer {
-        schema: "why.v1",
+        schema: "why.v2",
         judgement: answer.judgement.as_str(),
         line: &answer.line,
         rewritten: answer.is_rewritten,
@@ -133,6 +133,7 @@ struct WireChange<'a> {
     time: String,
     change: &'static str,
     allowed: bool,
+    judgement: &'static str,
     watched: bool,
     reported_processes: Vec<WireAuthor<'a>>,
 }
@@ -157,7 +158,8 @@ impl<'a> WireChange<'a> {
         Self {
             time: utc_millis(*at),
             change: change.happening.as_str(),
-            allowed: change.is_allowed,
+            allowed: change.judged.is_allowed(),
+            judgement: change.judged.as_str(),
             watched: *watch == Watch::Watched,
             reported_processes: change.authors.iter().map(|author| WireAuthor::new(author)).collect(),
         }

@@ -152,8 +152,8 @@ impl Page {
 
     fn change(&mut self, (at, watch, change): &(SystemTime, Watch, Change)) {
         let unwatched = if *watch == Watch::Watched { "" } else { ", noticed later" };
-        let judged = if change.is_allowed { "allowed" } else { "unexpected" };
-        self.line(&format!("    {:.0}  {} ({judged}{unwatched})", timestamp(*at), change.happening.as_str()));
+        let (happening, judged) = (change.happening.words(), change.judged.words());
+        self.line(&format!("    {:.0}  {happening} ({judged}{unwatched})", timestamp(*at)));
         self.out.push_str(&authors(change, "      "));
     }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use super::judged::Judged;
 use super::{RuleChange, What};
 
 /// Changes that are told one by one; the rest are counted.
@@ -79,15 +80,20 @@ fn longest_rising(numbers: &[Option<usize>]) -> Vec<bool> {
 /// Changes as they are found, the first of them kept.
 #[derive(Debug, Default)]
 pub struct Told {
-    forbidden: Vec<RuleChange>,
+    unexpected: Vec<RuleChange>,
+    not_judged: Vec<RuleChange>,
     allowed: Vec<RuleChange>,
     untold: u64,
 }
 
 impl Told {
     /// Adds a change; it is made only if there is room for it.
-    pub fn add(&mut self, is_allowed: bool, change: impl FnOnce() -> RuleChange) {
-        let list = if is_allowed { &mut self.allowed } else { &mut self.forbidden };
+    pub fn add(&mut self, judged: Judged, change: impl FnOnce() -> RuleChange) {
+        let list = match judged {
+            Judged::Unexpected => &mut self.unexpected,
+            Judged::NotJudged => &mut self.not_judged,
+            Judged::Allowed => &mut self.allowed,
+        };
         if list.len() < TOLD {
             list.push(change());
         } else {
@@ -95,9 +101,11 @@ impl Told {
         }
     }
 
-    /// The first changes, those of lines that are not allowed before others, and how many more there are.
+    /// The first changes, those of unexpected lines before those not judged and those before others, and how many more
+    /// there are.
     pub fn finish(self) -> (Vec<RuleChange>, u64) {
-        let mut changes = self.forbidden;
+        let mut changes = self.unexpected;
+        changes.extend(self.not_judged);
         changes.extend(self.allowed);
         let untold = self.untold + changes.len().saturating_sub(TOLD) as u64;
         changes.truncate(TOLD);
@@ -190,14 +198,19 @@ mod tests {
             kind: crate::domain::rules::Kind::Rule,
             position: None,
             line: Vec::new(),
-            is_allowed: true,
+            judged: Judged::Allowed,
             authors: Vec::new(),
         };
-        (0..TOLD + 5).for_each(|_| told.add(true, change));
-        (0..3).for_each(|_| told.add(false, || RuleChange { is_allowed: false, ..change() }));
+        let mut add = |judged, count| {
+            (0..count).for_each(|_| told.add(judged, || RuleChange { judged, ..change() }));
+        };
+        add(Judged::Allowed, TOLD + 5);
+        add(Judged::NotJudged, TOLD - 7);
+        add(Judged::Unexpected, 3);
         let (changes, untold) = told.finish();
-        assert_eq!((changes.len(), untold), (TOLD, 8));
-        assert!(changes.iter().take(3).all(|change| !change.is_allowed));
-        assert!(changes.iter().skip(3).all(|change| change.is_allowed));
+        assert_eq!((changes.len(), untold), (TOLD, TOLD as u64 + 1));
+        let told: Vec<_> =
+            changes.chunk_by(|a, b| a.judged == b.judged).map(|run| (run[0].judged, run.len())).collect();
+        assert_eq!(told, [(Judged::Unexpected, 3), (Judged::NotJudged, TOLD - 7), (Judged::Allowed, 4)]);
     }
 }

@@ -10,12 +10,14 @@ pub mod debounce;
 pub mod diff;
 pub mod history;
 pub mod json;
+pub mod judged;
 pub mod pending;
 pub mod wording;
 
 use super::rules::{Backend, Family, Kind};
 use super::verdict::Verdict;
 use author::Author;
+use judged::Judged;
 
 /// A part of the node's firewall that may have changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,15 +66,29 @@ pub enum What {
     Removed,
     /// It stands elsewhere among the rules of its chain that stayed.
     Moved,
+    /// It was in force and is no longer there, both since the read before.
+    CameAndWent,
 }
 
 impl What {
-    /// The name used in reports.
+    /// Every way.
+    pub const ALL: [Self; 4] = every!(What: Added, Removed, Moved, CameAndWent);
+
+    /// The name used in JSON and in the journal.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Added => "added",
             Self::Removed => "removed",
             Self::Moved => "moved",
+            Self::CameAndWent => "came_and_went",
+        }
+    }
+
+    /// The same for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::CameAndWent => "came and went",
+            other => other.as_str(),
         }
     }
 }
@@ -96,8 +112,8 @@ pub struct RuleChange {
     pub position: Option<u32>,
     /// The line.
     pub line: Vec<u8>,
-    /// Whether the allowlists allow it.
-    pub is_allowed: bool,
+    /// What the allowlists say of it.
+    pub judged: Judged,
     /// Who is said to have changed its chain since the read before.
     pub authors: Vec<Arc<Author>>,
 }
@@ -111,7 +127,7 @@ pub struct ChangeSet {
     pub before: Option<Verdict>,
     /// The verdict after.
     pub after: Verdict,
-    /// The first changes, violations first.
+    /// The first changes, those of lines that are not allowed first.
     pub changes: Vec<RuleChange>,
     /// Changes that are not listed.
     pub untold: u64,

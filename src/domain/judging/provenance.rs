@@ -88,6 +88,7 @@ mod tests {
 
     use super::*;
     use crate::domain::changes::author::Author;
+    use crate::domain::changes::judged::Judged;
     use crate::domain::rules::Kind;
 
     fn at(seconds: u64) -> SystemTime {
@@ -118,7 +119,7 @@ mod tests {
             kind: Kind::Rule,
             position: Some(1),
             line: line.into(),
-            is_allowed: false,
+            judged: Judged::Unexpected,
             authors: vec![Arc::new(Author::named(7, by.as_bytes()))],
         }
     }

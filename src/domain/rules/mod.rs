@@ -12,14 +12,6 @@ pub mod wording;
 
 use std::fmt;
 
-/// The variants of an enum as an array; does not compile while one is left out.
-macro_rules! every {
-    ($of:ident: $($variant:ident),+ $(,)?) => {{
-        const _: fn($of) = |value| match value { $($of::$variant => ()),+ };
-        [$($of::$variant),+]
-    }};
-}
-
 /// A netfilter address family.
 ///
 /// *Source*: `enum nfproto` in `include/uapi/linux/netfilter.h`; spelled as nft(8) spells it.

@@ -1,5 +1,5 @@
 //! The part of the page that tells what changed of late and who is said to have changed it.
-//! Shows each unexpected change; what is allowed and changes all the time is added up.
+//! Shows each change of what is not allowed; what is allowed and changes all the time is added up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -8,6 +8,7 @@ use super::super::html::Html;
 use super::super::live::{Live, Watching};
 use super::findings::{authors, bytes};
 use super::text::{ago, line, moment, word};
+use crate::domain::changes::judged::Judged;
 use crate::domain::changes::{ChangeSet, RuleChange, What};
 use crate::domain::rules::Family;
 use crate::domain::rules::wording::entry;
@@ -41,8 +42,7 @@ struct Many<'a> {
     from: SystemTime,
     to: SystemTime,
     who: String,
-    /// Added, removed, moved.
-    counts: [u64; 3],
+    counts: BTreeMap<What, u64>,
     chains: BTreeSet<(Family, &'a str, Option<&'a str>)>,
 }
 
@@ -84,18 +84,19 @@ fn watching(page: &mut Html, watching: &Watching) {
 
 fn rows(live: &Live) -> Vec<Row<'_>> {
     let sets = live.changes();
-    let allowed = sets.iter().flat_map(|set| &set.changes).filter(|change| change.is_allowed).count();
+    let allowed =
+        sets.iter().flat_map(|set| &set.changes).filter(|change| change.judged.is_allowed()).count();
     let mut rows = Vec::new();
     for set in sets.iter().rev() {
         let at = set.at;
         if set.before.is_some_and(|before| before != set.after) {
             rows.push(Row::Turn { at, after: set.after });
         }
-        let (allowed_now, unexpected): (Vec<_>, Vec<_>) =
-            set.changes.iter().partition(|change| change.is_allowed);
+        let (allowed_now, others): (Vec<_>, Vec<_>) =
+            set.changes.iter().partition(|change| change.judged.is_allowed());
         // those that are listed come first: after an allowed one there is no other
         let is_allowed = !allowed_now.is_empty();
-        rows.extend(unexpected.into_iter().map(|change| Row::One { at, change }));
+        rows.extend(others.into_iter().map(|change| Row::One { at, change }));
         if allowed_now.len() <= FEW && allowed <= QUIET {
             rows.extend(allowed_now.into_iter().map(|change| Row::One { at, change }));
         } else {
@@ -133,33 +134,28 @@ fn names(change: &RuleChange) -> String {
 
 impl<'a> Many<'a> {
     fn new(at: SystemTime, who: String) -> Self {
-        Self { from: at, to: at, who, counts: [0; 3], chains: BTreeSet::new() }
+        Self { from: at, to: at, who, counts: BTreeMap::new(), chains: BTreeSet::new() }
     }
 
     fn add(&mut self, change: &'a RuleChange) {
-        let [added, removed, moved] = &mut self.counts;
-        *match change.what {
-            What::Added => added,
-            What::Removed => removed,
-            What::Moved => moved,
-        } += 1;
+        *self.counts.entry(change.what).or_default() += 1;
         self.chains.insert((change.family, &change.table, change.chain.as_deref()));
     }
 
     fn extend(&mut self, earlier: Self) {
         self.from = earlier.from;
-        self.counts.iter_mut().zip(earlier.counts).for_each(|(sum, count)| *sum += count);
+        for (what, count) in earlier.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
         self.chains.extend(earlier.chains);
     }
 
     /// "214 allowed rules changed in 12 chains: 200 added, 14 removed".
     fn text(&self) -> String {
-        let all = counted(self.counts.iter().sum(), "allowed rule");
+        let all = counted(self.counts.values().sum(), "allowed rule");
         let chains = counted(self.chains.len() as u64, "chain");
-        let kinds = [What::Added, What::Removed, What::Moved].into_iter().zip(self.counts);
-        let kinds = kinds.filter(|(_, count)| *count > 0);
-        let kinds: Vec<_> =
-            kinds.map(|(what, count)| format!("{} {}", grouped(count), what.as_str())).collect();
+        let kinds = self.counts.iter().map(|(what, count)| format!("{} {}", grouped(*count), what.words()));
+        let kinds: Vec<_> = kinds.collect();
         format!("{all} changed in {chains}: {}", kinds.join(", "))
     }
 }
@@ -201,7 +197,11 @@ fn show(page: &mut Html, row: &Row<'_>, now: SystemTime) {
         }
         Row::Untold { at, count, is_allowed } => {
             page.raw("<li>\n<p class=\"what\">").text(&counted(*count, "more change"));
-            page.raw(if *is_allowed { " of allowed rules " } else { ", perhaps of unexpected rules " });
+            page.raw(if *is_allowed {
+                " of allowed rules "
+            } else {
+                ", perhaps of rules that are not allowed "
+            });
             when(page, *at, now);
             page.raw("</p>\n</li>\n");
         }
@@ -209,17 +209,18 @@ fn show(page: &mut Html, row: &Row<'_>, now: SystemTime) {
 }
 
 fn one(page: &mut Html, at: SystemTime, change: &RuleChange, now: SystemTime) {
-    page.raw(if change.is_allowed { "<li>\n" } else { "<li class=\"violations\">\n" });
+    page.raw(match change.judged {
+        Judged::Allowed => "<li>\n",
+        Judged::Unexpected => "<li class=\"violations\">\n",
+        Judged::NotJudged => "<li class=\"unknown\">\n",
+    });
     page.raw("<p class=\"what\"><b>").raw(match change.what {
         What::Added => "Added",
         What::Removed => "Removed",
         What::Moved => "Moved",
+        What::CameAndWent => "Came and went",
     });
-    page.raw(if change.is_allowed {
-        "</b> <span class=\"flag\">allowed</span> "
-    } else {
-        "</b> <span class=\"flag\">unexpected</span> "
-    });
+    page.raw("</b> <span class=\"flag\">").raw(change.judged.words()).raw("</span> ");
     when(page, at, now);
     page.raw("</p>\n<p class=\"where\">");
     if let Some(entry) = entry(change.kind, change.chain.as_deref(), change.position) {
@@ -230,7 +231,7 @@ fn one(page: &mut Html, at: SystemTime, change: &RuleChange, now: SystemTime) {
     page.raw(" <i>table</i> ");
     line(page, &escape::name(&change.table));
     page.raw("</p>\n");
-    bytes(page, if change.is_allowed { "same" } else { "rule" }, &change.line);
+    bytes(page, if change.judged.is_allowed() { "same" } else { "rule" }, &change.line);
     authors(page, &change.authors);
     page.raw("</li>\n");
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Arc, Path, at, author, change, close, compare, open, set};
 use crate::support::{MONITOR, lossy};
 
-const SCHEMA: &str = include_str!("../../../docs/schema/history.v1.json");
+const SCHEMA: &str = include_str!("../../../docs/schema/history.v2.json");
 
 fn run(directory: &Path, args: &[&str]) -> Output {
     Command::new(MONITOR).arg("history").arg("--state-dir").arg(directory).args(args).output().unwrap()
@@ -82,7 +82,7 @@ fn programs_get_one_object_a_line_that_follows_the_schema() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     assert!(jsonschema::meta::is_valid(&schema));
     for other in
-        [include_str!("../../../docs/schema/check.v2.json"), include_str!("../../../docs/schema/why.v1.json")]
+        [include_str!("../../../docs/schema/check.v2.json"), include_str!("../../../docs/schema/why.v2.json")]
     {
         let other: Value = serde_json::from_str(other).unwrap();
         assert_eq!(schema["$defs"]["process"], other["$defs"]["process"], "one process, one shape");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use iptables_monitor::domain::changes::judged::Judged;
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
 use iptables_monitor::domain::judging::report::{Report, Violation};
 use iptables_monitor::domain::verdict::Verdict;
@@ -124,7 +125,7 @@ fn changed(report: &Report) -> Live {
         kind: violation.kind,
         position: violation.position,
         line: violation.line.clone(),
-        is_allowed: number % 2 == 1,
+        judged: Judged::ALL[number % 3],
         authors: violation.provenance.as_ref().map(|found| found.authors.clone()).unwrap_or_default(),
     };
     let changes = report.violations.iter().enumerate().map(change).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use iptables_monitor::domain::changes::author::{Ancestor, Author, PodHint};
+use iptables_monitor::domain::changes::judged::Judged;
 use iptables_monitor::domain::changes::{ChangeSet, Provenance, RuleChange, What};
 use iptables_monitor::domain::judging::blocked::Blocked;
 use iptables_monitor::domain::judging::report::{Evidence, Report, TableSummary, Violation};
@@ -164,7 +165,7 @@ fn change(what: What, chain: &str, line: &str, is_allowed: bool, author: Option<
         kind: Kind::Rule,
         position: Some(1),
         line: line.into(),
-        is_allowed,
+        judged: if is_allowed { Judged::Allowed } else { Judged::Unexpected },
         authors: author.into_iter().collect(),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::*;
 use crate::support::{MONITOR, wait_until};
 
-const SCHEMA: &str = include_str!("../../../docs/schema/history.v1.json");
+const SCHEMA: &str = include_str!("../../../docs/schema/history.v2.json");
 
 struct Watch {
     child: Child,

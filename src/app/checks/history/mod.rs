@@ -206,7 +206,7 @@ impl<'a, I: Iterator<Item = Present<'a>>> Iterator for Chunks<I> {
                 position: None,
                 line: Some(line.to_vec()),
                 is_cut,
-                is_allowed: present.is_allowed,
+                judged: present.judged,
                 authors: Vec::new(),
             };
             chunk.push((Key::of(present.place, present.line), change));

@@ -5,13 +5,14 @@ use super::shared::BURST;
 use super::*;
 use crate::domain::changes::RuleChange;
 use crate::domain::changes::history::Watch;
+use crate::domain::changes::judged::Judged;
 use crate::domain::rules::{Backend, Family, Kind};
 
 fn at(second: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + second)
 }
 
-fn change(number: u64, is_allowed: bool) -> RuleChange {
+fn change(number: u64, judged: Judged) -> RuleChange {
     RuleChange {
         what: What::Added,
         backend: Backend::IptablesNft,
@@ -21,7 +22,7 @@ fn change(number: u64, is_allowed: bool) -> RuleChange {
         kind: Kind::Rule,
         position: None,
         line: format!("-A INPUT -s {number}").into_bytes(),
-        is_allowed,
+        judged,
         authors: Vec::new(),
     }
 }
@@ -33,14 +34,19 @@ fn set(second: u64, changes: Vec<RuleChange>) -> ChangeSet {
 
 /// The rules of these numbers, all allowed but the first.
 fn lines(numbers: std::ops::Range<u64>) -> Vec<RuleChange> {
-    numbers.clone().map(|number| change(number, number != numbers.start)).collect()
+    numbers
+        .clone()
+        .map(|number| {
+            change(number, if number == numbers.start { Judged::Unexpected } else { Judged::Allowed })
+        })
+        .collect()
 }
 
 fn compare(journal: &HistoryStore, second: u64, lines: &[RuleChange]) {
     let present = lines.iter().map(|rule| {
-        let RuleChange { backend, family, ref table, ref chain, kind, is_allowed, .. } = *rule;
+        let RuleChange { backend, family, ref table, ref chain, kind, judged, .. } = *rule;
         let place = Place { backend, family, table, chain: chain.as_deref() };
-        Present { place, kind, line: &rule.line, is_allowed }
+        Present { place, kind, line: &rule.line, judged }
     });
     journal.reconcile(at(second), Verdict::Violations, present);
 }
@@ -96,14 +102,14 @@ fn a_restart_goes_on_where_it_ended() {
     assert!(journal.wants_reconcile(at(0)));
     compare(&journal, 0, &lines(0..2_000));
     assert!(!journal.wants_reconcile(at(9_999)));
-    journal.record(&set(1, vec![change(5_000, false)]));
+    journal.record(&set(1, vec![change(5_000, Judged::Unexpected)]));
     close(journal);
     let journal = open(directory.path());
-    let key = |number| history::key_of(&change(number, false));
+    let key = |number| history::key_of(&change(number, Judged::Unexpected));
     let since = |number| journal.first_seen(key(number)).map(|found| (found.first_seen, found.is_older));
     assert_eq!([0, 5_000, 1, 9].map(since), [Some((at(0), true)), Some((at(1), false)), None, None]);
     let mut now = lines(0..2_000);
-    now.push(change(6_000, false));
+    now.push(change(6_000, Judged::Unexpected));
     compare(&journal, 100, &now);
     close(journal);
     let moments = moments(directory.path());
@@ -142,7 +148,7 @@ fn counts_alone_are_told_once_a_minute() {
         journal.record(&ChangeSet { untold: 10, ..set(second, Vec::new()) });
     }
     journal.record(&ChangeSet { untold: 10, ..set(61, Vec::new()) });
-    journal.record(&ChangeSet { untold: 10, ..set(62, vec![change(1, false)]) });
+    journal.record(&ChangeSet { untold: 10, ..set(62, vec![change(1, Judged::Unexpected)]) });
     close(journal);
     let told: Vec<_> = moments(directory.path()).iter().map(|moment| (moment.at, moment.untold)).collect();
     assert_eq!(told, [(at(0), 0), (at(60), 600), (at(62), 20)]);
@@ -178,11 +184,11 @@ fn a_missing_directory_is_tried_again() {
     let journal = open(&directory);
     assert_eq!((journal.counts().failures, journal.counts().is_open), (1, false));
     assert!(!journal.wants_reconcile(at(0)));
-    journal.record(&set(1, vec![change(1, false)]));
+    journal.record(&set(1, vec![change(1, Judged::Unexpected)]));
     wait_until("the change is lost", || journal.counts().shed == 1);
     std::fs::create_dir(parent.path().join("not")).unwrap();
     wait_until("it is tried again", || {
-        journal.record(&set(2, vec![change(2, false)]));
+        journal.record(&set(2, vec![change(2, Judged::Unexpected)]));
         journal.counts().is_open
     });
     assert!(journal.wants_reconcile(at(3)), "what was lost is to be found");
@@ -191,7 +197,7 @@ fn a_missing_directory_is_tried_again() {
     let told = moments(&directory)
         .iter()
         .flat_map(|moment| moment.changes.clone())
-        .filter(|told| !told.is_allowed)
+        .filter(|told| !told.judged.is_allowed())
         .count();
     assert!(told >= 2, "{told}");
 }
@@ -204,10 +210,10 @@ fn a_damaged_file_is_set_aside_and_the_journal_goes_on() {
     let journal = open(directory.path());
     assert_eq!((journal.counts().set_aside, journal.counts().is_open), (1, true));
     compare(&journal, 0, &lines(0..10));
-    journal.record(&set(1, vec![change(100, false)]));
+    journal.record(&set(1, vec![change(100, Judged::Unexpected)]));
     wait_until("it is written", || journal.counts().written == 2);
     std::fs::remove_file(&path).unwrap();
-    journal.record(&set(2, vec![change(101, false)]));
+    journal.record(&set(2, vec![change(101, Judged::Unexpected)]));
     wait_until("it is written to a new file", || journal.counts().written == 3);
     assert!(journal.wants_reconcile(at(3)));
     close(journal);
@@ -220,10 +226,10 @@ fn is_recorded_meanwhile() -> bool {
     let directory = tempfile::tempdir().unwrap();
     let journal = open(directory.path());
     compare(&journal, 0, &[]);
-    journal.record(&set(1, vec![change(1, false)]));
+    journal.record(&set(1, vec![change(1, Judged::Unexpected)]));
     wait_until("the disk is idle", || journal.counts().written == 1);
     let blocker = crate::host::store::history::block_writers(directory.path());
-    (0..200).for_each(|second| journal.record(&set(second, vec![change(second, false)])));
+    (0..200).for_each(|second| journal.record(&set(second, vec![change(second, Judged::Unexpected)])));
     let counts = journal.counts();
     assert!(counts.shed >= 200 - 3 * QUEUE as u64, "{counts:?}");
     drop(blocker);

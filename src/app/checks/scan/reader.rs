@@ -136,8 +136,7 @@ impl NodeReader {
     pub fn present(&self) -> impl Iterator<Item = Present<'_>> {
         self.lines().filter_map(|(place, line)| match line.text {
             Text::Kept(text) => {
-                let is_allowed = line.judgement.is_accepted();
-                Some(Present { place, kind: line.kind, line: text, is_allowed })
+                Some(Present { place, kind: line.kind, line: text, judged: line.judgement.judged() })
             }
             Text::Digest(_) => None,
         })

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::author::Author;
+use super::judged::Judged;
 use super::{ChangeSet, RuleChange, What};
 use crate::domain::rules::{Backend, Family, Kind};
 use crate::domain::verdict::Verdict;
@@ -19,7 +20,7 @@ use budget::Budget;
 /// Of a longer line only this many bytes are remembered; its key is still that of the whole line.
 pub const MAX_LINE_BYTES: usize = 2048;
 /// Changes of rules that are not allowed that one moment lists; the rest are counted.
-pub const MAX_UNEXPECTED: usize = 1000;
+pub const MAX_NOT_ALLOWED: usize = 1000;
 
 /// Where a line stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +71,8 @@ pub struct Present<'a> {
     pub kind: Kind,
     /// The line.
     pub line: &'a [u8],
-    /// Whether the allowlists allow it.
-    pub is_allowed: bool,
+    /// What the allowlists say of it.
+    pub judged: Judged,
 }
 
 /// What became of a rule.
@@ -79,23 +80,32 @@ pub struct Present<'a> {
 pub enum Happening {
     /// The rule itself changed.
     Changed(What),
-    /// The rule stayed, the allowlists changed.
+    /// The rule stayed, and the allowlists say another word of it than before.
     Rejudged,
 }
 
 impl Happening {
     /// Everything that happens.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Changed(What::Added),
         Self::Changed(What::Removed),
         Self::Changed(What::Moved),
+        Self::Changed(What::CameAndWent),
         Self::Rejudged,
     ];
 
-    /// The name used in reports and in the journal.
+    /// The name used in JSON and in the journal.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Changed(what) => what.as_str(),
+            Self::Rejudged => "rejudged",
+        }
+    }
+
+    /// The same for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Changed(what) => what.words(),
             Self::Rejudged => "rejudged",
         }
     }
@@ -141,8 +151,8 @@ pub struct Change {
     pub line: Option<Vec<u8>>,
     /// Whether the line is longer than what is kept of it.
     pub is_cut: bool,
-    /// Whether the allowlists allow it.
-    pub is_allowed: bool,
+    /// What the allowlists say of it.
+    pub judged: Judged,
     /// Who is said to have done it.
     pub authors: Vec<Arc<Author>>,
 }
@@ -179,7 +189,7 @@ impl From<&RuleChange> for Change {
             position: change.position,
             line: Some(line.to_vec()),
             is_cut,
-            is_allowed: change.is_allowed,
+            judged: change.judged,
             authors: change.authors.clone(),
         }
     }
@@ -211,9 +221,11 @@ pub fn digest(set: &ChangeSet, budget: &mut Budget) -> Option<Digested> {
     if set.changes.is_empty() && set.untold == 0 && set.before == Some(set.after) {
         return None;
     }
-    let (unexpected, allowed): (Vec<_>, Vec<_>) = set.changes.iter().partition(|change| !change.is_allowed);
-    let unexpected = unexpected.into_iter().take(MAX_UNEXPECTED);
-    let told: Vec<_> = unexpected.chain(allowed.into_iter().take_while(|_| budget.take(set.at))).collect();
+    let (allowed, mut others): (Vec<_>, Vec<_>) =
+        set.changes.iter().partition(|change| change.judged.is_allowed());
+    others.sort_by_key(|change| change.judged);
+    let others = others.into_iter().take(MAX_NOT_ALLOWED);
+    let told: Vec<_> = others.chain(allowed.into_iter().take_while(|_| budget.take(set.at))).collect();
     let moment = Moment {
         at: set.at,
         watch: Watch::Watched,
@@ -232,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    fn change(number: u64, is_allowed: bool) -> RuleChange {
+    fn change(number: u64, judged: Judged) -> RuleChange {
         RuleChange {
             what: What::Added,
             backend: Backend::IptablesNft,
@@ -242,7 +254,7 @@ mod tests {
             kind: Kind::Rule,
             position: Some(1),
             line: format!("-A INPUT -s {number}").into_bytes(),
-            is_allowed,
+            judged,
             authors: Vec::new(),
         }
     }
@@ -283,13 +295,18 @@ mod tests {
 
     #[test]
     fn what_is_not_allowed_is_told_whatever_else_changes() {
-        let changes: Vec<_> = (0..3_000).map(|number| change(number, number % 10 != 0)).collect();
+        let judged = |number| match number % 10 {
+            0 => Judged::NotJudged,
+            1 => Judged::Unexpected,
+            _ => Judged::Allowed,
+        };
+        let changes: Vec<_> = (0..3_000).map(|number| change(number, judged(number))).collect();
         let digested = digest(&set(changes, 7), &mut Budget::new(5, 0.0)).unwrap();
-        let allowed = digested.moment.changes.iter().filter(|change| change.is_allowed).count();
-        assert_eq!((digested.moment.changes.len(), allowed), (305, 5));
-        assert_eq!(digested.keys.len(), 305);
-        assert_eq!(digested.moment.untold, 7 + 3_000 - 305);
-        assert!(digested.moment.changes.is_sorted_by_key(|change| change.is_allowed));
+        let told = digested.moment.changes.chunk_by(|a, b| a.judged == b.judged);
+        let told: Vec<_> = told.map(|run| (run[0].judged, run.len())).collect();
+        assert_eq!(told, [(Judged::Unexpected, 300), (Judged::NotJudged, 300), (Judged::Allowed, 5)]);
+        assert_eq!(digested.keys.len(), 605);
+        assert_eq!(digested.moment.untold, 7 + 3_000 - 605);
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub struct Usage {
     pub texts: u64,
     /// Allowed rules.
     pub allowed: u64,
-    /// Changes of rules that are not allowed.
+    /// Changes of rules that are not judged.
+    pub not_judged: u64,
+    /// Changes of unexpected rules.
     pub unexpected: u64,
     /// Rules that are not allowed and stand no more.
     pub gone: u64,
@@ -34,7 +36,9 @@ pub enum Forget {
     Texts(u64),
     /// Allowed rules as a whole.
     Allowed(u64),
-    /// Changes of rules that are not allowed.
+    /// Changes of rules that are not judged: a busy set makes many, and they may not push out unexpected ones.
+    NotJudged(u64),
+    /// Changes of unexpected rules.
     Unexpected(u64),
     /// Rules that are not allowed and stand no more.
     Gone(u64),
@@ -64,6 +68,7 @@ impl Usage {
             Self { minor: 1.., .. } => Some(Forget::Minor(some(self.minor))),
             Self { texts: 1.., .. } => Some(Forget::Texts(some(self.texts))),
             Self { allowed: 1.., .. } => Some(Forget::Allowed(some(self.allowed))),
+            Self { not_judged: 1.., .. } => Some(Forget::NotJudged(some(self.not_judged))),
             Self { unexpected: 1.., .. } => Some(Forget::Unexpected(some(self.unexpected))),
             Self { gone: 1.., .. } => Some(Forget::Gone(some(self.gone))),
             _ => None,
@@ -77,14 +82,22 @@ mod tests {
 
     #[test]
     fn what_is_not_allowed_is_forgotten_last() {
-        let mut usage =
-            Usage { minor: 1_000, texts: 3, allowed: 3, unexpected: 10, gone: 1, ..Usage::default() };
+        let mut usage = Usage {
+            minor: 1_000,
+            texts: 3,
+            allowed: 3,
+            not_judged: 900,
+            unexpected: 10,
+            gone: 1,
+            ..Usage::default()
+        };
         let mut order = Vec::new();
         while let Some(forget) = usage.forget() {
             let (left, count) = match forget {
                 Forget::Minor(count) => (&mut usage.minor, count),
                 Forget::Texts(count) => (&mut usage.texts, count),
                 Forget::Allowed(count) => (&mut usage.allowed, count),
+                Forget::NotJudged(count) => (&mut usage.not_judged, count),
                 Forget::Unexpected(count) => (&mut usage.unexpected, count),
                 Forget::Gone(count) => (&mut usage.gone, count),
             };
@@ -92,8 +105,14 @@ mod tests {
             order.push(std::mem::discriminant(&forget));
         }
         order.dedup();
-        let expected =
-            [Forget::Minor(0), Forget::Texts(0), Forget::Allowed(0), Forget::Unexpected(0), Forget::Gone(0)];
+        let expected = [
+            Forget::Minor(0),
+            Forget::Texts(0),
+            Forget::Allowed(0),
+            Forget::NotJudged(0),
+            Forget::Unexpected(0),
+            Forget::Gone(0),
+        ];
         assert_eq!(order, expected.map(|forget| std::mem::discriminant(&forget)));
     }
 

@@ -104,8 +104,7 @@ fn compare_slot(
             Edit::Added(at) | Edit::Moved(at) => after.get(at),
         };
         let Some(line) = line else { continue };
-        let is_allowed = line.judgement.is_accepted();
-        told.add(is_allowed, || change(key, slot, edit, line, is_allowed, &authors));
+        told.add(line.judgement.judged(), || change(key, slot, edit, line, &authors));
     }
 }
 
@@ -128,7 +127,6 @@ fn change(
     slot: &Slot,
     edit: Edit,
     line: &Line<'_>,
-    is_allowed: bool,
     authors: &[Arc<Author>],
 ) -> RuleChange {
     RuleChange {
@@ -143,7 +141,7 @@ fn change(
             Text::Kept(text) => text.to_vec(),
             Text::Digest(_) => Vec::new(),
         },
-        is_allowed,
+        judged: line.judgement.judged(),
         authors: authors.to_vec(),
     }
 }

@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::domain::changes::judged::Judged;
 use crate::domain::rules::{Entry, Kind};
 
 /// What stands for a text that is not kept.
@@ -24,9 +25,13 @@ pub enum Judgement {
 }
 
 impl Judgement {
-    /// Whether the journal says of the line that it is allowed: nothing is amiss with one that is not judged.
-    pub const fn is_accepted(self) -> bool {
-        matches!(self, Self::Allowed | Self::Unjudged)
+    /// What is said of a change of the line, and remembered of it.
+    pub const fn judged(self) -> Judged {
+        match self {
+            Self::Allowed => Judged::Allowed,
+            Self::Violation => Judged::Unexpected,
+            Self::Undecided | Self::Unchecked | Self::Unjudged => Judged::NotJudged,
+        }
     }
 }
 

@@ -21,12 +21,6 @@ pub enum StoreError {
         "the journal has version {found}, and this program knows versions up to {known}: a newer one wrote it"
     )]
     Newer { found: i32, known: i32 },
-    /// An older program wrote it, and reading alone does not bring it to this version.
-    #[error(
-        "the journal has version {found} of an older program: an agent of this version that is given the directory \
-             (--state-dir) brings it to version {known}"
-    )]
-    Older { found: i32, known: i32 },
     /// A database, but not a journal.
     #[error("{FILE} is no journal of this program")]
     Foreign,

@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::error::StoreError;
 use super::store::Store;
+use super::wire::{ALLOWED, NOT_JUDGED, UNEXPECTED};
 use crate::domain::changes::history::retention::{Forget, Usage};
 
 /// Rules of which nothing tells a story.
@@ -56,13 +57,14 @@ impl Store {
         Ok(Usage {
             bytes: self.usage_bytes,
             limit_bytes: self.limit_bytes,
-            minor: count("changes WHERE is_allowed")?
+            minor: count(&format!("changes WHERE judged = {ALLOWED}"))?
                 + count(&format!("moments WHERE {EMPTY}"))?
-                + count(&format!("rules WHERE is_allowed AND copies = 0 AND {UNTOLD}"))?,
-            texts: count(&format!("rules WHERE is_allowed AND line IS NOT NULL AND {UNTOLD}"))?,
-            allowed: count(&format!("rules WHERE is_allowed AND {UNTOLD}"))?,
-            unexpected: count("changes WHERE NOT is_allowed")?,
-            gone: count(&format!("rules WHERE NOT is_allowed AND copies = 0 AND {UNTOLD}"))?,
+                + count(&format!("rules WHERE judged = {ALLOWED} AND copies = 0 AND {UNTOLD}"))?,
+            texts: count(&format!("rules WHERE judged = {ALLOWED} AND line IS NOT NULL AND {UNTOLD}"))?,
+            allowed: count(&format!("rules WHERE judged = {ALLOWED} AND {UNTOLD}"))?,
+            not_judged: count(&format!("changes WHERE judged = {NOT_JUDGED}"))?,
+            unexpected: count(&format!("changes WHERE judged = {UNEXPECTED}"))?,
+            gone: count(&format!("rules WHERE judged <> {ALLOWED} AND copies = 0 AND {UNTOLD}"))?,
         })
     }
 }
@@ -82,20 +84,21 @@ fn forget(connection: &mut Connection, what: Forget) -> Result<u64, StoreError> 
     };
     let rows = match what {
         Forget::Minor(count) => {
-            oldest("changes", "is_allowed", count)?
+            oldest("changes", &format!("judged = {ALLOWED}"), count)?
                 + oldest("moments", EMPTY, count)?
-                + oldest("rules", &format!("is_allowed AND copies = 0 AND {UNTOLD}"), count)?
+                + oldest("rules", &format!("judged = {ALLOWED} AND copies = 0 AND {UNTOLD}"), count)?
         }
         Forget::Texts(count) => run(
             &format!(
                 "UPDATE rules SET line = NULL WHERE id IN
-                    (SELECT id FROM rules WHERE is_allowed AND line IS NOT NULL AND {UNTOLD} ORDER BY id LIMIT ?1)"
+                    (SELECT id FROM rules WHERE judged = {ALLOWED} AND line IS NOT NULL AND {UNTOLD} ORDER BY id LIMIT ?1)"
             ),
             count,
         )?,
-        Forget::Allowed(count) => oldest("rules", &format!("is_allowed AND {UNTOLD}"), count)?,
-        Forget::Unexpected(count) => oldest("changes", "NOT is_allowed", count)?,
-        Forget::Gone(count) => oldest("rules", &format!("NOT is_allowed AND copies = 0 AND {UNTOLD}"), count)?,
+        Forget::Allowed(count) => oldest("rules", &format!("judged = {ALLOWED} AND {UNTOLD}"), count)?,
+        Forget::NotJudged(count) => oldest("changes", &format!("judged = {NOT_JUDGED}"), count)?,
+        Forget::Unexpected(count) => oldest("changes", &format!("judged = {UNEXPECTED}"), count)?,
+        Forget::Gone(count) => oldest("rules", &format!("judged <> {ALLOWED} AND copies = 0 AND {UNTOLD}"), count)?,
     };
     transaction.execute(
         "DELETE FROM authors WHERE id NOT IN (SELECT authors_id FROM changes WHERE authors_id IS NOT NULL)",

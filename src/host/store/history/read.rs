@@ -13,6 +13,7 @@ use super::write::find;
 use super::{schema, wire};
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Happening, Key, Moment, Watch};
+use crate::domain::changes::judged::Judged;
 
 /// What follows `SELECT` where a moment is read with [`moment`].
 const MOMENT: &str = "id, at, watch, not_watched_since, verdict_before, verdict_after, untold, rewritten";
@@ -40,19 +41,15 @@ impl HistoryReader {
     /// Opens the journal in this directory.
     ///
     /// # Errors
-    /// If there is none, or it is damaged, foreign or of another version than this program's.
+    /// If there is none, or it is damaged, foreign or of a newer version than this program's.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
         std::fs::metadata(&path)
             .and_then(|found| require_file(&found))
             .map_err(|source| StoreError::File { path: path.clone(), source })?;
         let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        match schema::version(&connection)? {
-            schema::VERSION => Ok(Self { connection }),
-            // an agent makes an empty file a journal
-            0 => Err(StoreError::Foreign),
-            found => Err(StoreError::Older { found, known: schema::VERSION }),
-        }
+        schema::look_like_this_version(&connection)?;
+        Ok(Self { connection })
     }
 
     /// Up to `count` moments since then that come after the moment with this number, in order, with their numbers.
@@ -81,7 +78,7 @@ impl HistoryReader {
         let watched: Option<Option<i64>> =
             self.connection.query_row("SELECT watched_until FROM state", [], |row| row.get(0)).optional()?;
         let mut statement = self.connection.prepare(&format!(
-            "SELECT at, watch, not_watched_since, happening, position, changes.is_allowed, json, {TEXT}
+            "SELECT at, watch, not_watched_since, happening, position, changes.judged, json, {TEXT}
              FROM changes JOIN moments ON moments.id = moment_id JOIN rules ON rules.id = rule_id
              LEFT JOIN authors ON authors.id = authors_id
              WHERE rule_id = ?1 ORDER BY changes.id DESC LIMIT ?2"
@@ -100,11 +97,11 @@ pub(super) fn change(
     connection: &Connection,
     rule: i64,
     happening: Happening,
-    is_allowed: bool,
+    judged: Judged,
 ) -> Result<Change, StoreError> {
     let sql = format!("SELECT {TEXT} FROM rules WHERE id = ?1");
     let mut statement = connection.prepare_cached(&sql)?;
-    Ok(statement.query_row([rule], |row| text(row, 0, happening, is_allowed))?)
+    Ok(statement.query_row([rule], |row| text(row, 0, happening, judged))?)
 }
 
 fn with_changes(
@@ -112,7 +109,7 @@ fn with_changes(
     (id, mut moment): (i64, Moment),
 ) -> Result<(i64, Moment), StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT happening, position, changes.is_allowed, json, {TEXT}
+        "SELECT happening, position, changes.judged, json, {TEXT}
          FROM changes JOIN rules ON rules.id = rule_id LEFT JOIN authors ON authors.id = authors_id
          WHERE moment_id = ?1 ORDER BY changes.id"
     ))?;
@@ -140,18 +137,18 @@ fn watch(row: &Row<'_>, column: usize) -> rusqlite::Result<Watch> {
     wire::watch(&row.get::<_, String>(column)?, since.map(time))
 }
 
-/// Columns: happening, position, is_allowed, json, and a rule's text.
+/// Columns: happening, position, judged, json, and a rule's text.
 fn recorded(row: &Row<'_>, column: usize) -> rusqlite::Result<Change> {
     let happening = wire::happening(&row.get::<_, String>(column)?)?;
     let authors: Option<String> = row.get(column + 3)?;
     Ok(Change {
         position: row.get(column + 1)?,
         authors: authors.as_deref().map_or(Ok(Vec::new()), wire::authors_from_json)?,
-        ..text(row, column + 4, happening, row.get(column + 2)?)?
+        ..text(row, column + 4, happening, wire::judged(row.get(column + 2)?)?)?
     })
 }
 
-fn text(row: &Row<'_>, column: usize, happening: Happening, is_allowed: bool) -> rusqlite::Result<Change> {
+fn text(row: &Row<'_>, column: usize, happening: Happening, judged: Judged) -> rusqlite::Result<Change> {
     Ok(Change {
         happening,
         backend: wire::backend(&row.get::<_, String>(column)?)?,
@@ -162,7 +159,7 @@ fn text(row: &Row<'_>, column: usize, happening: Happening, is_allowed: bool) ->
         position: None,
         line: row.get(column + 5)?,
         is_cut: row.get(column + 6)?,
-        is_allowed,
+        judged,
         authors: Vec::new(),
     })
 }

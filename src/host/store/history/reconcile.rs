@@ -15,7 +15,8 @@ use crate::domain::changes::What;
 use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::retention::Usage;
 use crate::domain::changes::history::rule::Life;
-use crate::domain::changes::history::{Change, Happening, Key, MAX_UNEXPECTED, Moment, Watch};
+use crate::domain::changes::history::{Change, Happening, Key, MAX_NOT_ALLOWED, Moment, Watch};
+use crate::domain::changes::judged::Judged;
 use crate::domain::rules::text;
 use crate::domain::verdict::Verdict;
 
@@ -40,24 +41,30 @@ pub struct Reconciliation {
     /// What was written and not yet committed, in bytes.
     pending_bytes: u64,
     unexpected_told: usize,
+    not_judged_told: usize,
     budget: Budget,
 }
 
 impl Reconciliation {
     /// Whether this change is told; otherwise it is counted.
-    fn tells(&mut self, happening: Happening, is_allowed: bool) -> bool {
+    fn tells(&mut self, happening: Happening, judged: Judged) -> bool {
         if let (Some([came, went]), Happening::Changed(what)) = (&mut self.rewritten, happening) {
             *if what == What::Removed { went } else { came } += 1;
             return false;
         }
-        let is_told = match (is_allowed, self.is_baseline, self.moment.watch) {
-            (false, ..) => {
-                self.unexpected_told += 1;
-                self.unexpected_told <= MAX_UNEXPECTED
+        let told = match judged {
+            Judged::Unexpected => Some(&mut self.unexpected_told),
+            Judged::NotJudged => Some(&mut self.not_judged_told),
+            Judged::Allowed => None,
+        };
+        let is_told = match (told, self.is_baseline, self.moment.watch) {
+            (Some(told), ..) => {
+                *told += 1;
+                *told <= MAX_NOT_ALLOWED
             }
             // nothing came: this is how it all begins, or what was counted when it came
-            (true, true, _) | (true, _, Watch::CaughtUp) => return false,
-            (true, ..) => self.budget.take(self.moment.at),
+            (None, true, _) | (None, _, Watch::CaughtUp) => return false,
+            (None, ..) => self.budget.take(self.moment.at),
         };
         self.moment.untold += u64::from(!is_told);
         is_told
@@ -108,6 +115,7 @@ impl Store {
             met: HashMap::new(),
             pending_bytes: 0,
             unexpected_told: 0,
+            not_judged_told: 0,
             budget,
         })
     }
@@ -213,8 +221,8 @@ impl Store {
             let Some(what) = life.find(copies, reconciliation.moment.at) else { continue };
             update(&transaction, rule, &life)?;
             let happening = Happening::Changed(what);
-            if reconciliation.tells(happening, life.is_allowed) {
-                let change = read::change(&transaction, rule, happening, life.is_allowed)?;
+            if reconciliation.tells(happening, life.judged) {
+                let change = read::change(&transaction, rule, happening, life.judged)?;
                 tell(&transaction, reconciliation, rule, &change)?;
             }
         }
@@ -232,21 +240,21 @@ fn take_over(
     is_roomy: bool,
 ) -> Result<(), StoreError> {
     let Some((rule, mut life)) = find(connection, key)? else {
-        let life = Life::begin(reconciliation.moment.at, true, change.is_allowed);
-        let line = change.line.as_deref().filter(|_| is_roomy || !change.is_allowed);
+        let life = Life::begin(reconciliation.moment.at, true, change.judged);
+        let line = change.line.as_deref().filter(|_| is_roomy || !change.judged.is_allowed());
         let rule = insert(connection, key, &life, change, line)?;
         reconciliation.met.insert(rule, 1);
         reconciliation.pending_bytes += ROW_BYTES + line.map_or(0, <[u8]>::len) as u64;
-        if reconciliation.tells(change.happening, change.is_allowed) {
+        if reconciliation.tells(change.happening, change.judged) {
             tell(connection, reconciliation, rule, change)?;
         }
         return Ok(());
     };
     *reconciliation.met.entry(rule).or_default() += 1;
-    if life.is_allowed != change.is_allowed {
-        life.is_allowed = change.is_allowed;
+    if life.judged != change.judged {
+        life.judged = change.judged;
         update(connection, rule, &life)?;
-        if life.copies > 0 && reconciliation.tells(Happening::Rejudged, change.is_allowed) {
+        if life.copies > 0 && reconciliation.tells(Happening::Rejudged, change.judged) {
             let change = Change { happening: Happening::Rejudged, ..change.clone() };
             tell(connection, reconciliation, rule, &change)?;
         }

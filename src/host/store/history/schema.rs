@@ -11,7 +11,7 @@ use super::error::StoreError;
 pub(super) const APPLICATION_ID: i32 = 0x6970_746d;
 
 /// Step n leads from version n to version n + 1. Times are milliseconds since 1970, UTC.
-const STEPS: [&str; 2] = [
+pub(super) const STEPS: [&str; 3] = [
     "
     CREATE TABLE state (
         id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -67,6 +67,11 @@ const STEPS: [&str; 2] = [
     ALTER TABLE state ADD COLUMN text_version INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE moments ADD COLUMN rewritten INTEGER NOT NULL DEFAULT 0;
 ",
+    // a third word: `wire::judged` has the numbers, of which 0 and 1 stay what they were, so that no row is written
+    "
+    ALTER TABLE rules RENAME COLUMN is_allowed TO judged;
+    ALTER TABLE changes RENAME COLUMN is_allowed TO judged;
+",
 ];
 
 /// The version this program writes.
@@ -86,6 +91,34 @@ pub(super) fn version(connection: &Connection) -> Result<i32, StoreError> {
         (APPLICATION_ID, newer) if newer > VERSION => Err(StoreError::Newer { found: newer, known: VERSION }),
         _ => Err(StoreError::Foreign),
     }
+}
+
+/// What lets [`VERSION`]'s statements read the tables of version n + 1: views that stand before them in this connection.
+const VIEWS: [&str; STEPS.len() - 1] = [
+    "
+    CREATE TEMP VIEW moments AS SELECT *, 0 AS rewritten FROM main.moments;
+    CREATE TEMP VIEW rules AS SELECT *, is_allowed AS judged FROM main.rules;
+    CREATE TEMP VIEW changes AS SELECT *, is_allowed AS judged FROM main.changes;
+",
+    "
+    CREATE TEMP VIEW rules AS SELECT *, is_allowed AS judged FROM main.rules;
+    CREATE TEMP VIEW changes AS SELECT *, is_allowed AS judged FROM main.changes;
+",
+];
+
+/// Makes the tables of an older version look like those of this program's, for a connection that only reads.
+///
+/// # Errors
+/// If the file is no journal, or of a newer version.
+pub(super) fn look_like_this_version(connection: &Connection) -> Result<(), StoreError> {
+    let found = version(connection)?;
+    // an agent makes an empty file a journal
+    let Some(older) = found.unsigned_abs().checked_sub(1) else { return Err(StoreError::Foreign) };
+    if let Some(views) = VIEWS.get(older as usize) {
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.execute_batch(views)?;
+    }
+    Ok(())
 }
 
 /// Brings the tables to this program's version, all steps or none.

@@ -16,6 +16,7 @@ use crate::domain::changes::author::{Ancestor, Author, PodHint};
 use crate::domain::changes::history::budget::Budget;
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Happening, Key, Moment, Place, Watch, digest};
+use crate::domain::changes::judged::Judged;
 use crate::domain::changes::{ChangeSet, RuleChange, What};
 use crate::domain::rules::{Backend, Family, Kind};
 use crate::domain::verdict::Verdict;
@@ -41,7 +42,7 @@ fn author(pid: u32) -> Arc<Author> {
     })
 }
 
-fn changed(what: What, number: u8, is_allowed: bool) -> RuleChange {
+fn changed(what: What, number: u8, judged: Judged) -> RuleChange {
     RuleChange {
         what,
         backend: Backend::IptablesNft,
@@ -51,7 +52,7 @@ fn changed(what: What, number: u8, is_allowed: bool) -> RuleChange {
         kind: Kind::Rule,
         position: Some(3),
         line: vec![b'-', number, 0xff],
-        is_allowed,
+        judged,
         authors: if number.is_multiple_of(3) {
             Vec::new()
         } else {
@@ -70,9 +71,8 @@ fn boundless() -> Budget {
 }
 
 /// The key of a line, and what a comparison is told of it.
-fn present(number: u8, is_allowed: bool) -> (Key, Change) {
-    let change =
-        RuleChange { authors: Vec::new(), position: None, ..changed(What::Added, number, is_allowed) };
+fn present(number: u8, judged: Judged) -> (Key, Change) {
+    let change = RuleChange { authors: Vec::new(), position: None, ..changed(What::Added, number, judged) };
     (crate::domain::changes::history::key_of(&change), Change::from(&change))
 }
 
@@ -97,15 +97,16 @@ fn all(directory: &Path) -> Vec<Moment> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append(Vec<(What, u8, bool)>),
-    Compare(Vec<(u8, bool)>),
+    Append(Vec<(What, u8, Judged)>),
+    Compare(Vec<(u8, Judged)>),
     Reopen,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let what = prop::sample::select(vec![What::Added, What::Removed, What::Moved]);
-    let changes = prop::collection::vec((what, 0_u8..8, any::<bool>()), 0..6);
-    let lines = prop::collection::vec((0_u8..8, any::<bool>()), 0..8);
+    let what = prop::sample::select(What::ALL.to_vec());
+    let judged = || prop::sample::select(Judged::ALL.to_vec());
+    let changes = prop::collection::vec((what, 0_u8..8, judged()), 0..6);
+    let lines = prop::collection::vec((0_u8..8, judged()), 0..8);
     let step = prop_oneof![3 => changes.prop_map(Step::Append), 1 => lines.prop_map(Step::Compare), 1 => Just(Step::Reopen)];
     prop::collection::vec(step, 1..12)
 }
@@ -123,7 +124,7 @@ impl Model {
         for (change, key) in digested.moment.changes.iter().zip(digested.keys) {
             let Happening::Changed(what) = change.happening else { panic!("{change:?}") };
             let known = self.lives.get(&key).map(|(_, life)| *life);
-            let life = Life::after(known, what, set.at, change.is_allowed);
+            let life = Life::after(known, what, set.at, change.judged);
             self.lives.insert(key, (change.clone(), life));
         }
         self.moments.push(digested.moment);
@@ -136,10 +137,10 @@ impl Model {
             let (_, life) = self.lives.entry(*key).or_insert_with(|| {
                 (
                     change.clone(),
-                    Life { copies: 0, gone_at: Some(at), ..Life::begin(at, true, change.is_allowed) },
+                    Life { copies: 0, gone_at: Some(at), ..Life::begin(at, true, change.judged) },
                 )
             });
-            life.is_allowed = change.is_allowed;
+            life.judged = change.judged;
         }
         for (key, (_, life)) in &mut self.lives {
             life.find(copies.get(key).copied().unwrap_or_default(), at);
@@ -159,13 +160,13 @@ proptest! {
             let second = second as u64;
             match step {
                 Step::Append(changes) => {
-                    let changes = changes.into_iter().map(|(what, number, is_allowed)| changed(what, number, is_allowed));
+                    let changes = changes.into_iter().map(|(what, number, judged)| changed(what, number, judged));
                     let set = set(second, changes.collect());
                     store.append(digest(&set, &mut boundless()).iter()).unwrap();
                     model.append(&set);
                 }
                 Step::Compare(lines) => {
-                    let lines: Vec<_> = lines.into_iter().map(|(number, is_allowed)| present(number, is_allowed)).collect();
+                    let lines: Vec<_> = lines.into_iter().map(|(number, judged)| present(number, judged)).collect();
                     let moment = compare(&mut store, second, second.is_multiple_of(2), &lines);
                     model.compare(at(second), &lines);
                     model.moments.extend(moment);
@@ -182,7 +183,7 @@ proptest! {
             prop_assert_eq!(reader.rule(*key, 5).unwrap().map(|found| found.life), Some(*life));
         }
         let standing: BTreeMap<_, _> = store.known().unwrap().into_iter().map(|(key, known)| (key, known.first_seen)).collect();
-        let expected = model.lives.iter().filter(|(_, (_, life))| !life.is_allowed && life.copies > 0);
+        let expected = model.lives.iter().filter(|(_, (_, life))| !life.judged.is_allowed() && life.copies > 0);
         prop_assert_eq!(standing, expected.map(|(key, (_, life))| (*key, life.since)).collect());
     }
 }
@@ -192,8 +193,13 @@ fn what_changed_while_nobody_watched_is_told_as_such() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path(), LIMIT).unwrap();
     store.alive(at(0), Verdict::Compliant).unwrap();
-    let first =
-        compare(&mut store, 1, true, &[present(2, true), present(4, true), present(6, false)]).unwrap();
+    let first = compare(
+        &mut store,
+        1,
+        true,
+        &[present(2, Judged::Allowed), present(4, Judged::Allowed), present(6, Judged::Unexpected)],
+    )
+    .unwrap();
     assert_eq!((first.watch, first.before, first.untold), (Watch::Resumed { since: None }, None, 0));
     let told = |moment: &Moment| -> Vec<_> {
         moment
@@ -206,7 +212,12 @@ fn what_changed_while_nobody_watched_is_told_as_such() {
     store.alive(at(50), Verdict::Compliant).unwrap();
     drop(store);
     let mut store = Store::open(directory.path(), LIMIT).unwrap();
-    let lines = [present(2, false), present(2, false), present(6, false), present(8, true)];
+    let lines = [
+        present(2, Judged::Unexpected),
+        present(2, Judged::Unexpected),
+        present(6, Judged::Unexpected),
+        present(8, Judged::Allowed),
+    ];
     let next = compare(&mut store, 90, true, &lines).unwrap();
     assert_eq!(next.watch, Watch::Resumed { since: Some(at(50)) });
     assert_eq!(told(&next), [("rejudged", 2), ("added", 8), ("added", 2), ("removed", 4)]);
@@ -217,16 +228,93 @@ fn what_changed_while_nobody_watched_is_told_as_such() {
 fn another_text_of_the_same_rules_is_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path(), LIMIT).unwrap();
-    compare(&mut store, 1, true, &[present(1, true), present(2, true), present(3, false), present(4, true)]);
+    compare(
+        &mut store,
+        1,
+        true,
+        &[
+            present(1, Judged::Allowed),
+            present(2, Judged::Allowed),
+            present(3, Judged::Unexpected),
+            present(4, Judged::Allowed),
+        ],
+    );
     let is_of_version_1 = "UPDATE state SET text_version = 1";
     store.connection.execute(is_of_version_1, []).unwrap();
     // one stays as it was, three are written otherwise, and two came, nobody knows which
-    let lines: Vec<_> = [1, 12, 13, 14, 15, 16].map(|number| present(number, number != 13)).into();
+    let lines: Vec<_> = [1, 12, 13, 14, 15, 16]
+        .map(|number| present(number, if number == 13 { Judged::Unexpected } else { Judged::Allowed }))
+        .into();
     let moment = compare(&mut store, 2, true, &lines).unwrap();
     assert_eq!((moment.rewritten, moment.untold, moment.changes.len()), (3, 2, 0));
     assert_eq!(all(directory.path()).last(), Some(&moment));
-    let next = compare(&mut store, 3, true, &[present(1, true), present(17, false)]).unwrap();
+    let next = compare(&mut store, 3, true, &[present(1, Judged::Allowed), present(17, Judged::Unexpected)])
+        .unwrap();
     assert_eq!((next.rewritten, next.changes.len()), (0, 6), "{next:?}");
+}
+
+/// What an older version wrote is read as it stands, and brought up to date by whoever writes.
+#[test]
+fn a_journal_of_an_older_version_is_read_and_goes_on() {
+    let added =
+        |number: u8, judged| Change { position: Some(1), authors: Vec::new(), ..present(number, judged).1 };
+    for older in 1..schema::VERSION {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let connection = Connection::open(&path).unwrap();
+        for step in schema::STEPS.iter().take(older as usize) {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "application_id", schema::APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", older).unwrap();
+        connection
+            .execute_batch(
+                "UPDATE state SET watched_until = 1000000000, verdict = 'violations';
+                 INSERT INTO moments (id, at, watch, verdict_after, untold)
+                    VALUES (1, 1000000000, 'watched', 'violations', 3);",
+            )
+            .unwrap();
+        for (number, judged) in [(2, Judged::Unexpected), (4, Judged::Allowed)] {
+            let (key, change) = present(number, judged);
+            connection
+                .execute(
+                    "INSERT INTO rules VALUES (?1, ?2, 1000000000, 1000000000, 0, NULL, 1, ?3, 'iptables-nft', 'ip',
+                        'filter', 'INPUT', 'rule', ?4, 0)",
+                    rusqlite::params![number, key.0, judged.is_allowed(), change.line],
+                )
+                .unwrap();
+            connection
+                .execute(
+                    "INSERT INTO changes VALUES (NULL, 1, ?1, 'added', 1, ?2, NULL)",
+                    rusqlite::params![number, judged.is_allowed()],
+                )
+                .unwrap();
+        }
+        drop(connection);
+        let before = std::fs::read(&path).unwrap();
+        let read = all(directory.path());
+        let told: Vec<_> = read.iter().map(|moment| (moment.untold, moment.changes.clone())).collect();
+        assert_eq!(
+            told,
+            [(3, vec![added(2, Judged::Unexpected), added(4, Judged::Allowed)])],
+            "version {older}"
+        );
+        let reader = HistoryReader::open(directory.path()).unwrap();
+        let found = reader.rule(present(2, Judged::Allowed).0, 9).unwrap().unwrap();
+        assert_eq!((found.life.judged, found.changes.len()), (Judged::Unexpected, 1));
+        assert!(std::fs::read(&path).unwrap() == before, "reading alone changes nothing");
+        drop(reader);
+        let mut store = Store::open(directory.path(), LIMIT).unwrap();
+        assert_eq!(all(directory.path()), read, "as it was read before");
+        store
+            .connection
+            .execute("UPDATE state SET text_version = ?1", [crate::domain::rules::text::VERSION])
+            .unwrap();
+        let now = [present(2, Judged::Unexpected), present(4, Judged::NotJudged)];
+        let moment = compare(&mut store, 1, true, &now).unwrap();
+        let told: Vec<_> = moment.changes.iter().map(|change| (change.happening, change.judged)).collect();
+        assert_eq!(told, [(Happening::Rejudged, Judged::NotJudged)]);
+    }
 }
 
 #[test]
@@ -234,7 +322,7 @@ fn who_brought_a_rule_is_known_to_the_next_process() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path(), LIMIT).unwrap();
     compare(&mut store, 1, true, &[]);
-    let change = changed(What::Added, 4, false);
+    let change = changed(What::Added, 4, Judged::Unexpected);
     store.append(digest(&set(5, vec![change.clone()]), &mut boundless()).iter()).unwrap();
     drop(store);
     let key = crate::domain::changes::history::key_of(&change);
@@ -251,7 +339,7 @@ fn times_of_broken_clocks_do_no_harm() {
     for time in [SystemTime::UNIX_EPOCH - Duration::from_secs(9), at(1 << 40), SystemTime::UNIX_EPOCH] {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Store::open(directory.path(), LIMIT).unwrap();
-        let set = ChangeSet { at: time, ..set(1, vec![changed(What::Added, 1, false)]) };
+        let set = ChangeSet { at: time, ..set(1, vec![changed(What::Added, 1, Judged::Unexpected)]) };
         store.append(digest(&set, &mut boundless()).iter()).unwrap();
         assert_eq!(all(directory.path()).len(), 1);
     }
@@ -365,9 +453,11 @@ fn after_damage(good: &[u8], damage: impl FnOnce(&mut Vec<u8>)) -> Result<(), St
         .and_then(|reader| reader.moments(SystemTime::UNIX_EPOCH, 0, 1_000));
     let mut store = Store::open(directory.path(), LIMIT)?;
     store.known()?;
-    store.append(digest(&set(9, vec![changed(What::Removed, 2, false)]), &mut boundless()).iter())?;
+    store.append(
+        digest(&set(9, vec![changed(What::Removed, 2, Judged::Unexpected)]), &mut boundless()).iter(),
+    )?;
     let mut comparison = store.begin_reconciliation(at(10), Verdict::Unknown, true, boundless())?;
-    store.reconcile(&mut comparison, &[present(2, true), present(9, false)])?;
+    store.reconcile(&mut comparison, &[present(2, Judged::Allowed), present(9, Judged::Unexpected)])?;
     store.end_reconciliation(comparison)?;
     store.forget()?;
     Ok(())
@@ -377,7 +467,15 @@ fn with_content() -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path(), LIMIT).unwrap();
     for second in 0..5 {
-        let changes = (0..20).map(|number| changed(What::Added, number, number % 2 == 0)).collect();
+        let changes = (0..20)
+            .map(|number| {
+                changed(
+                    What::Added,
+                    number,
+                    if number % 2 == 0 { Judged::Allowed } else { Judged::NotJudged },
+                )
+            })
+            .collect();
         store.append(digest(&set(second, changes), &mut boundless()).iter()).unwrap();
     }
     drop(store);
@@ -441,10 +539,10 @@ fn a_damaged_file_is_set_aside_whole() {
 /// The same key for the same line, wherever it is made.
 #[test]
 fn keys_agree() {
-    let change = changed(What::Moved, 4, true);
+    let change = changed(What::Moved, 4, Judged::Allowed);
     let place =
         Place { backend: change.backend, family: change.family, table: "filter", chain: Some("INPUT") };
-    assert_eq!(Key::of(place, &change.line), present(4, true).0);
+    assert_eq!(Key::of(place, &change.line), present(4, Judged::Allowed).0);
 }
 
 /// Keeps every other process and connection from writing.

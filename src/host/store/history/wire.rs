@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::changes::author::{Ancestor, Author, PodHint};
 use crate::domain::changes::history::{Happening, Watch};
+use crate::domain::changes::judged::Judged;
 use crate::domain::rules::{Backend, Family, Kind};
 use crate::domain::verdict::Verdict;
 
@@ -122,6 +123,27 @@ pub(super) fn kind(name: &str) -> rusqlite::Result<Kind> {
 pub(super) fn verdict(name: &str) -> rusqlite::Result<Verdict> {
     let all = [Verdict::Compliant, Verdict::Violations, Verdict::Unknown];
     known("verdict", all.into_iter().find(|verdict| verdict.as_str() == name), name)
+}
+
+/// What the column `judged` holds for a line that is allowed.
+pub(super) const ALLOWED: i64 = judged_number(Judged::Allowed);
+/// What it holds for one that is not judged.
+pub(super) const NOT_JUDGED: i64 = judged_number(Judged::NotJudged);
+/// What it holds for one that is unexpected.
+pub(super) const UNEXPECTED: i64 = judged_number(Judged::Unexpected);
+
+/// A number and no name: the first two are what the column held when it said only whether a line was allowed.
+pub(super) const fn judged_number(judged: Judged) -> i64 {
+    match judged {
+        Judged::Unexpected => 0,
+        Judged::Allowed => 1,
+        Judged::NotJudged => 2,
+    }
+}
+
+pub(super) fn judged(number: i64) -> rusqlite::Result<Judged> {
+    let found = Judged::ALL.into_iter().find(|judged| judged_number(*judged) == number);
+    known("judgement", found, &number.to_string())
 }
 
 pub(super) fn happening(name: &str) -> rusqlite::Result<Happening> {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use super::error::StoreError;
 use super::store::Store;
 use super::time::{millis, time};
-use super::wire;
+use super::wire::{self, ALLOWED};
 use crate::domain::changes::author::Author;
 use crate::domain::changes::history::rule::Life;
 use crate::domain::changes::history::{Change, Digested, Happening, Key, Moment, Watch};
@@ -20,10 +20,10 @@ use crate::domain::verdict::Verdict;
 /// The most rules that are not allowed of which a new process is told since when they stand.
 const MAX_KNOWN: i64 = 10_000;
 /// What follows `SELECT` where a life is read with [`life`].
-pub(super) const LIFE: &str = "first_seen, since, is_older, gone_at, copies, is_allowed";
+pub(super) const LIFE: &str = "first_seen, since, is_older, gone_at, copies, judged";
 
 impl Store {
-    /// Since when the rules stand that are not allowed, and who brought them.
+    /// Since when the rules stand that are not allowed, and who brought them; the unexpected ones first.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -31,7 +31,7 @@ impl Store {
         let mut statement = self.connection.prepare(&format!(
             "SELECT {LIFE}, key, (SELECT authors.json FROM changes JOIN authors ON authors.id = authors_id
                 WHERE rule_id = rules.id AND happening = ?1 ORDER BY changes.id DESC LIMIT 1)
-             FROM rules WHERE NOT is_allowed AND copies > 0 LIMIT ?2"
+             FROM rules WHERE judged <> {ALLOWED} AND copies > 0 ORDER BY judged LIMIT ?2"
         ))?;
         let added = Happening::Changed(What::Added).as_str();
         let rows = statement.query_map(params![added, MAX_KNOWN], |row| {
@@ -71,7 +71,7 @@ fn append(connection: &Connection, Digested { moment, keys }: &Digested) -> Resu
     for (change, key) in moment.changes.iter().zip(keys) {
         let Happening::Changed(what) = change.happening else { continue };
         let found = find(connection, *key)?;
-        let life = Life::after(found.map(|(_, life)| life), what, moment.at, change.is_allowed);
+        let life = Life::after(found.map(|(_, life)| life), what, moment.at, change.judged);
         let rule = match found {
             Some((rule, _)) => update(connection, rule, &life).map(|()| rule)?,
             None => insert(connection, *key, &life, change, change.line.as_deref())?,
@@ -136,7 +136,7 @@ impl<'c> Writer<'c> {
         let authors = self.authors(&change.authors)?;
         self.connection
             .prepare_cached(
-                "INSERT INTO changes (moment_id, rule_id, happening, position, is_allowed, authors_id)
+                "INSERT INTO changes (moment_id, rule_id, happening, position, judged, authors_id)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
@@ -144,7 +144,7 @@ impl<'c> Writer<'c> {
                 rule,
                 change.happening.as_str(),
                 change.position,
-                change.is_allowed,
+                wire::judged_number(change.judged),
                 authors,
             ])?;
         Ok(())
@@ -176,14 +176,14 @@ pub(super) fn life(row: &Row<'_>) -> rusqlite::Result<Life> {
         is_older: row.get(2)?,
         gone_at: row.get::<_, Option<i64>>(3)?.map(time),
         copies: row.get(4)?,
-        is_allowed: row.get(5)?,
+        judged: wire::judged(row.get(5)?)?,
     })
 }
 
 pub(super) fn update(connection: &Connection, rule: i64, life: &Life) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "UPDATE rules SET since = ?2, is_older = ?3, gone_at = ?4, copies = ?5, is_allowed = ?6 WHERE id = ?1",
+            "UPDATE rules SET since = ?2, is_older = ?3, gone_at = ?4, copies = ?5, judged = ?6 WHERE id = ?1",
         )?
         .execute(params![
             rule,
@@ -191,7 +191,7 @@ pub(super) fn update(connection: &Connection, rule: i64, life: &Life) -> Result<
             life.is_older,
             life.gone_at.map(millis),
             life.copies,
-            life.is_allowed,
+            wire::judged_number(life.judged),
         ])?;
     Ok(())
 }
@@ -206,7 +206,7 @@ pub(super) fn insert(
 ) -> Result<i64, StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO rules (key, first_seen, since, is_older, gone_at, copies, is_allowed,
+            "INSERT INTO rules (key, first_seen, since, is_older, gone_at, copies, judged,
                 backend, family, table_name, chain, kind, line, is_cut)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
@@ -217,7 +217,7 @@ pub(super) fn insert(
             life.is_older,
             life.gone_at.map(millis),
             life.copies,
-            life.is_allowed,
+            wire::judged_number(life.judged),
             of.backend.as_str(),
             of.family.as_str(),
             of.table,
