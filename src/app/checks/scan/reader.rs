@@ -187,7 +187,7 @@ impl NodeReader {
         legacy::find_unread(&mut audit);
         let unread = audit.seal();
         let elements = self.elements.standing(book);
-        let units = nft.units.values().chain(&elements).chain(legacy.units.values());
+        let units = nft.units.values().chain(elements.values()).chain(legacy.units.values());
         let readings: Vec<&Reading> = units.map(|unit| &unit.reading).chain([&unread]).collect();
         Scan {
             outcome: conclude(book, self.options.limit, readings),
