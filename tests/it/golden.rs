@@ -211,6 +211,10 @@ fn what_why_says_of_rules() {
         ("undecided", &["-A INPUT -j DROP", "--input", "broken"]),
         ("control-character", &["-A INPUT -m comment --comment \u{1b}[2J -j DROP"]),
         ("not-a-rule", &["iptables -F"]),
+        ("no-such-table", &["-A INPUT -j DROP", "--table", "fliter"]),
+        ("copied", &["     | -A INPUT -i lo -j ACCEPT"]),
+        ("typed-nft", &["nft add rule inet shop in tcp dport 22 drop"]),
+        ("not-judged", &["elements inet shop admins 3 sha256 00ff"]),
     ] {
         for format in ["text", "json"] {
             let arguments = [&["why"], &lists[..], arguments, &["--format", format]].concat();

@@ -85,7 +85,7 @@ fn an_unexpected_rule_is_told_what_is_nearest() {
     );
     check("-A INPUT -j DROP", &[], 1, &["judge other rules", "nat\", line 1"]);
     check("-A INPUT -j DROP", &["--table", "nat"], 0, &["judged by the files nat and global"]);
-    check("-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT ", &["--family", "ip6"], 3, &["UNDECIDED"]);
+    check("-A INPUT -p tcp -m tcp --dport 443 -j ACCEPT ", &["--family", "ip6"], 3, &["NOT JUDGED"]);
     check("inet shopping in accept \u{1b}[2J", &[], 1, &["control character", "\\x{1b}"]);
 }
 
@@ -96,6 +96,14 @@ fn wrong_use_and_broken_allowlists_are_no_answer() {
     check("-A INPUT -j DROP -j LOG", &[], 2, &["monitor: -j: a rule has one target"]);
     check("iptables -P INPUT ACCEPT; iptables -F", &[], 2, &[": a shell takes it"]);
     check("iptables -F", &[], 2, &["monitor: -F: only rules (-A, -I)"]);
+    check("hello", &[], 2, &["monitor: hello: is no rule: give a line of a report"]);
+    check(
+        "-A INPUT -j DROP",
+        &["--table", "fliter"],
+        2,
+        &["monitor: fliter: iptables has no such table; there are filter"],
+    );
+    check("nft list ruleset", &[], 2, &["monitor: list: of nft's commands only those that add one rule"]);
     let broken = AllowlistDir::new(&[("filter", "(\n^-A OK")]);
     let output = why("-A INPUT -j DROP", &["--input", broken.path()]);
     assert_eq!(output.status.code(), Some(3), "{}", lossy(&output));
@@ -175,6 +183,71 @@ fn lines_that_show_bytes_are_taken_as_they_are() {
         "-A INPUT -m set --raw 4:000001020000 --raw-set 612062 -j DROP",
     ] {
         assert_eq!(typed_rule::read(line).unwrap().unwrap().line, line);
+    }
+}
+
+#[test]
+fn a_line_is_asked_about_as_it_was_copied_or_typed() {
+    check("     | -P INPUT ACCEPT", &[], 0, &["ALLOWED  a pattern allows it", "     | -P INPUT ACCEPT\n"]);
+    check(
+        "nft add rule inet shop in tcp dport 22 drop",
+        &[],
+        0,
+        &["| inet shop in tcp dport 22 drop\n", "as reports and allowlists have rules of nft"],
+    );
+    check(
+        "nft add rule inet filter input tcp dport 22 drop",
+        &[],
+        1,
+        &["allow it: add to the file nftables:\n     | ^inet filter input tcp dport 22 drop$\n"],
+    );
+    check(
+        "nft add rule ip t c tcp dport ssh drop",
+        &[],
+        1,
+        &["a report may have it otherwise, because of ssh"],
+    );
+    check("-A INPUT -j DROP", &[], 1, &["allow it: add to the file filter:\n     | ^-A INPUT -j DROP$\n"]);
+}
+
+/// What nft gives the kernel of typed rules is what a check reads there.
+#[test]
+fn typed_rules_of_nft_become_what_a_check_reads() {
+    let netns = Netns::new();
+    netns.sh("nft add table inet t; nft add chain inet t other; nft add chain inet t c; nft add table ip u; nft add chain ip u c");
+    let typed = [
+        "nft add rule inet t c tcp dport 22 drop",
+        "nft add rule inet t c tcp dport '{22,80}' counter accept",
+        "nft add rule inet t c tcp sport '{ 1, 2, 3 }' drop",
+        "nft add rule inet t c udp dport 53 ip saddr 1.2.3.4 drop",
+        "nft add rule inet t c ip6 daddr fd00::1 return",
+        "nft add rule inet t c iifname eth0 oifname != lo accept",
+        "nft insert rule inet t c ct state established accept",
+        "nft add rule inet t c log prefix '\"dropped: \"' drop",
+        "nft add rule inet t c tcp dport == 443 jump other",
+        "nft add rule inet t c tcp dport 8080 accept comment '\"for tests\"'",
+        "nft add rule u c udp sport 5353 goto other",
+    ];
+    for typed in &typed[..10] {
+        netns.sh(typed);
+    }
+    netns.sh("nft add chain u other; nft add rule u c udp sport 5353 goto other");
+    let none = AllowlistDir::new(&[("nftables", "^chain ")]);
+    let output = netns
+        .command(MONITOR)
+        .args(["check", "--ipv6", "false", "--format", "json", "--input", none.path()])
+        .output();
+    let report: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    let lines: Vec<_> = report["violations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| found["line"].as_str().unwrap())
+        .collect();
+    for typed in typed {
+        let read = typed_rule::nft::read(typed).unwrap().unwrap();
+        assert_eq!(read.doubt, None, "{typed}");
+        assert!(lines.contains(&read.line.as_str()), "{typed}\n{}\n{lines:#?}", read.line);
     }
 }
 

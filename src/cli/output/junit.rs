@@ -105,7 +105,7 @@ fn describe(violation: &Violation) -> String {
         let _ = writeln!(text, "  {}{who}", wording::since(provenance));
     }
     if let Some(pattern) = &violation.suggested_pattern {
-        let file = allowlist_file(violation);
+        let file = allowlist_file(violation.backend, violation.family, &violation.table);
         let _ = writeln!(text, "  allow it: add to {file}:\n  {}", escape::pattern(pattern));
     }
     text

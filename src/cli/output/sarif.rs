@@ -229,7 +229,10 @@ impl ResultObject {
             provenance.map_or(&[][..], |found| found.authors.get(..MAX_AUTHORS).unwrap_or(&found.authors));
         let suggested_pattern = violation.suggested_pattern.as_deref().map(escape::pattern);
         if let Some(pattern) = &suggested_pattern {
-            text.push_str(&format!("\nAllow it: add to {}: {pattern}", allowlist_file(violation)));
+            text.push_str(&format!(
+                "\nAllow it: add to {}: {pattern}",
+                allowlist_file(violation.backend, violation.family, &violation.table)
+            ));
         }
         Self {
             locations: vec![Location { logical_locations: [LogicalLocation::new(violation)] }],

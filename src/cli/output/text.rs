@@ -133,7 +133,10 @@ impl Page {
         self.provenance(violation);
         match &violation.suggested_pattern {
             Some(pattern) => {
-                self.line(&format!("     allow it: add to {}:", allowlist_file(violation)));
+                self.line(&format!(
+                    "     allow it: add to {}:",
+                    allowlist_file(violation.backend, violation.family, &violation.table)
+                ));
                 self.barred(GREEN, &escape::pattern(pattern));
             }
             None => self.line("     no pattern may allow it"),

@@ -11,6 +11,7 @@ use crate::domain::changes::history::{Change, Watch};
 use crate::domain::changes::json::WireAuthor;
 use crate::domain::judging::allowlist::Pattern;
 use crate::domain::judging::allowlist::nearest::{Difference, Nearest};
+use crate::domain::judging::audit::Judgement;
 use crate::domain::rules::{Backend, Problem};
 use crate::domain::words::json::{ascii, lossy};
 use crate::domain::words::moment::utc_millis;
@@ -23,7 +24,15 @@ pub(super) fn render(found: &Found<'_>, problems: &[Problem]) -> serde_json::Res
     let Found { answer, remembered } = found;
     ascii(&WireAnswer {
         schema: "why.v2",
-        judgement: answer.judgement.as_str(),
+        judgement: answer.judgement.judged().as_str(),
+        allowed: answer.judgement.judged().is_allowed(),
+        not_judged_because: match answer.judgement {
+            Judgement::Allowed | Judgement::Violation => None,
+            Judgement::Undecided => Some("allowlist_broken_or_missing"),
+            Judgement::Unchecked => Some("no_allowlist_for_its_family"),
+            Judgement::Unjudged => Some("contents_not_asked_for"),
+        },
+        suggested_pattern: answer.suggested_pattern.as_deref(),
         line: &answer.line,
         rewritten: answer.is_rewritten,
         may_be_printed_otherwise: answer.doubt.as_deref(),
@@ -46,6 +55,10 @@ pub(super) fn render(found: &Found<'_>, problems: &[Problem]) -> serde_json::Res
 struct WireAnswer<'a> {
     schema: &'static str,
     judgement: &'static str,
+    allowed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_judged_because: Option<&'static str>,
+    suggested_pattern: Option<&'a str>,
     line: &'a str,
     rewritten: bool,
     may_be_printed_otherwise: Option<&'a str>,

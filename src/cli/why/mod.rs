@@ -15,8 +15,9 @@ use super::exit::Exit;
 use super::history::{Paint, TextOrJson};
 use crate::app::checks::allowlists::Keeper;
 use crate::app::checks::history::{self, Remembered};
+use crate::domain::judging::audit::Judgement;
 use crate::domain::judging::typed_rule::Misread;
-use crate::domain::judging::why::{Answer, Judgement, Question, answer};
+use crate::domain::judging::why::{Answer, Question, answer};
 use crate::domain::rules::{Backend, Family};
 use crate::domain::words::escape;
 use crate::telemetry::log::{self as logging, LogFormat};
@@ -27,10 +28,11 @@ const CHANGES: u32 = 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct WhyArguments {
-    /// The rule, as a report shows it: '-A INPUT -j DROP', 'inet shop input accept'; or as it is typed: 'iptables -I ...'.
+    /// The rule, as a report shows it: '-A INPUT -j DROP', 'inet shop input accept'; or as it is typed: 'iptables -I ...',
+    /// 'nft add rule ...'.
     #[arg(allow_hyphen_values = true)]
     rule: String,
-    /// Its iptables table [default: the one the rule names, or filter].
+    /// Its iptables table: filter, nat, mangle, raw or security [default: the one the rule names, or filter].
     #[arg(long, value_name = "NAME", env = "MONITOR_TABLE")]
     table: Option<String>,
     /// Its family: ip or ip6 [default: as the rule says].
@@ -76,8 +78,8 @@ pub(super) fn run(arguments: &WhyArguments) -> anyhow::Result<Exit> {
     }
     Ok(match found.answer.judgement {
         Judgement::Allowed | Judgement::Unjudged => Exit::Success,
-        Judgement::Unexpected => Exit::Violations,
-        Judgement::Undecided => Exit::Unknown,
+        Judgement::Violation => Exit::Violations,
+        Judgement::Undecided | Judgement::Unchecked => Exit::Unknown,
     })
 }
 

@@ -12,7 +12,9 @@ use crate::cli::output::timestamp;
 use crate::domain::changes::history::{Change, Watch};
 use crate::domain::judging::allowlist::Pattern;
 use crate::domain::judging::allowlist::nearest::{Difference, Nearest};
-use crate::domain::judging::why::{Answer, Judgement};
+use crate::domain::judging::audit::Judgement;
+use crate::domain::judging::why::Answer;
+use crate::domain::judging::wording::allowlist_file;
 use crate::domain::rules::{Backend, Family, Problem};
 use crate::domain::words::escape;
 
@@ -46,37 +48,55 @@ impl Page {
     fn verdict(&mut self, answer: &Answer<'_>) {
         let (word, style) = match answer.judgement {
             Judgement::Allowed => ("ALLOWED", GREEN),
-            Judgement::Unexpected => ("UNEXPECTED", RED),
-            Judgement::Undecided => ("UNDECIDED", YELLOW),
-            Judgement::Unjudged => ("NOT JUDGED", GREEN),
+            Judgement::Violation => ("UNEXPECTED", RED),
+            Judgement::Undecided | Judgement::Unchecked | Judgement::Unjudged => ("NOT JUDGED", YELLOW),
         };
         let word = self.paint.paint(style.bold(), word);
         let why = match (answer.judgement, answer.allowing.len()) {
             (Judgement::Allowed, 1) => "a pattern allows it".to_owned(),
             (Judgement::Allowed, count) => format!("{count} patterns allow it"),
-            (Judgement::Unexpected, _) if answer.has_control_byte => {
+            (Judgement::Violation, _) if answer.has_control_byte => {
                 "it holds a control character, which nothing may allow".to_owned()
             }
-            (Judgement::Unexpected, _) => format!("no pattern of {} matches it", lists(answer)),
+            (Judgement::Violation, _) => format!("no pattern of {} matches it", lists(answer)),
             (Judgement::Unjudged, _) => {
                 "what a set holds is counted; a pattern of nftables for it would have it judged".to_owned()
+            }
+            (Judgement::Unchecked, _) => {
+                "no allowlist is in force for IPv6: --input6 names one, --ipv6 true judges by profile"
+                    .to_owned()
             }
             (Judgement::Undecided, _) => "an allowlist that might allow it is broken or missing".to_owned(),
         };
         self.line(&format!("{word}  {why}"));
         self.barred(BOLD, &escape::line(answer.line.as_bytes()).text);
+        if let Some(pattern) = &answer.suggested_pattern {
+            let (backend, table) = match &answer.table {
+                Some(table) => (Backend::IptablesNft, table.as_str()),
+                None => (Backend::Nftables, ""),
+            };
+            self.line(&format!("     allow it: add to {}:", allowlist_file(backend, answer.family, table)));
+            self.barred(GREEN, &escape::pattern(pattern));
+        }
     }
 
     fn remarks(&mut self, answer: &Answer<'_>) {
-        match (&answer.doubt, answer.is_rewritten) {
-            (Some(word), _) => self.remark(&format!(
+        match (&answer.doubt, answer.is_rewritten, answer.table.is_some()) {
+            (Some(word), _, true) => self.remark(&format!(
                 "iptables may print it otherwise, because of {}: add the rule where it harms nobody, and ask about what iptables -S shows",
                 escape::name(word)
             )),
-            (None, true) => self.remark(
+            (Some(word), _, false) => self.remark(&format!(
+                "a report may have it otherwise, because of {}: add the rule where it harms nobody, and ask about what monitor check shows",
+                escape::name(word)
+            )),
+            (None, true, true) => self.remark(
                 "not as it was given, but as iptables prints it: reports and allowlists have that form",
             ),
-            (None, false) => {}
+            (None, true, false) => {
+                self.remark("not as it was given, but as reports and allowlists have rules of nft");
+            }
+            (None, false, _) => {}
         }
         if answer.has_outer_blanks {
             self.remark("blanks at its beginning or end count: reports show lines without them");

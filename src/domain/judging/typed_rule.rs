@@ -3,6 +3,7 @@
 //!
 //! *Source*: iptables(8), iptables-extensions(8), and what iptables 1.8.9 prints.
 
+pub mod nft;
 mod options;
 mod values;
 mod words;
@@ -19,13 +20,13 @@ const ONE_RULE: &str = "one rule, policy or chain is explained at a time; ask ab
 /// A typed rule, understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Typed {
-    /// As iptables is expected to print it.
+    /// As iptables is expected to print it, or as a native line.
     pub line: String,
     /// The table that was named.
     pub table: Option<String>,
-    /// `Ip6` if it was typed for ip6tables.
+    /// `Ip6` if it was typed for ip6tables; that of a native line.
     pub family: Option<Family>,
-    /// The first word that iptables accepts but may print otherwise.
+    /// The first word that iptables or nft accepts and that may be written otherwise.
     pub doubt: Option<String>,
     /// The first option that is not known here; in a line of a report it stands as iptables prints it.
     pub unknown: Option<String>,

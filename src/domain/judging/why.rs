@@ -2,12 +2,33 @@
 //! Judges by the same allowlists as a check, but only this one line; reads no kernel and no journal.
 
 use super::allowlist::nearest::{Explanation, Nearest, judging};
-use super::allowlist::{List, Pattern};
-use super::audit::Rulebook;
+use super::allowlist::{List, Pattern, suggest};
+use super::audit::{Judgement, Rulebook};
 use super::typed_rule::{self, Misread};
 use crate::domain::changes::history::Place;
-use crate::domain::rules::{Backend, Family};
+use crate::domain::rules::{Backend, Entry, Family, IPTABLES_TABLES, Kind};
 
+/// The words that native lines of what is no rule begin with, but for those of two words.
+const DECLARED: [&str; 15] = [
+    "table",
+    "chain",
+    "set",
+    "map",
+    "element",
+    "elements",
+    "flowtable",
+    "counter",
+    "quota",
+    "limit",
+    "tunnel",
+    "secmark",
+    "synproxy",
+    "hook",
+    "expectation",
+];
+const NO_RULE: &str = "is no rule: give a line of a report ('-A INPUT -j DROP', 'inet shop input accept'), or a command that \
+    adds a rule (iptables -A ..., nft add rule ...)";
+const NO_TABLE: &str = "iptables has no such table; there are filter, nat, mangle, raw and security";
 /// What iptables takes for the table that is not named.
 const DEFAULT_TABLE: &str = "filter";
 
@@ -27,9 +48,9 @@ pub struct Question {
 pub struct Answer<'a> {
     /// The line that was judged.
     pub line: String,
-    /// What was asked is not how iptables prints it; `line` is.
+    /// What was asked is not how iptables, or a native line, has it; `line` is.
     pub is_rewritten: bool,
-    /// A word that iptables may print otherwise than `line` has it.
+    /// A word that iptables, or a native line, may have otherwise than `line`.
     pub doubt: Option<String>,
     /// Blanks at the ends of the line that was judged, which count.
     pub has_outer_blanks: bool,
@@ -51,42 +72,31 @@ pub struct Answer<'a> {
     pub elsewhere: Vec<&'a Pattern>,
     /// Nothing may allow it: it holds a control byte.
     pub has_control_byte: bool,
-}
-
-/// Whether a rule is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judgement {
-    /// A pattern allows it.
-    Allowed,
-    /// No pattern does.
-    Unexpected,
-    /// A pattern that might is broken, or the allowlist is missing.
-    Undecided,
-    /// It is the content of a set, which no pattern asks to judge: a check counts it, and tells when it changes.
-    Unjudged,
-}
-
-impl Judgement {
-    /// The name used in reports.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allowed => "allowed",
-            Self::Unexpected => "unexpected",
-            Self::Undecided => "undecided",
-            Self::Unjudged => "unjudged",
-        }
-    }
+    /// For an unexpected line: an anchored pattern that would allow exactly it; none where no pattern may, and where `line`
+    /// is in doubt.
+    pub suggested_pattern: Option<String>,
 }
 
 /// Answers by these allowlists.
 ///
 /// # Errors
-/// If the text is for iptables, and not exactly one rule, policy or chain.
+/// If the text is not exactly one rule, policy or chain of iptables, one line of a report, or one nft command that adds a
+/// rule; and if iptables has no such table.
 pub fn answer<'a>(book: &'a Rulebook, question: &Question) -> Result<Answer<'a>, Misread> {
-    let asked = question.rule.as_str();
+    let asked = without_bar(&question.rule);
+    if let Some(typed) = typed_rule::nft::read(asked)? {
+        let answer = judge(book, (None, typed.family.unwrap_or(Family::Ip)), &typed.line);
+        return Ok(Answer { is_rewritten: true, ..answer }.doubting(typed.doubt));
+    }
     let typed = typed_rule::read(asked)?;
+    if typed.is_none() && native_place(asked).is_none() {
+        return Err(Misread::new(asked, NO_RULE));
+    }
     let is_iptables = typed.is_some();
     let named = question.table.clone().or_else(|| typed.as_ref().and_then(|typed| typed.table.clone()));
+    if let Some(unknown) = named.as_ref().filter(|table| !IPTABLES_TABLES.contains(&table.as_str())) {
+        return Err(Misread::new(unknown, NO_TABLE));
+    }
     let is_table_assumed = is_iptables && named.is_none();
     let table = is_iptables.then(|| named.unwrap_or_else(|| DEFAULT_TABLE.to_owned()));
     let family = question.family.or_else(|| match &typed {
@@ -98,7 +108,7 @@ pub fn answer<'a>(book: &'a Rulebook, question: &Question) -> Result<Answer<'a>,
     let about = |line: &str, is_rewritten: bool| {
         let place = (table.as_deref(), family.unwrap_or(Family::Ip));
         let doubt = doubt.clone().or_else(|| unknown.clone().filter(|_| is_rewritten));
-        Answer { is_rewritten, is_table_assumed, doubt, ..judge(book, place, line) }
+        Answer { is_rewritten, is_table_assumed, ..judge(book, place, line) }.doubting(doubt)
     };
     let rewritten = typed.map(|typed| typed.line).filter(|line| line != asked);
     // a line of a report begins so, and is judged as it is before anything is guessed
@@ -128,14 +138,15 @@ fn judge<'a>(book: &'a Rulebook, (table, family): (Option<&str>, Family), line: 
         all.elsewhere.extend(one.elsewhere);
         all.has_control_byte |= one.has_control_byte;
     }
-    let is_whole = !judges.is_empty() && judges.iter().all(|list| list.is_whole_for(table));
-    let is_judged = book.is_judged(backend, family, line.as_bytes());
-    let judgement = match (all.allowing.is_empty(), is_whole || all.has_control_byte) {
-        _ if !is_judged => Judgement::Unjudged,
-        (false, _) => Judgement::Allowed,
-        (true, true) => Judgement::Unexpected,
-        (true, false) => Judgement::Undecided,
+    let kind = match line.split(' ').next() {
+        Some("-P") => Kind::Policy,
+        Some("-N") => Kind::Chain,
+        _ => Kind::Rule,
     };
+    let entry =
+        Entry { kind, table: table.unwrap_or_default(), chain: None, position: None, line: line.as_bytes() };
+    let judgement = book.judge(backend, family, &entry);
+    let is_unexpected = judgement == Judgement::Violation;
     Answer {
         line: line.to_owned(),
         is_rewritten: false,
@@ -150,10 +161,25 @@ fn judge<'a>(book: &'a Rulebook, (table, family): (Option<&str>, Family), line: 
         nearest: all.nearest,
         elsewhere: all.elsewhere,
         has_control_byte: all.has_control_byte,
+        suggested_pattern: if is_unexpected { suggest(line.as_bytes()) } else { None },
+    }
+}
+
+/// A line as it is copied from the margin of a report: `     | -A INPUT -j DROP`.
+fn without_bar(text: &str) -> &str {
+    match text.trim_start().strip_prefix('|') {
+        Some(line) => line.strip_prefix(' ').unwrap_or(line).trim_end_matches(['\n', '\r']),
+        None => text,
     }
 }
 
 impl Answer<'_> {
+    /// With a word that may be written otherwise: no pattern is suggested for a line that is not sure.
+    fn doubting(self, doubt: Option<String>) -> Self {
+        let suggested_pattern = self.suggested_pattern.filter(|_| doubt.is_none());
+        Self { doubt, suggested_pattern, ..self }
+    }
+
     /// Where the journal may know the line.
     pub fn places(&self) -> Vec<Place<'_>> {
         let Some(table) = self.table.as_deref() else {
@@ -169,10 +195,19 @@ impl Answer<'_> {
 fn native_place(line: &str) -> Option<Place<'_>> {
     let mut words = line.split(' ').peekable();
     let declared = words.next_if(|word| Family::from_name(word).is_none());
+    let is_known = match declared {
+        // `ct helper`, `ct timeout`; `object 11` of a kind without a word
+        Some("ct" | "object") => words.next().is_some(),
+        Some(kind) => DECLARED.contains(&kind),
+        None => true,
+    };
     let family = Family::from_name(words.next()?)?;
     let table = words.next()?;
-    let chain = words.next().filter(|_| declared != Some("table"));
-    Some(Place { backend: Backend::Nftables, family, table, chain })
+    let third = words.next();
+    // a rule, and what a table holds, has a name more
+    let is_whole = is_known && (declared == Some("table") || third.is_some());
+    let chain = third.filter(|_| declared != Some("table"));
+    is_whole.then_some(Place { backend: Backend::Nftables, family, table, chain })
 }
 
 #[cfg(test)]
@@ -212,9 +247,22 @@ mod tests {
     #[test]
     fn nothing_is_said_of_what_is_not_one_rule() {
         let book = book(&[(List::Filter, ".*"), (List::Nftables, ".*")]);
-        for text in ["-A INPUT -j DROP -j X", "iptables -P INPUT ACCEPT -j DROP", "iptables -F", "-A"] {
+        for text in [
+            "-A INPUT -j DROP -j X",
+            "iptables -P INPUT ACCEPT -j DROP",
+            "iptables -F",
+            "-A",
+            "hello",
+            "hello world out there",
+            "inet shop",
+            "nft list ruleset",
+            "chain inet shop",
+            "iptables -t fliter -A INPUT -j DROP",
+        ] {
             assert!(answer(&book, &ask(text)).is_err(), "{text}");
         }
+        let unknown = Question { table: Some("fliter".into()), ..ask("-A INPUT -j DROP") };
+        assert_eq!(answer(&book, &unknown).unwrap_err().word, "fliter");
     }
 
     #[test]
@@ -250,7 +298,7 @@ mod tests {
         let found = judged_by(&book, &ask("iptables -t filter -I INPUT -j LOG"));
         assert_eq!(
             (found.judgement, found.line.as_str(), found.elsewhere.len()),
-            (Judgement::Unexpected, "-A INPUT -j LOG", 1)
+            (Judgement::Violation, "-A INPUT -j LOG", 1)
         );
     }
 
@@ -259,13 +307,13 @@ mod tests {
         let book = book(&[(List::Filter, "^-A V4 ")]);
         let judged = |question: &Question| judged_by(&book, question).judgement;
         assert_eq!(judged(&ask("ip6tables -A V6 -j LOG")), Judgement::Allowed);
-        assert_eq!(judged(&ask("-A V6 -j LOG")), Judgement::Unexpected);
+        assert_eq!(judged(&ask("-A V6 -j LOG")), Judgement::Violation);
         assert_eq!(
             judged(&Question { family: Some(Family::Ip6), ..ask("-A V6 -j LOG") }),
             Judgement::Allowed
         );
         let unchecked = Rulebook { ipv6: Ipv6::Unchecked, ..book };
-        assert_eq!(judged_by(&unchecked, &ask("ip6tables -A V6 -j LOG")).judgement, Judgement::Undecided);
+        assert_eq!(judged_by(&unchecked, &ask("ip6tables -A V6 -j LOG")).judgement, Judgement::Unchecked);
     }
 
     #[test]
@@ -274,7 +322,7 @@ mod tests {
         assert_eq!(judged_by(&broken, &ask("-A A -j B")).judgement, Judgement::Undecided);
         assert_eq!(
             judged_by(&broken, &Question { table: Some("nat".into()), ..ask("-A A -j B") }).judgement,
-            Judgement::Unexpected
+            Judgement::Violation
         );
         let mut missing = book(&[]);
         missing.ipv4.is_missing = true;
@@ -284,7 +332,7 @@ mod tests {
             Judgement::Undecided,
             "white space is typed"
         );
-        assert_eq!(judged_by(&missing, &ask("inet t c \u{1}")).judgement, Judgement::Unexpected);
+        assert_eq!(judged_by(&missing, &ask("inet t c \u{1}")).judgement, Judgement::Violation);
     }
 
     #[test]
@@ -294,7 +342,7 @@ mod tests {
         assert_eq!(judged(""), Judgement::Unjudged);
         assert_eq!(judged(".*"), Judgement::Unjudged);
         assert_eq!(judged("^elements inet shop admins 3 sha256 00ff$"), Judgement::Allowed);
-        assert_eq!(judged("^elements inet shop admins 4 "), Judgement::Unexpected);
+        assert_eq!(judged("^elements inet shop admins 4 "), Judgement::Violation);
     }
 
     #[test]
@@ -312,6 +360,39 @@ mod tests {
         assert_eq!(place("inet shop input tcp dport 22 accept"), named("shop", Some("input")));
         assert_eq!(place("chain inet shop input"), named("shop", Some("input")));
         assert_eq!(place("table inet shop flags dormant"), named("shop", None));
-        assert_eq!(place("nonsense"), None);
+        for line in [
+            "ct helper inet shop ftp type \"ftp\"",
+            "object 11 inet shop x",
+            "elements inet shop a 1 sha256 00",
+        ] {
+            assert_eq!(place(line).map(|(table, _)| table).as_deref(), Some("shop"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_copied_with_its_bar() {
+        let book =
+            book(&[(List::Filter, "^-A INPUT -j DROP$"), (List::Nftables, "^inet shop input accept$")]);
+        for text in
+            ["     | -A INPUT -j DROP", "| -A INPUT -j DROP\n", "|inet shop input accept", "-A INPUT -j DROP"]
+        {
+            let found = judged_by(&book, &ask(text));
+            assert_eq!((found.judgement, found.is_rewritten), (Judgement::Allowed, false), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_nft_command_is_judged_as_the_line_it_brings() {
+        let book = book(&[(List::Nftables, "^inet filter input tcp dport 22 accept$")]);
+        let found = judged_by(&book, &ask("nft add rule inet filter input tcp dport 22 accept"));
+        assert_eq!(
+            (found.judgement, found.is_rewritten, found.family),
+            (Judgement::Allowed, true, Family::Inet)
+        );
+        let found = judged_by(&book, &ask("nft add rule inet filter input tcp dport 22 drop"));
+        let pattern = Some("^inet filter input tcp dport 22 drop$");
+        assert_eq!((found.judgement, found.suggested_pattern.as_deref()), (Judgement::Violation, pattern));
+        let found = judged_by(&book, &ask("nft add rule inet filter input tcp dport ssh drop"));
+        assert_eq!((found.doubt.as_deref(), found.suggested_pattern), (Some("ssh"), None));
     }
 }

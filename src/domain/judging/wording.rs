@@ -23,14 +23,14 @@ pub fn entry_name(violation: &Violation) -> Option<String> {
     entry(violation.kind, violation.chain.as_deref(), violation.position)
 }
 
-/// The allowlist file whose patterns judge a violation, in words: "the file filter".
-pub fn allowlist_file(violation: &Violation) -> String {
-    let file = match (violation.backend, violation.family) {
+/// The allowlist file whose patterns judge a line of this table, in words: "the file filter".
+pub fn allowlist_file(backend: Backend, family: Family, table: &str) -> String {
+    let file = match (backend, family) {
         (Backend::Nftables, _) | (_, Family::Arp) => return "the file nftables".to_owned(),
-        _ if IPTABLES_TABLES.contains(&violation.table.as_str()) => &violation.table,
+        _ if IPTABLES_TABLES.contains(&table) => table,
         _ => "global",
     };
-    match violation.family {
+    match family {
         Family::Ip6 => format!("the file {file} of the IPv6 allowlist"),
         _ => format!("the file {file}"),
     }

@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::domain::changes::author::procfs::{
     COMMAND_LINE_BYTES, Stat, parse_cgroup, parse_command_line, parse_stat,
 };
-use crate::domain::changes::author::{Ancestor, Author};
+use crate::domain::changes::author::{self, Ancestor, Author, NAME_BYTES};
 
 /// Parents are followed this far.
 const PARENTS_MAX: usize = 16;
@@ -47,6 +47,7 @@ pub fn read_author(pid: u32, name: &[u8], heard: Duration) -> Author {
     };
     author.executable = executable.map(|path| path.to_string_lossy().into_owned());
     author.command_line = command_line;
+    author.name = author::name(name, author.executable.as_deref(), author.command_line.as_deref());
     if let Some(text) = read_start(&format!("/proc/{pid}/cgroup"), CGROUP_BYTES) {
         let place = parse_cgroup(&text);
         (author.container, author.pod) = (place.container, place.pod);
@@ -60,14 +61,21 @@ fn read_parents(nearest: u32) -> Vec<Ancestor> {
     let mut pid = nearest;
     while pid != 0 && parents.len() < PARENTS_MAX {
         let Some(stat) = read_stat(pid) else { break };
-        parents.push(Ancestor {
-            pid,
-            name: String::from_utf8_lossy(&stat.name).into_owned(),
-            command_line: read_command_line(pid),
-        });
+        let command_line = read_command_line(pid);
+        let name =
+            author::name(&stat.name, read_executable(pid, &stat.name).as_deref(), command_line.as_deref());
+        parents.push(Ancestor { pid, name, command_line });
         pid = stat.parent;
     }
     parents
+}
+
+/// The executable of a process whose name may be cut.
+fn read_executable(pid: u32, name: &[u8]) -> Option<String> {
+    if name.len() < NAME_BYTES {
+        return None;
+    }
+    Some(std::fs::read_link(format!("/proc/{pid}/exe")).ok()?.to_string_lossy().into_owned())
 }
 
 pub(super) fn read_stat(pid: u32) -> Option<Stat> {
@@ -119,5 +127,24 @@ mod tests {
         assert_eq!(read_author(pid, &name, Duration::from_secs(1)), Author::named(pid, &name));
         assert_eq!(read_author(0, b"kernel", now), Author::named(0, b"kernel"));
         assert_eq!(read_author(u32::MAX, b"gone", now), Author::named(u32::MAX, b"gone"));
+    }
+
+    #[test]
+    fn a_long_name_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("sleeper-of-a-long-name");
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        let stat = loop {
+            // until the child is no longer a copy of this process
+            let stat = read_stat(child.id()).unwrap();
+            if stat.name.starts_with(b"sleeper") {
+                break stat;
+            }
+        };
+        let author = read_author(child.id(), &stat.name, since_boot());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((stat.name.len(), author.name.as_str()), (NAME_BYTES, "sleeper-of-a-long-name"));
     }
 }

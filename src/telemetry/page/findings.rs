@@ -57,7 +57,7 @@ fn card(page: &mut Html, violation: &Violation, is_open: bool) {
         Some(pattern) => {
             page.raw(if is_open { "<details open=\"\">" } else { "<details>" });
             page.raw("<summary>Pattern that would allow it</summary>\n<p class=\"label\">Add to ");
-            line(page, &allowlist_file(violation));
+            line(page, &allowlist_file(violation.backend, violation.family, &violation.table));
             page.raw("</p>\n");
             code(page, "pattern", &escape::pattern(pattern));
             page.raw("</details>\n");

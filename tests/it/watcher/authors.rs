@@ -80,7 +80,7 @@ fn a_process_that_stays_is_described_in_full() {
     let mut heard = parts(&watched.next());
     heard.truncate(1);
     let author = &heard[0].1[0];
-    assert_eq!((author.pid, author.name.as_str()), (writer.0.id(), "iptables-nft-re"));
+    assert_eq!((author.pid, author.name.as_str()), (writer.0.id(), "iptables-nft-restore"));
     assert_eq!(author.command_line.as_deref(), Some("iptables-nft-restore --noflush"));
 }
 

@@ -38,10 +38,7 @@ impl Attribution {
     /// The process with this number and name; `skipped` is called if there were too many to look at this one.
     pub fn author(&mut self, (pid, name): (u32, &[u8]), now: Instant, skipped: impl FnOnce()) -> Arc<Author> {
         self.recent.retain(|(seen, _)| now.saturating_duration_since(*seen) < KEPT);
-        let shown = String::from_utf8_lossy(name);
-        if let Some((_, known)) =
-            self.recent.iter().find(|(_, known)| known.pid == pid && known.name == shown)
-        {
+        if let Some((_, known)) = self.recent.iter().find(|(_, known)| known.is(pid, name)) {
             return Arc::clone(known);
         }
         if !self.is_visible || pid == 0 {

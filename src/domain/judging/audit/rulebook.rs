@@ -75,15 +75,16 @@ impl Rulebook {
         }
     }
 
-    /// Whether a line is judged, by whoever asks: check, history and `why`. The content of a set is only where an allowlist
+    /// The content of a set is judged only where an allowlist
     /// [asks for it](crate::domain::judging::allowlist::Allowlist::judges_elements).
-    pub fn is_judged(&self, backend: Backend, family: Family, line: &[u8]) -> bool {
+    fn is_judged(&self, backend: Backend, family: Family, line: &[u8]) -> bool {
         backend != Backend::Nftables
             || !is_of_elements(line)
             || self.judging(backend, family).iter().any(|list| list.patterns.judges_elements(line))
     }
 
-    pub(super) fn judge(&self, backend: Backend, family: Family, entry: &Entry<'_>) -> Judgement {
+    /// Judges one line, for whoever asks: check, history and `why`.
+    pub fn judge(&self, backend: Backend, family: Family, entry: &Entry<'_>) -> Judgement {
         if !self.is_judged(backend, family, entry.line) {
             return Judgement::Unjudged;
         }

@@ -16,7 +16,7 @@ pub struct Misread {
 }
 
 impl Misread {
-    pub(super) fn new(word: impl Into<String>, advice: &'static str) -> Self {
+    pub(in super::super) fn new(word: impl Into<String>, advice: &'static str) -> Self {
         Self { word: word.into(), advice }
     }
 }
