@@ -22,7 +22,7 @@ use super::support::Netns;
 /// Allows policies, chains, and what the tests call harmless.
 const PATTERNS: &str = "^-P \n^-N \n^-A \\S+ .*ok\n";
 
-fn book(patterns: &str) -> Rulebook {
+pub fn book(patterns: &str) -> Rulebook {
     let file = |list| PatternFile { list, origin: "test".into(), text: patterns.into() };
     let patterns = Arc::new(Allowlist::parse(&[file(List::Global), file(List::Nftables)]));
     let in_force = InForce { patterns, is_missing: false };

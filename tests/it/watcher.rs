@@ -5,15 +5,29 @@ mod legacy;
 mod losses;
 mod nftables;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use iptables_monitor::app::checks::scan::ScanOptions;
 use iptables_monitor::app::checks::watch::{self, Watch, WatchSettings};
 use iptables_monitor::domain::changes::author::Author;
 use iptables_monitor::domain::changes::debounce::Pace;
 use iptables_monitor::domain::changes::pending::Heard;
 use iptables_monitor::domain::changes::{Part, Scope};
 
+use super::incremental::book;
 use super::support::Netns;
+
+/// Starts a watch whose allowlists allow everything.
+fn start(settings: WatchSettings) -> Watch {
+    let scan = ScanOptions {
+        dump_timeout: Duration::from_secs(60),
+        nftables: true,
+        limit: 1000,
+        cancelled: Arc::default(),
+    };
+    watch::start(settings, scan, book("^")).unwrap()
+}
 
 /// A watch of a namespace, and a lock file of its own for iptables-legacy.
 struct Watched {
@@ -37,7 +51,7 @@ impl Watched {
         let mut settings = WatchSettings { lock: lock.path().to_owned(), ..WatchSettings::default() };
         let watch = netns.within(|| {
             change(&mut settings);
-            watch::start(settings).unwrap()
+            start(settings)
         });
         Self { netns, watch, lock }
     }

@@ -20,6 +20,8 @@ use super::wake::{Evidence, Wake, wait_until};
 use super::watch::{self, Watch};
 use crate::app::ending::Ending;
 use crate::app::service::Fault;
+use crate::domain::changes::between::{Between, Counts};
+use crate::domain::changes::carried::{Line, News};
 use crate::domain::changes::debounce::Pace;
 use crate::domain::changes::history::{Key, Place};
 use crate::domain::changes::{ChangeSet, Scope};
@@ -89,6 +91,8 @@ pub struct Checked {
     pub broken: usize,
     /// Whether everything was read, and not only what was heard to have changed.
     pub is_full: bool,
+    /// What came and went between looks, or was missed, since the start.
+    pub between: Counts,
     /// What hearing of changes has come to; none where it was not asked for.
     pub heard: Option<(watch::Counters, watch::Failures)>,
 }
@@ -128,13 +132,20 @@ pub async fn run(
     let mut hangup =
         hangup.map_err(|source| Fault::Failed { attempt: "asking to hear of SIGHUP", source })?;
     let mut reload = Reload::new(settings.sources.directories());
-    let watch = start_watch(settings.watch.clone()).await?;
     let mut checker = Checker::new(settings, journal, log_rules);
+    let book = checker.keeper.reload();
+    let CheckSettings { watch, scan, .. } = checker.settings.clone();
+    let watch = start_watch(watch, scan, book).await?;
     let mut wake = Wake::Tick;
     loop {
-        let scope = scope(wake, watch.as_ref());
+        let book = checker.keeper.reload();
+        if let Some(watch) = &watch {
+            watch.judge_by(&book);
+        }
+        let (scope, news) = scope(wake, watch.as_ref());
+        checker.hear(news, &book);
         let checked = tokio::select! {
-            checked = checker.check(&scope, &mut evidence) => checked?,
+            checked = checker.check(&scope, book, &mut evidence) => checked?,
             ending = &mut stop => {
                 checker.cancel().await;
                 return Ok(ending);
@@ -171,9 +182,13 @@ pub async fn run(
 }
 
 /// Starts to hear of changes before anything is read. Where that cannot be, the interval finds them.
-async fn start_watch(settings: Option<watch::WatchSettings>) -> Result<Option<Watch>, Fault> {
+async fn start_watch(
+    settings: Option<watch::WatchSettings>,
+    scan: ScanOptions,
+    book: Rulebook,
+) -> Result<Option<Watch>, Fault> {
     let Some(settings) = settings else { return Ok(None) };
-    let started = tokio::task::spawn_blocking(move || watch::start(settings)).await;
+    let started = tokio::task::spawn_blocking(move || watch::start(settings, scan, book)).await;
     let started = started.map_err(|error| Fault::from(error).of("starting to hear of changes"))?;
     Ok(started
         .inspect_err(|error| {
@@ -198,17 +213,17 @@ async fn death_of(watch: Option<&Watch>) -> Fault {
     }
 }
 
-/// What is to be read. Only while every change is heard of is anything left out.
-fn scope(wake: Wake, watch: Option<&Watch>) -> Scope {
+/// What is to be read, and what was heard. Only while every change is heard of is anything left out.
+fn scope(wake: Wake, watch: Option<&Watch>) -> (Scope, News) {
     // in any case: what is read now has seen it
     let heard = watch.and_then(Watch::take);
     let hears_all = watch.is_some_and(|watch| watch.failures() == watch::Failures::default());
+    let (scope, news) =
+        heard.map_or((Scope::Parts(BTreeMap::new()), News::default()), |heard| (heard.scope, heard.news));
     match wake {
-        Wake::Heard => heard.map_or(Scope::Parts(BTreeMap::new()), |heard| heard.scope),
-        Wake::Allowlists | Wake::Evidence if hears_all => {
-            heard.map_or(Scope::Parts(BTreeMap::new()), |heard| heard.scope)
-        }
-        _ => Scope::Everything,
+        Wake::Heard => (scope, news),
+        Wake::Allowlists | Wake::Evidence if hears_all => (scope, news),
+        _ => (Scope::Everything, news),
     }
 }
 
@@ -228,6 +243,8 @@ struct Checker {
     verdict: Option<Verdict>,
     /// The hash of the last report's violations.
     violations: Option<String>,
+    /// What happened between two looks.
+    between: Between,
     pace: Pace,
     last_full: Instant,
     repeat_at: Option<Instant>,
@@ -248,6 +265,7 @@ impl Checker {
             provenances: Provenances::default(),
             verdict: None,
             violations: None,
+            between: Between::default(),
             pace: Pace::default(),
             last_full: Instant::now(),
             repeat_at: None,
@@ -256,9 +274,28 @@ impl Checker {
         }
     }
 
-    async fn check(&mut self, scope: &Scope, evidence: &mut Evidence) -> Result<Checked, Fault> {
+    /// Takes what was heard until now.
+    fn hear(&mut self, news: News, book: &Rulebook) {
+        self.between.hear(news, Instant::now());
+        self.between.judge_by(|line: &Line| {
+            let entry = line.entry();
+            book.judge(line.backend, line.family, &entry).judged()
+        });
+    }
+
+    async fn check(
+        &mut self,
+        scope: &Scope,
+        book: Rulebook,
+        evidence: &mut Evidence,
+    ) -> Result<Checked, Fault> {
         let (started, is_full) = (Instant::now(), *scope == Scope::Everything);
-        let scan = self.read(scope.clone()).await?;
+        let mut scan = self.read(scope.clone(), book).await?;
+        if let Some(reader) = self.reader.as_ref().filter(|_| !scan.is_torn) {
+            self.between.name_authors(&mut scan.changes);
+            let went = self.between.look(started, |line| reader.holds(line));
+            scan.changes.splice(..0, went);
+        }
         let cost = scan.cost;
         if is_full {
             self.last_full = started;
@@ -270,7 +307,8 @@ impl Checker {
             false => is_silent.then(|| started + SILENT),
         };
         let elements_at = self.reader.as_ref().and_then(NodeReader::next);
-        self.repeat_at = repeat_at.into_iter().chain(elements_at).min();
+        let forgiven_at = self.between.next(started, self.settings.interval);
+        self.repeat_at = repeat_at.into_iter().chain(elements_at).chain(forgiven_at).min();
         let (patterns, broken) = self.keeper.counts();
         let (report, changes) = self.conclude(scan, started, evidence);
         // the first one has to be, whatever it takes
@@ -278,7 +316,8 @@ impl Checker {
             self.pace = self.pace.after(started, cost, before != report.violations_hash);
         }
         let took = started.elapsed();
-        Ok(Checked { report, changes, took, patterns, broken, is_full, heard: None })
+        let between = self.between.counts;
+        Ok(Checked { report, changes, took, patterns, broken, is_full, between, heard: None })
     }
 
     fn new_reader(&self) -> NodeReader {
@@ -286,8 +325,7 @@ impl Checker {
         NodeReader::for_rules_first(scan.clone(), *interval, Arc::clone(&self.came))
     }
 
-    async fn read(&mut self, scope: Scope) -> Result<Scan, Fault> {
-        let book = self.keeper.reload();
+    async fn read(&mut self, scope: Scope, book: Rulebook) -> Result<Scan, Fault> {
         let mut reader = self.reader.take().unwrap_or_else(|| self.new_reader());
         let log_rules = self.log_rules.clone();
         let reading = self.reading.insert(tokio::task::spawn_blocking(move || {
@@ -356,6 +394,7 @@ impl Checker {
         if !is_torn {
             self.last_whole = Some(Whole { at: started, report: report.clone() });
         }
+        report.problems.extend(self.between.problems(started, self.settings.interval));
         report.problems.extend(unproven(evidence));
         report.blocked = self.counter.as_mut().map(|counter| counter.read(now));
         let after = report.verdict();

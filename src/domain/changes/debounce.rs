@@ -1,14 +1,17 @@
-//! When a check is due after changes were heard of: soon, but not in the middle of a burst, and not too often.
-//! Knows no clock: `now` is an argument.
+//! When a check is due after changes were heard of: at once after calm, then not in the middle of a burst, and not too often.
+//! Knows no clock and no chance: both are arguments. Pauses end at random moments, so that nobody can take a rule away just
+//! before each look.
 
 use std::time::{Duration, Instant};
 
-/// A burst is over after this much quiet.
+/// After this much time without a change the next one is looked at at once.
+pub const CALM: Duration = Duration::from_millis(500);
+/// A burst is over after this much quiet, or less.
 pub const QUIET: Duration = Duration::from_millis(200);
-/// A burst that does not end is checked in its middle, this long after its first change.
+/// A burst that does not end is checked in its middle, this long after its first change, or sooner.
 pub const LONGEST: Duration = Duration::from_secs(2);
 /// However dear checks are, a change waits no longer than this for its own.
-pub const LONGEST_PACED: Duration = Duration::from_secs(4);
+pub const LONGEST_PACED: Duration = Duration::from_millis(4_300);
 /// Checks may take a fortieth of a processor, and those that find what matters a fifth: it is rare.
 const SHARE: u32 = 40;
 const SHARE_OF_NEWS: u32 = 5;
@@ -20,12 +23,25 @@ const AHEAD: Duration = Duration::from_secs(16);
 pub struct Debounce {
     first: Instant,
     last: Instant,
+    is_after_calm: bool,
+    chance: Chance,
+}
+
+/// One of 256 equally likely outcomes: how long pauses are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chance(pub u8);
+
+impl Chance {
+    /// A time between the shortest and the longest.
+    fn between(self, shortest: Duration, longest: Duration) -> Duration {
+        shortest + (longest - shortest) * u32::from(self.0) / 255
+    }
 }
 
 impl Debounce {
-    /// The first change after calm.
-    pub const fn new(now: Instant) -> Self {
-        Self { first: now, last: now }
+    /// The first change since the last look.
+    pub const fn new(now: Instant, is_after_calm: bool, chance: Chance) -> Self {
+        Self { first: now, last: now, is_after_calm, chance }
     }
 
     /// One more.
@@ -40,9 +56,11 @@ impl Debounce {
 
     /// When they are to be looked at, unless more is heard of until then.
     pub fn due(&self, pace: Pace) -> Instant {
-        let quiet = self.last + QUIET;
-        let settled = quiet.min(self.first + LONGEST);
-        let latest = self.first + LONGEST_PACED;
+        let Self { first, last, is_after_calm, chance } = *self;
+        let quiet = last + chance.between(QUIET / 2, QUIET);
+        let settled =
+            if is_after_calm { first } else { quiet.min(first + chance.between(LONGEST / 4, LONGEST)) };
+        let latest = first + chance.between(LONGEST_PACED * 3 / 4, LONGEST_PACED);
         match pace.not_before() {
             // whoever waits longer in any case does so for a moment in which nobody writes: the read is not torn then
             Some(paced) if paced > settled => paced.max(quiet).min(latest),
@@ -90,7 +108,7 @@ mod tests {
         let pace = checks
             .iter()
             .fold(Pace::default(), |pace, &(ago, spent)| pace.after(zero - ms(ago), ms(spent), false));
-        let mut debounce = Debounce::new(zero);
+        let mut debounce = Debounce::new(zero, false, Chance(255));
         changes.iter().for_each(|&at| debounce.heard(zero + ms(at)));
         assert_eq!(debounce.due(pace) - zero, ms(due));
         assert_eq!(debounce.first(), zero);
@@ -119,15 +137,38 @@ mod tests {
         check(&[1_900], &[(0, 445)], 2_000);
         check(&[], &[(4_000, 300), (2_000, 200)], 200);
         check(&[], &[(4_000, 300), (2_000, 250)], 2_000);
-        check(&[], &[(0, 1_000)], 4_000);
-        check(&[3_999], &[(0, u64::MAX)], 4_000);
-        check(&[60_000], &[(0, 60_000)], 4_000);
+        check(&[], &[(0, 1_000)], 4_300);
+        check(&[3_999], &[(0, u64::MAX)], 4_300);
+        check(&[60_000], &[(0, 60_000)], 4_300);
     }
 
     #[test]
     fn a_check_that_waits_anyway_waits_for_quiet() {
         check(&[2_950], &[(0, 475)], 3_150);
-        check(&[3_900], &[(0, 475)], 4_000);
+        check(&[4_200], &[(0, 475)], 4_300);
+    }
+
+    #[test]
+    fn the_first_change_after_calm_is_looked_at_at_once_unless_checks_are_dear() {
+        let zero = Instant::now() + Duration::from_secs(3600);
+        let mut debounce = Debounce::new(zero, true, Chance(255));
+        assert_eq!(debounce.due(Pace::default()), zero);
+        debounce.heard(zero + ms(50));
+        assert_eq!(debounce.due(Pace::default()), zero);
+        let dear = Pace::default().after(zero, ms(475), false);
+        assert_eq!(debounce.due(dear) - zero, ms(3_000));
+    }
+
+    #[test]
+    fn pauses_end_at_random_moments() {
+        let zero = Instant::now();
+        let due = |chance: u8, last: u64| {
+            let mut debounce = Debounce::new(zero, false, Chance(chance));
+            debounce.heard(zero + ms(last));
+            (debounce.due(Pace::default()) - zero).as_millis()
+        };
+        assert_eq!([due(0, 0), due(255, 0)], [100, 200]);
+        assert_eq!([due(0, 10_000), due(51, 10_000), due(255, 10_000)], [500, 800, 2_000]);
     }
 
     #[test]

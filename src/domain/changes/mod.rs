@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub mod author;
+pub mod between;
+pub mod carried;
 pub mod debounce;
 pub mod diff;
 pub mod history;

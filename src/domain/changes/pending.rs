@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::author::Author;
-use super::debounce::{Debounce, Pace};
+use super::carried::News;
+use super::debounce::{CALM, Chance, Debounce, Pace};
 use super::{Part, Scope};
 use crate::domain::rules::Family;
 
@@ -80,6 +81,8 @@ pub struct Heard {
     pub first: Instant,
     /// The generation of nf_tables that `scope` is complete up to; none before the first transaction that was heard.
     pub generation: Option<u32>,
+    /// What transactions brought that no pattern allows, and how often something could not be looked at.
+    pub news: News,
 }
 
 /// Changes that nobody has looked at yet.
@@ -88,11 +91,30 @@ pub struct Pending {
     scope: Option<Scope>,
     debounce: Option<Debounce>,
     generation: Option<u32>,
+    /// What came that no pattern allows.
+    pub news: News,
+    /// When the last change was heard of.
+    last: Option<Instant>,
+    /// The state of the numbers that are drawn.
+    drawn: u64,
     /// Authors that were left out because a part had too many.
     pub authors_left_out: u64,
 }
 
 impl Pending {
+    /// Nothing is pending; `seed` is for the moments of looks.
+    pub fn new(seed: u64) -> Self {
+        Self { drawn: seed, ..Self::default() }
+    }
+
+    /// SplitMix64, of which nobody sees more than eight bits.
+    const fn draw(&mut self) -> Chance {
+        self.drawn = self.drawn.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.drawn ^ (self.drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Chance((mixed >> 56) as u8)
+    }
+
     /// Takes over what was touched, and leaves it empty. Says whether this is the first change since the last look.
     pub fn add(&mut self, touched: &mut Touched, author: Option<&Arc<Author>>, now: Instant) -> bool {
         let Touched { parts, is_everything, .. } = std::mem::take(touched);
@@ -115,7 +137,10 @@ impl Pending {
             None => self.scope = Some(Scope::Everything),
         }
         let is_first = self.debounce.is_none();
-        self.debounce.get_or_insert_with(|| Debounce::new(now)).heard(now);
+        let is_after_calm = self.last.is_none_or(|last| now.saturating_duration_since(last) >= CALM);
+        let chance = self.draw();
+        self.debounce.get_or_insert_with(|| Debounce::new(now, is_after_calm, chance)).heard(now);
+        self.last = Some(now);
         is_first
     }
 
@@ -132,7 +157,8 @@ impl Pending {
     /// What is to be looked at; from now on changes count towards the next look.
     pub fn take(&mut self) -> Option<Heard> {
         let (scope, debounce) = (self.scope.take()?, self.debounce.take()?);
-        Some(Heard { scope, first: debounce.first(), generation: self.generation })
+        let news = std::mem::take(&mut self.news);
+        Some(Heard { scope, first: debounce.first(), generation: self.generation, news })
     }
 }
 

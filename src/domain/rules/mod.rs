@@ -223,13 +223,17 @@ pub enum Reason {
     NotADump,
     /// The kernel's netlink or getsockopt answer could not be read.
     KernelRead,
+    /// Agent only: a rule that no pattern allows came and went between two looks, within the last interval.
+    CameAndWent,
+    /// Agent only: changes were heard of that could not be looked at, within the last interval.
+    ChangesMissed,
     /// There is no evidence that this is the host's network namespace.
     NetnsUnproven,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 26] = every!(
+    pub const ALL: [Self; 28] = every!(
         Reason:
         InvalidAllowlist,
         BrokenPattern,
@@ -256,6 +260,8 @@ impl Reason {
         UntestedTool,
         NotADump,
         KernelRead,
+        CameAndWent,
+        ChangesMissed,
         NetnsUnproven,
     );
 
@@ -287,6 +293,8 @@ impl Reason {
             Self::UntestedTool => "UntestedTool",
             Self::NotADump => "NotADump",
             Self::KernelRead => "KernelRead",
+            Self::CameAndWent => "CameAndWent",
+            Self::ChangesMissed => "ChangesMissed",
             Self::NetnsUnproven => "NetnsUnproven",
         }
     }

@@ -88,7 +88,7 @@ fn without_privileges_it_says_what_is_missing() {
         few.effective.remove(CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW);
         few.permitted = few.effective;
         set_capabilities(None, few).unwrap();
-        watch::start(WatchSettings::default()).unwrap()
+        super::start(WatchSettings::default())
     });
     let failures = watch.failures();
     let said = |failure: Option<String>| failure.expect("it says so");

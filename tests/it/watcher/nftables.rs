@@ -129,7 +129,7 @@ fn facts_come_in_order_and_end_with_the_commit() {
         netns.sh("nft add table inet t '{ chain c { tcp dport 22 drop; tcp dport 23 drop; }; }'");
         let mut facts = Vec::new();
         while events
-            .receive(|fact| {
+            .receive(|fact, _| {
                 facts.push(match fact {
                     Fact::Table { family: Family::Inet, table: b"t" } => 't',
                     Fact::Chain { family: Family::Inet, table: b"t", chain: b"c" } => 'c',

@@ -19,7 +19,7 @@ use crate::domain::changes::Part;
 use crate::domain::changes::author::Author;
 use crate::domain::changes::diff::Told;
 use crate::domain::judging::audit::{Audit, Authors, Reading, Rulebook, TextBudget, compare};
-use crate::domain::rules::{Problem, Reason};
+use crate::domain::rules::{Family, Problem, Reason};
 use crate::domain::words::error_chain::chain_of;
 use crate::host::process::processor_time;
 
@@ -277,6 +277,12 @@ impl Elements {
     /// Everything that was read well last.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
         self.tables.values().filter_map(|table| table.held.as_ref()).map(|(unit, _)| &**unit)
+    }
+
+    /// Whether what the sets of a table hold is as it was read last, as far as anybody knows.
+    pub fn is_read(&self, family: Family, table: &str) -> bool {
+        let is_here = |key: &Key| matches!(key, Key::Elements(of, name) if *of == family && String::from_utf8_lossy(name) == table);
+        !self.tables.iter().any(|(key, table)| is_here(key) && table.is_due)
     }
 
     /// The tables of which a read was torn.

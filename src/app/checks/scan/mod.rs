@@ -5,6 +5,7 @@ mod completeness;
 pub mod contents;
 pub mod dump;
 mod elements;
+pub mod heard;
 mod ipset;
 mod iptables;
 mod later;
@@ -17,6 +18,7 @@ pub mod saved;
 mod side;
 mod unit;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -74,8 +76,9 @@ impl Scan {
 }
 
 /// Shared by the readers of one scan.
+#[derive(Debug)]
 struct Context<'a> {
-    options: &'a ScanOptions,
+    options: Cow<'a, ScanOptions>,
     /// Names of ipsets, once a rule names one.
     ipsets: ipset::Names,
     /// Paths of cgroups, once a rule names one.
@@ -87,6 +90,10 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn new(options: &'a ScanOptions) -> Self {
+        Self::of(Cow::Borrowed(options))
+    }
+
+    fn of(options: Cow<'a, ScanOptions>) -> Self {
         Self {
             options,
             ipsets: ipset::Names::default(),

@@ -8,8 +8,7 @@ use std::sync::atomic::Ordering;
 use super::Context;
 use super::completeness::Uses;
 use crate::domain::judging::audit::Audit;
-use crate::domain::rules::kernel::expressions::form::Data;
-use crate::domain::rules::kernel::expressions::{Expression, Immediate, References, decode, references_of};
+use crate::domain::rules::kernel::expressions::{References, references_of};
 use crate::domain::rules::kernel::objects::{Flowtable, Object};
 use crate::domain::rules::kernel::sets::Set;
 use crate::domain::rules::kernel::{Chain, Ipsets, Table};
@@ -135,13 +134,7 @@ impl<'a> Surroundings<'a> {
 
     /// Whether a rule with these expressions jumps to a chain of its own.
     pub fn jumps_to_own(&self, expressions: &[u8]) -> bool {
-        let is_own = |expression: &Expression<'_>| match expression {
-            Expression::Immediate(Immediate { data: Data::Verdict(verdict), .. }) => {
-                verdict.chain.is_some_and(|chain| self.bound.contains_key(chain.0))
-            }
-            _ => false,
-        };
-        self.has_bound() && decode(expressions).is_ok_and(|decoded| decoded.iter().any(is_own))
+        native::jumps_to(&self.bound, expressions)
     }
 
     /// Whether rules have chains of their own, which may name anything.

@@ -55,7 +55,12 @@ impl Inventory {
 }
 
 fn is_iptables(table: &Table) -> bool {
-    check_table(table.family, &table.name, 0) != Err(TableFault::NotIptables)
+    is_of_iptables(table.family, &table.name)
+}
+
+/// Whether iptables-nft manages a table of this name.
+pub fn is_of_iptables(family: Family, table: &[u8]) -> bool {
+    check_table(family, table, 0) != Err(TableFault::NotIptables)
 }
 
 fn try_read<'a>(

@@ -10,11 +10,12 @@ use super::later::{Elements, Patience};
 use super::side::Side;
 use super::unit::{Attempt, Found, Key};
 use super::{Context, Scan, ScanOptions, legacy, nft};
+use crate::domain::changes::carried;
 use crate::domain::changes::diff::Told;
 use crate::domain::changes::history::{Place, Present};
 use crate::domain::changes::{Part, Scope};
-use crate::domain::judging::audit::{Audit, Line, Reading, Rulebook, Text, TextBudget, conclude};
-use crate::domain::rules::{Family, Problem, Reason};
+use crate::domain::judging::audit::{Audit, Line, Reading, Rulebook, Slot, Text, TextBudget, conclude};
+use crate::domain::rules::{Family, Kind, Problem, Reason};
 use crate::host::process::processor_time;
 
 /// Text of allowed rules that is kept, so that a removed one can be told: that of 200,000 rules. Of further ones only
@@ -157,6 +158,24 @@ impl NodeReader {
                 record.lines().map(move |line| (place, line))
             })
         })
+    }
+
+    /// Whether a line of nf_tables is there as it was read last; none where that was not read well.
+    pub fn holds(&self, line: &carried::Line) -> Option<bool> {
+        let is_element = line.kind == Kind::Element;
+        if !self.nft.is_whole() || is_element && !self.elements.is_read(line.family, &line.table) {
+            return None;
+        }
+        let key = (line.backend, line.family, line.table.clone());
+        let slot = Slot::new(line.kind, line.chain.as_deref());
+        let records = self.nft.units().chain(self.elements.units());
+        let mut records = records.filter_map(|unit| unit.reading.table(&key)?.get(&slot));
+        let digest = Text::Kept(&line.line).digest();
+        let is_same = |text: Text<'_>| match text {
+            Text::Kept(text) => text == line.line,
+            Text::Digest(_) => text.digest() == digest,
+        };
+        Some(records.any(|record| record.lines().any(|found| is_same(found.text))))
     }
 
     /// Forgets what was read: the next check reads everything, and tells no change.

@@ -121,6 +121,11 @@ impl Side {
         Found::default()
     }
 
+    /// Whether everything was read well last.
+    pub fn is_whole(&self) -> bool {
+        self.kept.is_some() && self.failed.is_empty()
+    }
+
     /// Whether it is known what there is, though a unit may have failed.
     pub fn is_known(&self, found: &Found) -> bool {
         !found.is_torn && !found.has_failed(&self.key)

@@ -2,6 +2,7 @@
 //! Asks only for tables that exist, because asking for another creates it; with none, it looks at their list and sleeps.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -10,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use super::fingerprint;
 use super::shared::{Shared, Woken, count};
+use crate::domain::changes::carried::News;
 use crate::domain::changes::pending::Touched;
 use crate::domain::rules::Family;
 use crate::host::xtables::lock::XtablesLock;
 use crate::host::xtables::{self, Info, Xtables};
 
-/// From one comparison of sizes to the next, where there are tables.
+/// From one comparison of sizes to the next, where there are tables: up to half as long again, or as much shorter, so that
+/// nobody can know when.
 const POLL: Duration = Duration::from_millis(500);
 /// From one look at the list of tables to the next, where there are none.
 const LIST: Duration = Duration::from_secs(1);
@@ -24,6 +27,20 @@ const LIST_BEHIND_LOCK: Duration = Duration::from_secs(5);
 /// However often iptables-legacy runs, sizes are compared after this time and not sooner.
 const POLL_AFTER_RUN: Duration = Duration::from_millis(20);
 
+/// The middle of what [`draw`] draws.
+const EVEN: u8 = 128;
+
+/// A number that nobody can know before.
+fn draw() -> u8 {
+    let [drawn, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
+    drawn
+}
+
+/// A pause that is up to half as long again, or up to half as long.
+fn at_random(pause: Duration, chance: u8) -> Duration {
+    pause / 2 + pause * u32::from(chance) / 256
+}
+
 /// The state of the thread.
 pub(super) struct Poller {
     shared: Arc<Shared>,
@@ -31,6 +48,8 @@ pub(super) struct Poller {
     families: [Tables; 3],
     touched: Touched,
     polled: Instant,
+    /// When the next comparison of sizes comes: see [`at_random`].
+    chance: u8,
     sees_runs: bool,
 }
 
@@ -45,6 +64,7 @@ impl Poller {
             families: [Family::Ip, Family::Ip6, Family::Arp].map(Tables::new),
             touched: Touched::default(),
             polled: Instant::now(),
+            chance: EVEN,
             sees_runs: false,
         };
         poller.compare_sizes();
@@ -70,9 +90,9 @@ impl Poller {
             }
             // sizes are told at once: contents take longer to read
             self.compare_sizes();
-            self.shared.tell(&mut self.touched, None);
+            self.shared.tell(&mut self.touched, None, News::default());
             self.compare_contents();
-            self.shared.tell(&mut self.touched, None);
+            self.shared.tell(&mut self.touched, None, News::default());
             if self.shared.is_stopped() {
                 return;
             }
@@ -87,18 +107,19 @@ impl Poller {
     /// Until the next comparison, unless iptables-legacy runs before.
     fn pause(&self, now: Instant) -> Duration {
         let has_tables = self.families.iter().any(|tables| !tables.known.is_empty());
-        let next = self.polled
-            + match (has_tables, self.sees_runs) {
-                (true, _) => POLL,
-                (false, false) => LIST,
-                (false, true) => LIST_BEHIND_LOCK,
-            };
+        let pause = match (has_tables, self.sees_runs) {
+            (true, _) => POLL,
+            (false, false) => LIST,
+            (false, true) => LIST_BEHIND_LOCK,
+        };
+        let next = self.polled + at_random(pause, self.chance);
         let due = self.families.iter().filter_map(|tables| tables.due(now)).min();
         due.map_or(next, |due| due.min(next)).saturating_duration_since(now)
     }
 
     fn compare_sizes(&mut self) {
         self.polled = Instant::now();
+        self.chance = draw();
         self.sees_runs = self.lock.as_ref().is_some_and(XtablesLock::renew);
         let has_run = self.lock.as_ref().is_some_and(XtablesLock::has_run);
         count(&self.shared.counts.legacy_polls);
@@ -214,6 +235,7 @@ impl Tables {
             let Some(table) = self.known.get_mut(&name) else { continue };
             let share = took.mul_f64(table.bytes() as f64 / bytes as f64);
             let hash = hashes.get(&name).map(String::as_str);
+            table.contents.chance = draw();
             if table.contents.take(started, share, hash) {
                 touched.legacy(self.family, &name);
             }
@@ -233,12 +255,20 @@ impl Table {
 }
 
 /// What the contents were, and how often to look at them: it may take half a hundredth of a processor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Contents {
     last: Option<String>,
     read: Option<Instant>,
     cost: Duration,
     is_urgent: bool,
+    /// When the next comparison comes: see [`at_random`].
+    chance: u8,
+}
+
+impl Default for Contents {
+    fn default() -> Self {
+        Self { last: None, read: None, cost: Duration::ZERO, is_urgent: false, chance: EVEN }
+    }
 }
 
 impl Contents {
@@ -249,7 +279,7 @@ impl Contents {
     fn due(&self, now: Instant) -> Instant {
         let shortest = if self.is_urgent { Duration::from_millis(250) } else { Duration::from_secs(5) };
         let pause = self.cost.saturating_mul(Self::SHARE).clamp(shortest, Self::LONGEST);
-        self.read.map_or(now, |read| read + pause)
+        self.read.map_or(now, |read| read + at_random(pause, self.chance))
     }
 
     /// Takes the hash of what was read from then on, at this cost. Whether it is other than before; if there is none, the

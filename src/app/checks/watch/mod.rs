@@ -1,5 +1,6 @@
 //! Hears of changes to this node's rules as they are made: two threads that tell the loop of checks what to read again.
-//! Reads no rule and judges none; what was heard is a reason to look and never the truth.
+//! What was heard is a reason to look and never the truth; but what a transaction of nf_tables brought that no pattern
+//! allows is remembered, so that the loop knows of it even if it is gone by the next look.
 //!
 //! # Why a scope is complete
 //! [`start`] subscribes before it returns, and the first full read comes after it. From then on every transaction of
@@ -28,9 +29,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::scan::ScanOptions;
 use crate::app::service::{Fault, Thread, first_of};
 use crate::domain::changes::debounce::Pace;
 use crate::domain::changes::pending::Heard;
+use crate::domain::judging::audit::Rulebook;
 use crate::host::xtables;
 pub use shared::Failures;
 use shared::{Shared, lock};
@@ -80,16 +83,17 @@ pub struct Watch {
     threads: Vec<Thread<()>>,
 }
 
-/// Starts to listen in the network namespace of the calling thread. Whatever changes after this returns is heard of.
+/// Starts to listen in the network namespace of the calling thread. Whatever changes after this returns is heard of, and
+/// what nf_tables says of it is judged by `book` when it is heard.
 ///
 /// Takes a while where legacy tables are large (0.3 s for 99,000 rules), and calls no async code.
 ///
 /// # Errors
 /// If no thread or eventfd can be had. Where the kernel does not tell of changes, [`Watch::failures`] says so.
-pub fn start(settings: WatchSettings) -> io::Result<Watch> {
-    let shared = Arc::new(Shared::new()?);
+pub fn start(settings: WatchSettings, scan: ScanOptions, book: Rulebook) -> io::Result<Watch> {
+    let shared = Arc::new(Shared::new(book)?);
     let mut watch = Watch { shared: Arc::clone(&shared), threads: Vec::new() };
-    let nftables = nftables::Listener::start(Arc::clone(&shared), settings.receive_buffer_bytes);
+    let nftables = nftables::Listener::start(Arc::clone(&shared), settings.receive_buffer_bytes, scan);
     let legacy = legacy::Poller::start(shared, &settings.lock);
     watch.threads.push(Thread::start("watch-nftables", move || nftables.run())?);
     watch.threads.push(Thread::start("watch-legacy", move || legacy.run())?);
@@ -118,6 +122,11 @@ impl Watch {
     /// What was heard to have changed. To be called before a read begins, a full one too: that has then seen it all.
     pub fn take(&self) -> Option<Heard> {
         self.shared.pending().take()
+    }
+
+    /// Judges what is heard from now on by these allowlists.
+    pub fn judge_by(&self, book: &Rulebook) {
+        lock(&self.shared.book).clone_from(book);
     }
 
     /// What has happened so far.

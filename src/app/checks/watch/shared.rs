@@ -1,6 +1,7 @@
 //! What the threads that listen and the loop have in common.
 //! Listens to nothing.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +12,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::Notify;
 
 use crate::domain::changes::author::Author;
+use crate::domain::changes::carried::News;
 use crate::domain::changes::pending::{Pending, Touched};
+use crate::domain::judging::audit::Rulebook;
 
 /// Why changes are not heard of; then only the interval finds them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(super) struct Shared {
     pub is_pending: Notify,
     pub counts: Counts,
     pub failures: Mutex<Failures>,
+    /// What is heard is judged by these.
+    pub book: Mutex<Rulebook>,
     /// Readable for ever once the threads are to end.
     pub stop: OwnedFd,
     pub cancelled: Arc<AtomicBool>,
@@ -59,12 +64,13 @@ pub(super) enum Woken {
 }
 
 impl Shared {
-    pub fn new() -> io::Result<Self> {
+    pub fn new(book: Rulebook) -> io::Result<Self> {
         Ok(Self {
-            pending: Mutex::default(),
+            pending: Mutex::new(Pending::new(RandomState::new().build_hasher().finish())),
             is_pending: Notify::new(),
             counts: Counts::default(),
             failures: Mutex::default(),
+            book: Mutex::new(book),
             stop: eventfd(0, EventfdFlags::CLOEXEC)?,
             cancelled: Arc::default(),
         })
@@ -75,8 +81,9 @@ impl Shared {
     }
 
     /// Tells the loop what was touched, and by which transaction; forgets it here.
-    pub fn tell(&self, touched: &mut Touched, transaction: Option<(&Arc<Author>, u32)>) {
+    pub fn tell(&self, touched: &mut Touched, transaction: Option<(&Arc<Author>, u32)>, news: News) {
         let mut pending = self.pending();
+        pending.news.extend(news);
         let is_first = pending.add(touched, transaction.map(|(author, _)| author), Instant::now());
         if let Some((_, generation)) = transaction {
             pending.complete_up_to(generation);

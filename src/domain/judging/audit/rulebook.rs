@@ -77,7 +77,7 @@ impl Rulebook {
 
     /// The content of a set is judged only where an allowlist
     /// [asks for it](crate::domain::judging::allowlist::Allowlist::judges_elements).
-    fn is_judged(&self, backend: Backend, family: Family, line: &[u8]) -> bool {
+    pub fn is_judged(&self, backend: Backend, family: Family, line: &[u8]) -> bool {
         backend != Backend::Nftables
             || !is_of_elements(line)
             || self.judging(backend, family).iter().any(|list| list.patterns.judges_elements(line))

@@ -1,5 +1,5 @@
 //! Hears of changes to nf_tables: which chains and tables each transaction touched, and which process made it.
-//! Says nothing of what a change is, and keeps nothing; what it cannot follow is a [`Loss`].
+//! Hands over what each message holds ([`Message::news`]), and keeps nothing; what it cannot follow is a [`Loss`].
 //!
 //! Every transaction ends with `NFT_MSG_NEWGEN`, and generations are consecutive: so whoever hears all of them has heard
 //! of every change since the socket was opened. Reading nf_tables sends no message; `iptables-nft -Z` does.
@@ -14,10 +14,13 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use rustix::net::sockopt;
 
+mod news;
+
 use super::message::{NFGEN_HEADER, Replies, Reply};
 use super::{NLMSG_OVERRUN, NfnetlinkError, refused};
 use crate::domain::rules::Family;
 use crate::domain::rules::kernel::attributes::Attributes;
+pub use news::{ElementsOf, Gone, Message, NewRule, News, What};
 
 /// `NFNLGRP_NFTABLES`.
 const GROUP: u32 = 7;
@@ -112,11 +115,11 @@ impl Events {
         Ok(Self { socket, buffer: Vec::with_capacity(RECEIVE_BYTES), generation: None })
     }
 
-    /// Hands over what was heard, without waiting; false when nothing more is there.
+    /// Hands over what was heard and the message that says it, without waiting; false when nothing more is there.
     ///
     /// # Errors
     /// [`Loss`]; what `visit` was told until then is true all the same.
-    pub fn receive(&mut self, mut visit: impl FnMut(Fact<'_>)) -> Result<bool, Loss> {
+    pub fn receive(&mut self, mut visit: impl FnMut(Fact<'_>, Message<'_>)) -> Result<bool, Loss> {
         for _ in 0..BATCH {
             self.buffer.clear();
             match self.socket.recv_from(&mut self.buffer, libc::MSG_DONTWAIT | libc::MSG_TRUNC) {
@@ -157,7 +160,7 @@ impl std::fmt::Debug for Events {
 fn datagram(
     bytes: &[u8],
     generation: &mut Option<u32>,
-    visit: &mut impl FnMut(Fact<'_>),
+    visit: &mut impl FnMut(Fact<'_>, Message<'_>),
 ) -> Result<(), Loss> {
     for message in Replies(bytes) {
         let message = message.or(Err(Loss::Unknown { kind: 0 }))?;
@@ -172,7 +175,7 @@ fn datagram(
                 _ => *generation = Some(found),
             }
         }
-        visit(fact);
+        visit(fact, Message { number: message.kind & 0xff, payload: message.payload });
     }
     Ok(())
 }

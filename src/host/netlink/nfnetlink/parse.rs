@@ -41,7 +41,7 @@ fn split(payload: &[u8]) -> Result<(Family, &[u8]), &'static str> {
     Ok((Family::from_nfproto(number).ok_or("a family that is not known")?, attributes))
 }
 
-fn open<const N: usize>(payload: &[u8]) -> Result<(Family, Fields<'_, N>), &'static str> {
+pub(super) fn open<const N: usize>(payload: &[u8]) -> Result<(Family, Fields<'_, N>), &'static str> {
     let (family, attributes) = split(payload)?;
     Ok((family, Fields::known(attributes).or(Err(MALFORMED))?))
 }

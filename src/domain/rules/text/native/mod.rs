@@ -34,7 +34,8 @@ use layers::{Layers, Test};
 use super::line::Line;
 use super::word::{self, quote};
 use crate::domain::rules::Family;
-use crate::domain::rules::kernel::expressions::{Expression, Extension, decode};
+use crate::domain::rules::kernel::expressions::form::Data;
+use crate::domain::rules::kernel::expressions::{Expression, Extension, Immediate, decode};
 use crate::domain::rules::kernel::parts::{Part, Role, Surroundings, write};
 use crate::domain::rules::kernel::sets::comment;
 use crate::domain::rules::kernel::{Chain, Ipsets};
@@ -53,6 +54,17 @@ pub type Bound = BTreeMap<Vec<u8>, Vec<BoundRule>>;
 
 /// The values of `NFTA_RULE_EXPRESSIONS` and `NFTA_RULE_USERDATA`.
 pub type BoundRule = (Vec<u8>, Option<Vec<u8>>);
+
+/// Whether a rule jumps to one of these chains: its line shows what they hold.
+pub fn jumps_to(chains: &Bound, expressions: &[u8]) -> bool {
+    let is_jump = |expression: &Expression<'_>| match expression {
+        Expression::Immediate(Immediate { data: Data::Verdict(verdict), .. }) => {
+            verdict.chain.is_some_and(|chain| chains.contains_key(chain.0))
+        }
+        _ => false,
+    };
+    !chains.is_empty() && decode(expressions).is_ok_and(|decoded| decoded.iter().any(is_jump))
+}
 
 /// What the text of a rule depends on beside its bytes.
 #[derive(Clone, Copy, Debug)]

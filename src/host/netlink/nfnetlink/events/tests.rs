@@ -24,7 +24,7 @@ fn newgen(generation: u32) -> Vec<u8> {
 /// What a datagram says, after this generation.
 fn heard(bytes: &[u8], generation: Option<u32>) -> (Vec<String>, Result<Option<u32>, String>) {
     let (mut facts, mut generation) = (Vec::new(), generation);
-    let ended = datagram(bytes, &mut generation, &mut |fact| {
+    let ended = datagram(bytes, &mut generation, &mut |fact, _| {
         facts.push(match fact {
             Fact::Chain { family, table, chain } => {
                 format!("{family} {} {}", table.escape_ascii(), chain.escape_ascii())
