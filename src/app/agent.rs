@@ -284,6 +284,7 @@ fn publish(outlets: &mut Outlets, checked: &Checked, tell: &mut impl FnMut(&Chec
     let checked = &checked;
     metrics.check_done(&checked.report, checked.took);
     metrics.allowlist(checked.patterns, checked.broken);
+    metrics.between(checked.between);
     if let Some((counters, failures)) = &checked.heard {
         count_heard(metrics, *counters, failures);
     }

@@ -18,6 +18,7 @@ use prometheus::{
 
 use self::attribution::{Attribution, Processes};
 use super::drops::DropMetrics;
+use crate::domain::changes::between;
 use crate::domain::judging::report::{Report, TableSummary, Violation};
 use crate::domain::rules::{Backend, Family, IPTABLES_TABLES, Reason};
 use crate::domain::verdict::Verdict;
@@ -55,6 +56,8 @@ struct Inner {
     broken_patterns: IntGauge,
     last_check: Gauge,
     checks: IntCounter,
+    came_and_went: IntCounter,
+    changes_missed: IntCounter,
     blocked_rules: IntCounter,
     blocked_read_errors: IntCounter,
     api_writes: IntCounterVec,
@@ -122,6 +125,20 @@ impl Metrics {
                 Gauge::new("last_check_timestamp_seconds", "When the check that stands ended, in Unix time."),
             ),
             checks: registered(on, IntCounter::new("checks_total", "Checks done.")),
+            came_and_went: registered(
+                on,
+                IntCounter::new(
+                    "came_and_went_total",
+                    "Lines that no pattern allows that came and went between two looks.",
+                ),
+            ),
+            changes_missed: registered(
+                on,
+                IntCounter::new(
+                    "changes_missed_total",
+                    "Changes that could not be looked at when they were heard of.",
+                ),
+            ),
             blocked_rules: registered(
                 on,
                 IntCounter::new(
@@ -207,6 +224,15 @@ impl Metrics {
         metrics.last_check.set(unix_seconds(report.checked_at));
         metrics.check_duration.observe(took.as_secs_f64());
         metrics.checks.inc();
+    }
+
+    /// Notes what happened between looks since the start.
+    pub fn between(&self, counts: between::Counts) {
+        for (counter, count) in
+            [(&self.0.came_and_went, counts.went), (&self.0.changes_missed, counts.missed)]
+        {
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     /// Notes how many patterns are in force and how many are broken.

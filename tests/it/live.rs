@@ -2,6 +2,7 @@
 //! The interval is an hour, so that only what was heard of is looked at; how long that takes is measured by `make bench`.
 
 mod allowlists;
+mod between;
 mod bursts;
 mod kill;
 mod label;
@@ -72,22 +73,6 @@ fn who_brought_a_rule_stands_beside_it() {
     agent.wait("somebody is named", LIMIT, |status| {
         status["violations"][0]["reported_process"]["name"] == "iptables-nft"
     });
-}
-
-#[test]
-fn a_rule_that_came_and_went_leaves_the_node_compliant() {
-    let netns = Netns::new();
-    let allowlist = allowlist();
-    let agent = Agent::start(&netns, &arguments(&allowlist));
-    agent.wait_for("compliant", LIMIT);
-    let before = agent.status().unwrap();
-    netns.sh("iptables-nft -A INPUT -s 192.0.2.9 -j DROP; iptables-nft -D INPUT -s 192.0.2.9 -j DROP");
-    agent.wait("it was looked at", LIMIT, |status| {
-        // the table is there now, with its chains and policies
-        status["checked_at"] != before["checked_at"] && status["ruleset_hash"] != before["ruleset_hash"]
-    });
-    agent.wait_for("compliant", LIMIT);
-    agent.wait_for_the_truth(&arguments(&allowlist), LIMIT);
 }
 
 /// The kernel tells nobody that a table has gone with the process that owned it.

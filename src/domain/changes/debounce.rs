@@ -23,7 +23,8 @@ const AHEAD: Duration = Duration::from_secs(16);
 pub struct Debounce {
     first: Instant,
     last: Instant,
-    is_after_calm: bool,
+    /// There is something that is looked at at once.
+    is_urgent: bool,
     chance: Chance,
 }
 
@@ -40,8 +41,13 @@ impl Chance {
 
 impl Debounce {
     /// The first change since the last look.
-    pub const fn new(now: Instant, is_after_calm: bool, chance: Chance) -> Self {
-        Self { first: now, last: now, is_after_calm, chance }
+    pub const fn new(now: Instant, chance: Chance) -> Self {
+        Self { first: now, last: now, is_urgent: false, chance }
+    }
+
+    /// Something is to be looked at at once: the first change after calm, or what no pattern allows.
+    pub const fn hurry(&mut self) {
+        self.is_urgent = true;
     }
 
     /// One more.
@@ -56,10 +62,9 @@ impl Debounce {
 
     /// When they are to be looked at, unless more is heard of until then.
     pub fn due(&self, pace: Pace) -> Instant {
-        let Self { first, last, is_after_calm, chance } = *self;
+        let Self { first, last, is_urgent, chance } = *self;
         let quiet = last + chance.between(QUIET / 2, QUIET);
-        let settled =
-            if is_after_calm { first } else { quiet.min(first + chance.between(LONGEST / 4, LONGEST)) };
+        let settled = if is_urgent { first } else { quiet.min(first + chance.between(LONGEST / 4, LONGEST)) };
         let latest = first + chance.between(LONGEST_PACED * 3 / 4, LONGEST_PACED);
         match pace.not_before() {
             // whoever waits longer in any case does so for a moment in which nobody writes: the read is not torn then
@@ -108,7 +113,7 @@ mod tests {
         let pace = checks
             .iter()
             .fold(Pace::default(), |pace, &(ago, spent)| pace.after(zero - ms(ago), ms(spent), false));
-        let mut debounce = Debounce::new(zero, false, Chance(255));
+        let mut debounce = Debounce::new(zero, Chance(255));
         changes.iter().for_each(|&at| debounce.heard(zero + ms(at)));
         assert_eq!(debounce.due(pace) - zero, ms(due));
         assert_eq!(debounce.first(), zero);
@@ -149,9 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_change_after_calm_is_looked_at_at_once_unless_checks_are_dear() {
+    fn what_is_urgent_is_looked_at_at_once_unless_checks_are_dear() {
         let zero = Instant::now() + Duration::from_secs(3600);
-        let mut debounce = Debounce::new(zero, true, Chance(255));
+        let mut debounce = Debounce::new(zero, Chance(255));
+        debounce.hurry();
         assert_eq!(debounce.due(Pace::default()), zero);
         debounce.heard(zero + ms(50));
         assert_eq!(debounce.due(Pace::default()), zero);
@@ -163,7 +169,7 @@ mod tests {
     fn pauses_end_at_random_moments() {
         let zero = Instant::now();
         let due = |chance: u8, last: u64| {
-            let mut debounce = Debounce::new(zero, false, Chance(chance));
+            let mut debounce = Debounce::new(zero, Chance(chance));
             debounce.heard(zero + ms(last));
             (debounce.due(Pace::default()) - zero).as_millis()
         };

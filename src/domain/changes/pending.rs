@@ -115,7 +115,8 @@ impl Pending {
         Chance((mixed >> 56) as u8)
     }
 
-    /// Takes over what was touched, and leaves it empty. Says whether this is the first change since the last look.
+    /// Takes over what was touched, and leaves it empty. Says whether the look is due at another
+    /// moment than before, or may be.
     pub fn add(&mut self, touched: &mut Touched, author: Option<&Arc<Author>>, now: Instant) -> bool {
         let Touched { parts, is_everything, .. } = std::mem::take(touched);
         if parts.is_empty() && !is_everything {
@@ -139,9 +140,14 @@ impl Pending {
         let is_first = self.debounce.is_none();
         let is_after_calm = self.last.is_none_or(|last| now.saturating_duration_since(last) >= CALM);
         let chance = self.draw();
-        self.debounce.get_or_insert_with(|| Debounce::new(now, is_after_calm, chance)).heard(now);
+        let debounce = self.debounce.get_or_insert_with(|| Debounce::new(now, chance));
+        debounce.heard(now);
+        let is_hurried = is_first && is_after_calm || !self.news.is_empty();
+        if is_hurried {
+            debounce.hurry();
+        }
         self.last = Some(now);
-        is_first
+        is_first || is_hurried
     }
 
     /// All transactions up to this one are accounted for.

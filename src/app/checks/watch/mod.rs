@@ -108,7 +108,10 @@ impl Watch {
             match due {
                 None => self.shared.is_pending.notified().await,
                 Some(moment) if moment <= Instant::now() => return,
-                Some(moment) => tokio::time::sleep_until(moment.into()).await,
+                Some(moment) => tokio::select! {
+                    () = tokio::time::sleep_until(moment.into()) => {}
+                    () = self.shared.is_pending.notified() => {}
+                },
             }
         }
     }
