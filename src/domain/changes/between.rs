@@ -94,6 +94,14 @@ impl Between {
             let more = counted((went.len() - TOLD) as u64, "more line");
             problems.push(Problem::new(Reason::CameAndWent, format!("and {more}: see `monitor history`")));
         }
+        let undecided = self.waiting.len() as u64;
+        if undecided > 0 {
+            let what = format!(
+                "{} that no pattern allows came, and what they belong to was not read whole since",
+                counted(undecided, "line")
+            );
+            problems.push(Problem::new(Reason::CameAndWent, what));
+        }
         if self.missed.is_some_and(is_recent) {
             let what = "changes of nf_tables came faster than they could be looked at, or were not understood: a rule may have \
                         come and gone; it is forgiven after one interval without";
@@ -159,8 +167,8 @@ mod tests {
     fn what_came_and_went_is_in_mind_for_one_interval() {
         let (mut between, zero) = (Between::default(), Instant::now());
         between.hear(news(&["-A INPUT -j DROP"]), zero);
-        assert_eq!(reasons(&between, zero), [], "nobody has looked");
         assert_eq!(between.look(zero, |_| None), []);
+        assert_eq!(reasons(&between, zero + INTERVAL), [Reason::CameAndWent], "it may be there still");
         let changes = between.look(zero, |_| Some(false));
         assert_eq!((changes.len(), changes[0].what), (1, What::CameAndWent));
         assert_eq!(between.look(zero, |_| Some(false)), [], "told once");

@@ -140,6 +140,11 @@ impl News {
         });
     }
 
+    /// How many lines are not decided yet.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.missed == 0

@@ -174,7 +174,11 @@ fn merge(known: &mut BTreeMap<Part, Vec<Arc<Author>>>, part: Part, author: Optio
         Entry::Vacant(entry) => entry.insert(Vec::new()),
         Entry::Occupied(entry) => entry.into_mut(),
     };
-    let Some(author) = author else { return 0 };
+    author.map_or(0, |author| add_author(authors, author))
+}
+
+/// Adds an author of one part, unless there are too many; says how many were left out.
+pub fn add_author(authors: &mut Vec<Arc<Author>>, author: &Arc<Author>) -> u64 {
     if authors.iter().any(|known| Arc::ptr_eq(known, author) || known.is_like(author)) {
         return 0;
     }

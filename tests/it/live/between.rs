@@ -30,6 +30,21 @@ fn details(status: &Value, reason: &str) -> Vec<String> {
     of_reason.map(|problem| problem["detail"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+const TRANSIENT: &str = "add rule inet t c tcp dport 22 drop\nflush chain inet t c\n";
+
+/// Makes a transaction of each line again and again, until no look falls between and a problem of this reason is told.
+fn until_said(netns: &Netns, agent: &Agent<'_>, lines: &str, reason: &str) {
+    for _ in 0..50 {
+        let output = netns.feed("nft", &["-i"], lines.as_bytes());
+        assert!(output.status.success(), "{}", lossy(&output));
+        std::thread::sleep(Duration::from_millis(700));
+        if !details(&agent.status().unwrap(), reason).is_empty() {
+            return;
+        }
+    }
+    panic!("{reason} is not told: {:#}", agent.status().unwrap());
+}
+
 /// An agent of a node on which all is allowed.
 fn start<'a>(netns: &'a Netns, directory: &AllowlistDir, more: &[&str]) -> Agent<'a> {
     netns.sh(BASE);
@@ -48,49 +63,46 @@ fn whatever_came_and_went_is_told_with_its_text_and_its_author() {
             "iptables-nft -A INPUT -s 192.0.2.9 -j DROP; iptables-nft -F INPUT",
             "-A INPUT -s 192.0.2.9/32 -j DROP",
         ),
-        (
-            "iptables-nft -P INPUT DROP; iptables-nft -N X; iptables-nft -X X; iptables-nft -P INPUT ACCEPT",
-            "-N X",
-        ),
+        ("iptables-nft -N X; iptables-nft -X X", "-N X"),
         (
             "ip6tables-nft -I INPUT -m mark --mark 7 -j DROP; ip6tables-nft -D INPUT 1",
             "-A INPUT -m mark --mark 0x7 -j DROP",
         ),
         (
-            "nft add rule inet t c tcp dport '{ 22, 80 }' drop; nft flush chain inet t c",
+            "add rule inet t c tcp dport { 22, 80 } drop\nflush chain inet t c",
             "inet t c tcp dport { 22, 80 } drop",
         ),
-        ("nft add element inet t n '{ 22 : drop }'; nft flush map inet t n", "element inet t n 22 : drop"),
+        ("add element inet t n { 22 : drop }\nflush map inet t n", "element inet t n 22 : drop"),
         (
-            "nft add element inet t m '{ 192.0.2.0/24 : drop }'; nft flush map inet t m",
+            "add element inet t m { 192.0.2.0/24 : drop }\nflush map inet t m",
             "element inet t m 192.0.2.0/24 : drop",
         ),
+        ("table inet gone { flags dormant; }\ndelete table inet gone", "table inet gone flags dormant"),
         (
-            "nft 'table inet gone { flags dormant; }'; nft delete table inet gone",
-            "table inet gone flags dormant",
-        ),
-        (
-            "nft 'table inet gone { chain c { type filter hook input priority 0; policy drop; }; }'; nft delete table inet gone",
+            "table inet gone { chain c { type filter hook input priority 0; policy drop; }; }\ndelete table inet gone",
             "chain inet gone c type filter hook input priority 0 policy drop",
         ),
+        ("add set inet t s { type ipv4_addr; }\ndelete set inet t s", "set inet t s type ipv4_addr"),
+        ("add counter inet t q\ndelete counter inet t q", "counter inet t q"),
         (
-            "nft add set inet t s '{ type ipv4_addr; }'; nft delete set inet t s",
-            "set inet t s type ipv4_addr",
-        ),
-        ("nft add counter inet t q; nft delete counter inet t q", "counter inet t q"),
-        (
-            "nft add rule inet t c jump '{ tcp dport 7 drop; }'; nft flush chain inet t c",
+            "add rule inet t c jump { tcp dport 7 drop; }\nflush chain inet t c",
             "inet t c jump { tcp dport 7 drop }",
         ),
     ] {
-        // in one program, so that no look falls between
-        netns.sh(script);
-        agent.wait(line, LIMIT, |status| {
-            let told = details(status, "CameAndWent");
-            told.iter()
-                .any(|detail| detail.contains(&line.escape_default().to_string()) || detail.contains(line))
-                || status["violations"].to_string().contains(line)
+        // where a look falls between, it is an ordinary violation, and tried again
+        let is_told = (0..30).any(|_| {
+            if script.contains("tables-nft") {
+                netns.sh(script);
+            } else {
+                // makes a transaction of each line
+                let output = netns.feed("nft", &["-i"], format!("{script}\n").as_bytes());
+                assert!(output.status.success() && output.stderr.is_empty(), "{}", lossy(&output));
+            }
+            std::thread::sleep(Duration::from_millis(700));
+            let told = details(&agent.status().unwrap(), "CameAndWent");
+            told.iter().any(|detail| detail.contains(&line.escape_default().to_string()))
         });
+        assert!(is_told, "{line}: {:#}\n{}", agent.status().unwrap(), agent.log());
     }
     let status = agent.status().unwrap();
     assert_ne!(status["verdict"], "compliant");
@@ -137,12 +149,7 @@ fn it_is_forgiven_after_an_interval_or_by_an_allowlist() {
     command.args(["--sink", "none", "--interval", "2s"]).args(arguments(&directory));
     let agent = Agent::spawn(&netns, &mut command);
     agent.wait_for("compliant", LIMIT);
-    let script = "nft add rule inet t c tcp dport 22 drop; nft -a list chain inet t c >/dev/null; nft flush chain inet t c
-        nft add rule inet t c ip saddr vmap @m";
-    // the first change is looked at at once; the second follows it in a burst
-    let transient = format!("nft add counter inet t q; nft delete counter inet t q; {script}");
-    netns.sh(&transient);
-    agent.wait("it came and went", LIMIT, |status| !details(status, "CameAndWent").is_empty());
+    until_said(&netns, &agent, TRANSIENT, "CameAndWent");
     let unknown = Instant::now();
     agent.wait_for("compliant", LIMIT);
     assert!(unknown.elapsed() > Duration::from_millis(500), "an interval has passed");
@@ -150,11 +157,10 @@ fn it_is_forgiven_after_an_interval_or_by_an_allowlist() {
 
     let agent = Agent::start(&netns, &arguments(&directory));
     agent.wait_for("compliant", LIMIT);
-    netns.sh(&transient);
-    agent.wait("it came and went", LIMIT, |status| !details(status, "CameAndWent").is_empty());
+    until_said(&netns, &agent, TRANSIENT, "CameAndWent");
     std::fs::write(
         std::path::Path::new(directory.path()).join("nftables"),
-        format!("{NATIVE}^inet t c tcp dport 22 drop$\n^counter inet t q\n"),
+        format!("{NATIVE}^inet t c tcp dport 22 drop$\n"),
     )
     .unwrap();
     agent.wait_for("compliant", LIMIT);
@@ -224,14 +230,11 @@ fn a_rule_too_large_for_any_listener_is_said_to_be_missed() {
     let netns = Netns::new();
     let directory = directory();
     let agent = start(&netns, &directory, &[]);
-    // a rule of some 8 kB: the kernel can tell nobody of it
-    let large =
-        format!("nft add rule inet t c '{}drop'; nft flush chain inet t c", "tcp dport != 7 ".repeat(60));
-    netns.sh(&large);
-    agent.wait("it is said", LIMIT, |status| {
-        !details(status, "ChangesMissed").is_empty() || !details(status, "CameAndWent").is_empty()
-    });
-    assert_eq!(agent.status().unwrap()["verdict"], "unknown");
+    // more than a page: the kernel can tell no listener of it
+    let parts = "-m u32 --u32 0=7 ".repeat(5);
+    netns.sh(&format!("iptables-nft -A INPUT {parts} -j DROP; iptables-nft -F INPUT"));
+    agent.wait("it is said", LIMIT, |status| !details(status, "ChangesMissed").is_empty());
+    agent.wait_for("unknown", LIMIT);
 }
 
 #[test]
@@ -244,7 +247,7 @@ fn decoys_in_the_same_burst_are_not_the_author() {
     let path = directory.path().display();
     // the kernel names a process by its executable, and iptables does what it is called
     let copies: String = (1..10).map(|number| format!("cp $nft {path}/decoy{number}; ")).collect();
-    let ours = "-m comment --comment ours";
+    let ours = "-m comment --comment ours -j RETURN";
     let runs: String = (1..10)
         .map(|number| {
             format!(

@@ -21,8 +21,8 @@ use crate::domain::rules::text::native::types::Type;
 use crate::domain::rules::{Backend, Kind, Problem, Reason};
 use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
 
-/// A set that changes while it is read is read again this often.
-const ATTEMPTS: u32 = 3;
+/// A set that is judged and changes while it is read is read this often.
+const ATTEMPTS: u32 = 4;
 
 /// What of a table is left to read when its rules are judged.
 #[derive(Debug)]
@@ -87,12 +87,13 @@ impl Left {
 
     /// Whether the allowlists judge anything of it.
     pub fn is_judged_by(&self, book: &Rulebook) -> bool {
+        self.sets.iter().any(|set| self.is_set_judged(book, set))
+    }
+
+    fn is_set_judged(&self, book: &Rulebook, set: &Set) -> bool {
         let Table { family, ref name, .. } = self.table;
-        let is_judged = |set: &Set| {
-            let line = contents::line(family, name, &set.name, (0, [0; 32]));
-            set.is_map() || book.is_judged(Backend::Nftables, family, line.as_bytes())
-        };
-        self.sets.iter().any(is_judged)
+        let line = contents::line(family, name, &set.name, (0, [0; 32]));
+        set.is_map() || book.is_judged(Backend::Nftables, family, line.as_bytes())
     }
 
     /// Compares what the kernel counts with what it handed over, where no element jumps.
@@ -103,21 +104,36 @@ impl Left {
         completeness::check(audit, kernel, &self.table, self.uses, self.declared)
     }
 
-    /// Reads and judges all of it. What goes wrong is a problem.
-    pub fn read(&self, context: &Context<'_>, mut audit: Audit<'_>) -> Unit {
-        match self.try_read(context, &mut audit) {
+    /// Reads and judges all of it, what allowlists judge first. What goes wrong with that is a problem; sets that nobody judges
+    /// are left out where they cannot be read in time, and named.
+    pub fn read(&self, context: &Context<'_>, book: &Rulebook, mut audit: Audit<'_>) -> (Unit, Vec<String>) {
+        let mut omitted = Vec::new();
+        match self.try_read(context, book, &mut audit, &mut omitted) {
             Ok(()) => {}
             Err(error @ NfnetlinkError::Interrupted { .. }) => audit.problem(self.torn(&error.to_string())),
             Err(error) => audit.problem(self.problem(&error)),
         }
-        Unit { reading: audit.seal(), known: Known::Nothing, left: Vec::new() }
+        (Unit { reading: audit.seal(), known: Known::Nothing, left: Vec::new() }, omitted)
     }
 
-    fn try_read(&self, context: &Context<'_>, audit: &mut Audit<'_>) -> Result<(), NfnetlinkError> {
+    fn try_read(
+        &self,
+        context: &Context<'_>,
+        book: &Rulebook,
+        audit: &mut Audit<'_>,
+        omitted: &mut Vec<String>,
+    ) -> Result<(), NfnetlinkError> {
         let mut kernel = Nfnetlink::open(context.deadline().moment())?;
+        kernel.tolerate_changes();
+        let (judged, others): (Vec<_>, Vec<_>) =
+            self.sets.iter().partition(|set| self.is_set_judged(book, set));
         let mut uses = self.uses;
-        for set in &self.sets {
-            uses.add_jumps(self.read_set(context, audit, &mut kernel, set)?);
+        for set in judged {
+            let held = self.read_judged(context, &mut kernel, set);
+            // of a set that was made anew the elements have no meaning
+            let held = if self.is_as_declared(&mut kernel)? { held? } else { return Err(torn_set()) };
+            uses.add_jumps(held.jumps);
+            held.judge(audit, &self.table, set);
         }
         if self.has_jumps() {
             completeness::check(audit, &mut kernel, &self.table, uses, self.declared)?;
@@ -127,37 +143,46 @@ impl Left {
                 audit.problem(self.torn("the rules changed since they were read"));
             }
         }
+        for set in others {
+            let held = Held::read(context, &mut kernel, (self, set));
+            match held.and_then(|held| Ok((held, self.is_as_declared(&mut kernel)?))) {
+                Ok((held, true)) => held.judge(audit, &self.table, set),
+                Ok((_, false)) => return Err(torn_set()),
+                Err(error) => {
+                    log::debug!("{}, which nobody judges, is left out: {error}", self.place());
+                    omitted.push(String::from_utf8_lossy(&set.name).into_owned());
+                }
+            }
+        }
         Ok(())
     }
 
-    /// Reads and judges what a set holds at one moment; how many elements jump.
-    fn read_set(
+    /// What a set holds at one moment: read without a change of anything meanwhile, or twice alike.
+    fn read_judged(
         &self,
         context: &Context<'_>,
-        audit: &mut Audit<'_>,
         kernel: &mut Nfnetlink,
         set: &Set,
-    ) -> Result<u64, NfnetlinkError> {
-        let mut attempt = 1;
-        loop {
+    ) -> Result<Held, NfnetlinkError> {
+        let mut before = None;
+        for _ in 0..ATTEMPTS {
+            kernel.was_interrupted();
             let generation = kernel.generation()?;
-            let held = Held::read(context, kernel, (self, set));
-            let is_torn = kernel.generation()? != generation;
-            match held {
-                Ok(held) if !is_torn => {
-                    let jumps = held.jumps;
-                    held.judge(audit, &self.table, set);
-                    return Ok(jumps);
-                }
-                Err(error) if !is_torn && !matches!(error, NfnetlinkError::Interrupted { .. }) => {
-                    return Err(error);
-                }
-                _ if attempt == ATTEMPTS => {
-                    return Err(NfnetlinkError::Interrupted { what: "elements of a set" });
-                }
-                _ => attempt += 1,
+            let held = Held::read(context, kernel, (self, set))?;
+            let is_at_once = !kernel.was_interrupted() && kernel.generation()? == generation;
+            if is_at_once || before.as_ref() == Some(&held) {
+                return Ok(held);
             }
+            before = Some(held);
         }
+        Err(torn_set())
+    }
+
+    /// Whether the table has the sets that it had when its rules were read.
+    fn is_as_declared(&self, kernel: &mut Nfnetlink) -> Result<bool, NfnetlinkError> {
+        let sets = kernel.sets(Some((self.table.family, &self.table.name)))?;
+        let named = sets.into_iter().map(|placed| placed.what).filter(|set| !set.is_anonymous());
+        Ok(named.eq(self.sets.iter().cloned()))
     }
 
     fn torn(&self, what: &str) -> Problem {
@@ -181,12 +206,17 @@ impl Left {
     }
 }
 
+const fn torn_set() -> NfnetlinkError {
+    NfnetlinkError::Interrupted { what: "elements of a set" }
+}
+
 /// What one set holds.
+#[derive(PartialEq, Eq)]
 struct Held {
     /// The elements of a map, each a line that is judged.
     elements: Vec<String>,
     /// Those of a set are one line.
-    hash: Hash,
+    hash: (u64, [u8; 32]),
     /// How many elements jump.
     jumps: u64,
 }
@@ -202,30 +232,29 @@ impl Held {
         let has_cgroups = key.iter().chain(&value).any(|part| part.of == Type::Cgroup);
         let names = Names { devices: &left.devices, cgroups: context.cgroups(has_cgroups) };
         let mut texts = Contents::new(Shape { set, key: &key, value: &value, names });
-        let mut held = Self { elements: Vec::new(), hash: Hash::default(), jumps: 0 };
-        let Self { elements, hash, jumps } = &mut held;
+        let (mut elements, mut hash, mut jumps) = (Vec::new(), Hash::default(), 0);
         let mut take = |text: String| {
             if set.is_map() { elements.push(text) } else { hash.add(text) }
         };
         kernel.for_each_element(left.table.family, &left.table.name, &set.name, |element| {
-            *jumps += u64::from(element.is_jump());
+            jumps += u64::from(element.is_jump());
             texts.add(&element, &mut take);
         })?;
         texts.finish(&mut take);
-        Ok(held)
+        // the kernel lists them in the order of a hash that differs from node to node
+        elements.sort_unstable();
+        Ok(Self { elements, hash: hash.finish(), jumps })
     }
 
-    fn judge(mut self, audit: &mut Audit<'_>, table: &Table, set: &Set) {
+    fn judge(self, audit: &mut Audit<'_>, table: &Table, set: &Set) {
         let (family, table) = (table.family, table.name.as_slice());
         if set.is_map() {
-            // the kernel lists them in the order of a hash that differs from node to node
-            self.elements.sort_unstable();
             for text in &self.elements {
                 let line = contents::map_line(family, table, &set.name, text);
                 judge(audit, family, table, (Kind::Element, Some(&set.name)), &line);
             }
         } else {
-            let (count, hash) = self.hash.finish();
+            let (count, hash) = self.hash;
             let line = contents::line(family, table, &set.name, (count, hash));
             let (table, name) = (String::from_utf8_lossy(table), String::from_utf8_lossy(&set.name));
             audit.set_elements(family, &table, &name, line.as_bytes(), count);

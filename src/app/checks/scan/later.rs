@@ -1,38 +1,38 @@
-//! What named sets hold, kept by table: read by a thread of its own, so that neither another table nor a change waits for a
+//! What named sets hold, kept by table: read by threads of its own, so that neither another table nor a change waits for a
 //! large set.
 //!
-//! What was read stays in force until it was read again, for one interval. What was never read and is judged is a problem
-//! meanwhile.
+//! What was read stays in force until it was read again, for one interval and at least a minute. What was never read and is
+//! judged is a problem meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::elements::Left;
+use super::lane::{Found, Lane, Progress, read};
 use super::unit::{Key, Known, Unit, Units};
 use super::{Context, ScanOptions};
-use crate::app::service::{Fault, Thread};
 use crate::domain::changes::Part;
 use crate::domain::changes::author::Author;
 use crate::domain::changes::diff::Told;
-use crate::domain::judging::audit::{Audit, Authors, Reading, Rulebook, TextBudget, compare};
+use crate::domain::changes::pending::add_author;
+use crate::domain::judging::audit::{Audit, Authors, Reading, Rulebook, Slot, TextBudget, compare};
 use crate::domain::rules::{Family, Problem, Reason};
 use crate::domain::words::error_chain::chain_of;
-use crate::host::process::processor_time;
 
 /// Text of elements that is kept, beside that of rules: 250,000 elements of maps.
 const TEXT_BYTES: usize = 16 << 20;
-/// A check waits so long for what small sets hold, so that it is told together with their rules.
+/// A check waits so long for what small sets hold, so that it is told together with their rules. What takes longer is read
+/// in a lane of its own.
 const GRACE: Duration = Duration::from_millis(250);
-/// Reading that took longer than the grace is followed by a rest this many times as long.
+/// Reading a table that took longer than the grace is followed by a rest this many times as long.
 const REST: u32 = 4;
 /// After a read that failed, the next one comes no sooner.
 const REPEAT: Duration = Duration::from_secs(1);
-/// Tables that the thread has read and nobody took: then it waits.
-const TABLES_READ: usize = 64;
+/// What was read stays in force for at least so long while it is read again.
+const VALID: Duration = Duration::from_secs(60);
 
 /// How long a check waits for what sets hold.
 #[derive(Clone, Debug)]
@@ -48,6 +48,13 @@ pub enum Patience {
     },
 }
 
+impl Patience {
+    /// For small sets only, in an agent with this interval.
+    pub fn short(interval: Duration, came: Arc<Notify>) -> Self {
+        Self::Short { valid: interval.max(VALID), came }
+    }
+}
+
 /// Who is said to have changed which part.
 type Owed = BTreeMap<Part, Vec<Arc<Author>>>;
 
@@ -57,12 +64,12 @@ pub struct Elements {
     patience: Patience,
     /// By [`Key::Elements`].
     tables: BTreeMap<Key, Table>,
-    job: Option<Job>,
-    /// Nothing is read before.
-    rests_until: Option<Instant>,
+    /// Tables that are read quickly, as far as anybody knows; a check waits for them a moment.
+    quick: Lane,
+    slow: Lane,
     /// Whether the tables of the first read are known: the sets of later ones are changes.
     has_begun: bool,
-    /// Processor time that the job's thread took and that was not told yet.
+    /// Processor time that threads took and that was not told yet.
     cost: Duration,
 }
 
@@ -71,7 +78,12 @@ pub struct Elements {
 struct Table {
     /// What is to be read, or was.
     left: Arc<Left>,
-    is_due: bool,
+    /// Since when it is to be read; none if it was.
+    due: Option<Instant>,
+    /// It is not read before.
+    rests_until: Option<Instant>,
+    /// How long the last read took.
+    took: Duration,
     /// Who may have changed it since it was read well last.
     owed: Owed,
     /// As it was read well last, and when that was begun.
@@ -82,35 +94,14 @@ struct Table {
     is_first: bool,
 }
 
-/// One table that was read.
-#[derive(Debug)]
-struct Found {
-    left: Arc<Left>,
-    begun: Instant,
-    unit: Arc<Unit>,
-    cost: Duration,
-}
-
-/// Tables being read.
-#[derive(Debug)]
-struct Job {
-    /// How many are still to come.
-    left: usize,
-    found: Receiver<Found>,
-    begun: Instant,
-    book: Rulebook,
-    has_failed: bool,
-    thread: Thread<()>,
-}
-
 impl Elements {
     /// Nothing was read yet.
-    pub const fn new(patience: Patience) -> Self {
+    pub fn new(patience: Patience) -> Self {
         Self {
             patience,
             tables: BTreeMap::new(),
-            job: None,
-            rests_until: None,
+            quick: Lane::default(),
+            slow: Lane::default(),
             has_begun: false,
             cost: Duration::ZERO,
         }
@@ -118,34 +109,35 @@ impl Elements {
 
     /// Notes what is left of all tables now, and who may have changed them. What was left of them before is not read again.
     pub fn want<'u>(&mut self, units: impl Iterator<Item = &'u Unit>, owed: &Owed, told: &mut Told) {
+        let now = Instant::now();
         let mut gone = std::mem::take(&mut self.tables);
         for left in units.flat_map(|unit| &unit.left) {
             let key = left.key();
-            let mut table = gone.remove(&key).unwrap_or_else(|| Table::new(left, !self.has_begun));
+            let mut table = match gone.remove(&key) {
+                None => Table::new(left, !self.has_begun, now),
+                Some(table) if !table.left.is_of_same(left) => table.made_anew(left, owed, now, told),
+                Some(table) => table,
+            };
             if !Arc::ptr_eq(&table.left, left) {
                 table.left = Arc::clone(left);
-                table.is_due = true;
+                table.due.get_or_insert(now);
             }
             table.owe(owed);
             self.tables.insert(key, table);
         }
         self.has_begun = true;
-        let none = Reading::default();
-        for mut table in gone.into_values() {
-            table.owe(owed);
-            if let Some((unit, _)) = &table.held {
-                compare(&unit.reading, &none, &Authors::new(&table.owed), told);
-            }
-        }
+        gone.into_values().for_each(|table| table.end(owed, told));
     }
 
     /// Reads what is due, or has it read, and takes what has come; how long that took of processor time.
     pub fn read(&mut self, options: &ScanOptions, book: &Rulebook, told: &mut Told) -> Duration {
-        if let Patience::Endless = self.patience {
-            self.read_all(options, book, told);
-        } else {
-            self.start(options, book);
-            self.take_until(book, told);
+        match self.patience.clone() {
+            Patience::Endless => self.read_all(options, book, told),
+            Patience::Short { came, .. } => {
+                self.take_all(book, told, false);
+                self.start(options, book, &came);
+                self.take_all(book, told, true);
+            }
         }
         std::mem::take(&mut self.cost)
     }
@@ -153,116 +145,99 @@ impl Elements {
     fn read_all(&mut self, options: &ScanOptions, book: &Rulebook, told: &mut Told) {
         let context = Context::new(options);
         let budget = TextBudget::new(TEXT_BYTES);
-        for left in self.due() {
+        let due = self.tables.values().filter(|table| table.due.is_some());
+        for left in due.map(|table| Arc::clone(&table.left)).collect::<Vec<_>>() {
             let found = read(&context, book, &budget, left);
             self.take(Found { cost: Duration::ZERO, ..found }, told);
         }
     }
 
-    fn due(&self) -> Vec<Arc<Left>> {
-        self.tables.values().filter(|table| table.is_due).map(|table| Arc::clone(&table.left)).collect()
-    }
-
-    /// Starts to read what is due, unless something is being read or that was done lately.
-    fn start(&mut self, options: &ScanOptions, book: &Rulebook) {
-        let Patience::Short { came, .. } = &self.patience else { return };
-        let due = self.due();
-        if self.job.is_some()
-            || due.is_empty()
-            || self.rests_until.is_some_and(|until| Instant::now() < until)
-        {
-            return;
+    /// Starts to read what is due and does not rest.
+    fn start(&mut self, options: &ScanOptions, book: &Rulebook, came: &Arc<Notify>) {
+        let now = Instant::now();
+        let (mut quick, mut slow) = (Vec::new(), Vec::new());
+        for table in self.tables.values().filter(|table| table.is_startable(now)) {
+            let lane = if table.is_slow() { &mut slow } else { &mut quick };
+            lane.push(Arc::clone(&table.left));
         }
-        let kept = self.tables.values().filter(|table| !table.is_due).filter_map(|table| table.held.as_ref());
-        let budget =
-            TextBudget::new(TEXT_BYTES.saturating_sub(kept.map(|(unit, _)| unit.reading.taken()).sum()));
-        let (sender, found) = sync_channel(TABLES_READ);
-        let left = due.len();
-        let run = {
-            let (options, book, came) = (options.clone(), book.clone(), Arc::clone(came));
-            move || {
-                // also when the thread panics
-                let _told = Tell(Arc::clone(&came));
-                read_each(&options, &book, &budget, due, &sender, &came);
-            }
-        };
-        match Thread::start("elements", run) {
-            Ok(thread) => {
-                let (begun, book, has_failed) = (Instant::now(), book.clone(), false);
-                self.job = Some(Job { left, found, begun, book, has_failed, thread });
-            }
-            Err(error) => {
-                log::warn!("starting a thread that reads what sets hold: {error}; it is tried again");
-                self.rests_until = Some(Instant::now() + REPEAT);
+        let kept = self.tables.values().filter(|table| table.due.is_none());
+        let kept: usize =
+            kept.filter_map(|table| table.held.as_ref()).map(|(unit, _)| unit.reading.taken()).sum();
+        for (lane, tables) in [(&mut self.quick, quick), (&mut self.slow, slow)] {
+            if !lane.is_busy() && !tables.is_empty() {
+                let budget = TextBudget::new(TEXT_BYTES.saturating_sub(kept) / 2);
+                if let Err(error) = lane.start(options, book, budget, tables, came) {
+                    log::warn!(
+                        "starting a thread that reads what sets hold: {error}; it is tried again at the next check"
+                    );
+                }
             }
         }
     }
 
-    /// Takes what has come, and waits a moment for what a job that has just begun will find.
-    fn take_until(&mut self, book: &Rulebook, told: &mut Told) {
-        while let Some(job) = &mut self.job {
-            let patience = GRACE.saturating_sub(job.begun.elapsed());
-            let found = match job.found.try_recv() {
-                Err(TryRecvError::Empty) if patience.is_zero() || job.left == 0 => return,
-                Err(TryRecvError::Empty) => job.found.recv_timeout(patience),
-                found => found.map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match found {
-                Ok(found) => {
-                    job.left -= 1;
-                    job.has_failed |= found.unit.has_failed();
-                    // what other allowlists judged stays due
-                    if job.book.judges_as(book) {
-                        self.take(found, told);
+    /// Takes what has come, and waits a moment for what small sets hold if that was just begun.
+    fn take_all(&mut self, book: &Rulebook, told: &mut Told, waits: bool) {
+        let patience = if waits { GRACE } else { Duration::ZERO };
+        loop {
+            let mut progress = self.quick.next(patience);
+            if matches!(progress, Progress::Nothing) {
+                progress = self.slow.next(Duration::ZERO);
+            }
+            match progress {
+                Progress::Nothing => return,
+                // what other allowlists judged stays due
+                Progress::Found(found, by) => {
+                    if by.judges_as(book) {
+                        self.take(*found, told);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => return,
-                Err(RecvTimeoutError::Disconnected) => self.end(book),
+                Progress::Died(fault) => {
+                    for table in self.tables.values_mut().filter(|table| table.due.is_some()) {
+                        let what = format!("reading {}: {}: a bug", table.left.place(), chain_of(&fault));
+                        table.failure = Some(Arc::new(problem(book, Problem::new(Reason::KernelRead, what))));
+                        table.rests_until = Some(Instant::now() + REPEAT);
+                    }
+                }
             }
-            if self.job.as_ref().is_some_and(|job| job.left == 0) {
-                self.end(book);
-            }
-        }
-    }
-
-    /// Ends the job, which read all that it should unless its thread died.
-    fn end(&mut self, book: &Rulebook) {
-        let Some(job) = self.job.take() else { return };
-        let took = job.begun.elapsed();
-        let rest = if took > GRACE { took * REST } else { Duration::ZERO };
-        let fault = job.thread.join().err().or_else(|| (job.left > 0).then_some(Fault::Ended));
-        let least = if job.has_failed || fault.is_some() { REPEAT } else { Duration::ZERO };
-        self.rests_until = Some(Instant::now() + rest.max(least));
-        let Some(fault) = fault else { return };
-        for table in self.tables.values_mut().filter(|table| table.is_due) {
-            let what = format!("reading {}: {}: a bug", table.left.place(), chain_of(&fault));
-            table.failure = Some(Arc::new(problem(book, Problem::new(Reason::KernelRead, what))));
         }
     }
 
     fn take(&mut self, found: Found, told: &mut Told) {
-        let Found { left, begun, unit, cost } = found;
+        let Found { left, begun, unit, omitted, took, cost } = found;
         self.cost += cost;
         let Some(table) = self.tables.get_mut(&left.key()).filter(|table| left.is_of_same(&table.left))
         else {
             return;
         };
-        let is_current = Arc::ptr_eq(&left, &table.left);
+        let rest = match (took > GRACE, unit.has_failed()) {
+            (true, _) => took * REST,
+            (false, true) => REPEAT,
+            (false, false) => Duration::ZERO,
+        };
+        table.took = took;
+        table.rests_until = Some(Instant::now() + rest);
         if unit.has_failed() {
             table.is_first |= table.held.is_none();
             table.failure = Some(unit);
             return;
         }
         let authors = Authors::new(&table.owed);
-        match &table.held {
-            Some((former, _)) => compare(&former.reading, &unit.reading, &authors, told),
-            None if table.is_first => {}
-            None => compare(&Reading::default(), &unit.reading, &authors, told),
-        }
+        let unit = match &table.held {
+            Some((former, _)) => {
+                let unit = with_omitted(unit, former, &omitted);
+                compare(&former.reading, &unit.reading, &authors, told);
+                unit
+            }
+            None if table.is_first => unit,
+            None => {
+                compare(&Reading::default(), &unit.reading, &authors, told);
+                unit
+            }
+        };
         table.held = Some((unit, begun));
         table.failure = None;
-        if is_current {
-            table.is_due = false;
+        if Arc::ptr_eq(&left, &table.left) {
+            table.due = None;
             table.owed.clear();
         }
     }
@@ -282,7 +257,7 @@ impl Elements {
     /// Whether what the sets of a table hold is as it was read last, as far as anybody knows.
     pub fn is_read(&self, family: Family, table: &str) -> bool {
         let is_here = |key: &Key| matches!(key, Key::Elements(of, name) if *of == family && String::from_utf8_lossy(name) == table);
-        !self.tables.iter().any(|(key, table)| is_here(key) && table.is_due)
+        !self.tables.iter().any(|(key, table)| is_here(key) && table.due.is_some())
     }
 
     /// The tables of which a read was torn.
@@ -296,53 +271,98 @@ impl Elements {
         self.tables.values().all(|table| table.held.is_some() || table.failure.is_some())
     }
 
-    /// When something is to be read that is not being read; none if nothing is.
+    /// When something is to be read that is not being read; none if nothing is. While a lane is busy its end is told.
     pub fn next(&self) -> Option<Instant> {
-        let is_due = self.job.is_none() && self.tables.values().any(|table| table.is_due);
-        is_due.then(|| self.rests_until.unwrap_or_else(Instant::now))
+        let is_free = |table: &Table| !if table.is_slow() { &self.slow } else { &self.quick }.is_busy();
+        let due = self.tables.values().filter(|table| table.due.is_some() && is_free(table));
+        due.map(|table| table.rests_until.unwrap_or_else(Instant::now)).min()
     }
 
     /// Judges what was read by other allowlists; what cannot be judged without its text is read again.
     pub fn judge_by(&mut self, book: &Rulebook, limit: usize) {
         let budget = TextBudget::new(TEXT_BYTES);
         for table in self.tables.values_mut() {
-            let Some((unit, at)) = table.held.take() else { continue };
+            // what was not judged before may be now
+            table.failure = None;
+            let Some((unit, begun)) = table.held.take() else { continue };
             match unit.judged_by(book, limit, &budget) {
-                Some(unit) => table.held = Some((Arc::new(unit), at)),
-                None => (table.is_due, table.is_first) = (true, true),
+                Some(unit) => table.held = Some((Arc::new(unit), begun)),
+                None => {
+                    table.due.get_or_insert_with(Instant::now);
+                    (table.rests_until, table.is_first) = (None, true);
+                }
             }
         }
     }
 }
 
 impl Table {
-    fn new(left: &Arc<Left>, is_first: bool) -> Self {
-        Self { left: Arc::clone(left), is_due: true, owed: Owed::new(), held: None, failure: None, is_first }
+    fn new(left: &Arc<Left>, is_first: bool, now: Instant) -> Self {
+        Self {
+            left: Arc::clone(left),
+            due: Some(now),
+            rests_until: None,
+            took: Duration::ZERO,
+            owed: Owed::new(),
+            held: None,
+            failure: None,
+            is_first,
+        }
+    }
+
+    /// Another table of this name, or with other sets: nothing that was read of the former says anything of it.
+    fn made_anew(self, left: &Arc<Left>, owed: &Owed, now: Instant, told: &mut Told) -> Self {
+        let Self { rests_until, took, .. } = self;
+        self.end(owed, told);
+        Self { rests_until, took, ..Self::new(left, false, now) }
+    }
+
+    fn end(mut self, owed: &Owed, told: &mut Told) {
+        self.owe(owed);
+        if let Some((unit, _)) = &self.held {
+            compare(&unit.reading, &Reading::default(), &Authors::new(&self.owed), told);
+        }
     }
 
     /// Notes who may have changed it.
     fn owe(&mut self, owed: &Owed) {
         for (part, authors) in owed.iter().filter(|(part, _)| self.left.is_of(part)) {
             let known = self.owed.entry(part.clone()).or_default();
-            let fresh: Vec<_> = authors.iter().filter(|author| !known.contains(author)).cloned().collect();
-            known.extend(fresh);
+            for author in authors {
+                add_author(known, author);
+            }
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.took > GRACE
+    }
+
+    fn is_startable(&self, now: Instant) -> bool {
+        self.due.is_some() && self.rests_until.is_none_or(|until| until <= now)
+    }
+
+    /// Whether what was read last is still in force while it is read again.
+    fn is_valid(&self, patience: &Patience) -> bool {
+        match (&self.held, self.due, patience) {
+            (Some((_, begun)), Some(due), Patience::Short { valid, .. }) => {
+                due.max(*begun).elapsed() <= *valid
+            }
+            (held, ..) => held.is_some(),
         }
     }
 
     fn standing(&self, book: &Rulebook, patience: &Patience) -> Option<Arc<Unit>> {
-        let is_valid = |begun: Instant| match patience {
-            Patience::Endless => true,
-            Patience::Short { valid, .. } => begun.elapsed() <= *valid,
-        };
         let held = self.held.as_ref().map(|(unit, _)| unit);
-        let is_valid = self.held.as_ref().is_some_and(|(_, begun)| is_valid(*begun));
+        let is_valid = self.is_valid(patience);
         // another read may do better
         let may_wait =
             |failure: &Unit| is_valid && is_torn(failure) && matches!(patience, Patience::Short { .. });
+        let with = |newer: &Arc<Unit>| held.map_or_else(|| Arc::clone(newer), |held| over(held, newer));
         match &self.failure {
-            Some(failure) if !may_wait(failure) => Some(over(held, failure)),
-            None if self.is_due && !is_valid && self.left.is_judged_by(book) => {
-                Some(over(held, &Arc::new(problem(book, self.unread()))))
+            Some(failure) if !may_wait(failure) => Some(with(failure)),
+            None if self.due.is_some() && !is_valid && self.left.is_judged_by(book) => {
+                Some(with(&Arc::new(problem(book, self.unread()))))
             }
             _ => held.cloned(),
         }
@@ -354,11 +374,21 @@ impl Table {
     }
 }
 
-/// What was read well, with the slots of what failed later, and the problems of that.
-fn over(held: Option<&Arc<Unit>>, failure: &Arc<Unit>) -> Arc<Unit> {
-    let Some(held) = held else { return Arc::clone(failure) };
-    let mut reading = held.reading.with(failure.reading.clone(), &[]);
-    reading.problems = failure.reading.problems.clone();
+/// What was read, and of the sets that were left out what was read before.
+fn with_omitted(unit: Arc<Unit>, former: &Unit, omitted: &[String]) -> Arc<Unit> {
+    if omitted.is_empty() {
+        return unit;
+    }
+    let is_omitted =
+        |slot: &Slot| slot.name().is_some_and(|name| omitted.iter().any(|omitted| omitted == name));
+    let reading = unit.reading.with(former.reading.only(is_omitted), &[]);
+    Arc::new(Unit { reading, known: Known::Nothing, left: Vec::new() })
+}
+
+/// What was read well, with the slots of what was read later, and the problems of that.
+fn over(held: &Unit, newer: &Unit) -> Arc<Unit> {
+    let mut reading = held.reading.with(newer.reading.clone(), &[]);
+    reading.problems = newer.reading.problems.clone();
     Arc::new(Unit { reading, known: Known::Nothing, left: Vec::new() })
 }
 
@@ -371,38 +401,4 @@ fn problem(book: &Rulebook, problem: Problem) -> Unit {
     let mut audit = Audit::new(book, 1, &budget);
     audit.problem(problem);
     Unit { reading: audit.seal(), known: Known::Nothing, left: Vec::new() }
-}
-
-/// Tells when it is dropped.
-struct Tell(Arc<Notify>);
-
-impl Drop for Tell {
-    fn drop(&mut self) {
-        self.0.notify_one();
-    }
-}
-
-/// Reads tables one after the other until nobody wants them any more.
-fn read_each(
-    options: &ScanOptions,
-    book: &Rulebook,
-    budget: &TextBudget,
-    tables: Vec<Arc<Left>>,
-    found: &SyncSender<Found>,
-    came: &Notify,
-) {
-    let context = Context::new(options);
-    for left in tables {
-        if context.deadline().is_cancelled() || found.send(read(&context, book, budget, left)).is_err() {
-            return;
-        }
-        came.notify_one();
-    }
-}
-
-fn read(context: &Context<'_>, book: &Rulebook, budget: &TextBudget, left: Arc<Left>) -> Found {
-    let (begun, cost) = (Instant::now(), processor_time::of_this_thread());
-    let unit = left.read(context, Audit::new(book, context.options.limit, budget));
-    let cost = processor_time::of_this_thread().saturating_sub(cost);
-    Found { left, begun, unit: Arc::new(unit), cost }
 }

@@ -8,6 +8,7 @@ mod elements;
 pub mod heard;
 mod ipset;
 mod iptables;
+mod lane;
 mod later;
 mod legacy;
 mod native;

@@ -43,9 +43,9 @@ impl NodeReader {
     }
 
     /// A reader whose checks do not wait for what large sets hold: `came` tells when some of it was read, and the next check
-    /// takes it. What was read last is in force meanwhile, for as long as `valid` says.
-    pub fn for_rules_first(options: ScanOptions, valid: Duration, came: Arc<Notify>) -> Self {
-        Self::with(options, Patience::Short { valid, came })
+    /// takes it. What was read last is in force meanwhile, for one interval and at least a minute.
+    pub fn for_rules_first(options: ScanOptions, interval: Duration, came: Arc<Notify>) -> Self {
+        Self::with(options, Patience::short(interval, came))
     }
 
     fn with(options: ScanOptions, patience: Patience) -> Self {

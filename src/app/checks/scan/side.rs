@@ -9,6 +9,7 @@ use super::Context;
 use super::unit::{Attempt, Found, Key, Units, Wanted};
 use crate::domain::changes::author::Author;
 use crate::domain::changes::diff::Told;
+use crate::domain::changes::pending::add_author;
 use crate::domain::changes::{Part, Scope};
 use crate::domain::judging::audit::{Authors, Reading, Rulebook, TextBudget, compare};
 
@@ -52,9 +53,9 @@ impl Side {
             Scope::Parts(parts) => {
                 for (part, authors) in parts.iter().filter(|(part, _)| is_ours(part)) {
                     let known = self.owed.entry(part.clone()).or_default();
-                    let fresh: Vec<_> =
-                        authors.iter().filter(|author| !known.contains(author)).cloned().collect();
-                    known.extend(fresh);
+                    for author in authors {
+                        add_author(known, author);
+                    }
                 }
             }
         }

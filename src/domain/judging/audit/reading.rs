@@ -97,6 +97,16 @@ impl Reading {
         self.tables.values().flat_map(|table| table.values()).map(|record| record.taken()).sum()
     }
 
+    /// Only the slots that `is_kept` says, and no problem.
+    pub fn only(&self, is_kept: impl Fn(&Slot) -> bool) -> Self {
+        let part = |table: &Arc<Table>| {
+            let kept = table.iter().filter(|(slot, _)| is_kept(slot));
+            Arc::new(kept.map(|(slot, record)| (Arc::clone(slot), Arc::clone(record))).collect::<Table>())
+        };
+        let tables = self.tables.iter().map(|(key, table)| (key.clone(), part(table))).collect();
+        Self { tables, problems: Problems::default() }
+    }
+
     /// This reading with the slots of `newer` in the place of its own, and without those `gone`.
     pub fn with(&self, newer: Self, gone: &[(TableKey, Slot)]) -> Self {
         let mut with = self.clone();

@@ -85,6 +85,9 @@ pub struct Nfnetlink {
     sequence: u32,
     request: Request,
     buffer: Vec<u8>,
+    /// Whether a dump goes on though the rules change meanwhile, and whether they did.
+    tolerates_changes: bool,
+    is_interrupted: bool,
 }
 
 impl Nfnetlink {
@@ -103,12 +106,24 @@ impl Nfnetlink {
             sequence: 0,
             request: Request::default(),
             buffer: Vec::with_capacity(RECEIVE_BYTES),
+            tolerates_changes: false,
+            is_interrupted: false,
         })
     }
 
     /// Nothing more is read after this moment.
     pub const fn allow_until(&mut self, deadline: Instant) {
         self.deadline = deadline;
+    }
+
+    /// From now on a dump goes on though something changes meanwhile, anywhere: [`Self::was_interrupted`] tells.
+    pub const fn tolerate_changes(&mut self) {
+        self.tolerates_changes = true;
+    }
+
+    /// Whether something changed during a dump since this was asked last.
+    pub const fn was_interrupted(&mut self) -> bool {
+        std::mem::replace(&mut self.is_interrupted, false)
     }
 
     /// The number of the rule set's last change.
@@ -270,6 +285,12 @@ impl Nfnetlink {
             for reply in Replies(&self.buffer) {
                 let reply = reply
                     .or(Err(NfnetlinkError::Unexpected { what, detail: "a message that does not fit" }))?;
+                if reply.sequence == self.sequence && reply.flags & NLM_F_DUMP_INTR != 0 {
+                    if !self.tolerates_changes {
+                        return Err(NfnetlinkError::Interrupted { what });
+                    }
+                    self.is_interrupted = true;
+                }
                 // An earlier dump that ended with an error may have left messages behind.
                 if reply.sequence == self.sequence && answer(get, what, reply, &mut visit)?.is_break() {
                     return Ok(());
@@ -328,9 +349,6 @@ fn answer(
     reply: Reply<'_>,
     visit: &mut impl FnMut(&[u8]) -> Result<(), &'static str>,
 ) -> Result<ControlFlow<()>, NfnetlinkError> {
-    if reply.flags & NLM_F_DUMP_INTR != 0 {
-        return Err(NfnetlinkError::Interrupted { what });
-    }
     match reply.kind {
         NLMSG_DONE | NLMSG_ERROR => match errno(reply.payload) {
             Some(0) if reply.kind == NLMSG_DONE => Ok(ControlFlow::Break(())),
