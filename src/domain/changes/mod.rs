@@ -8,6 +8,7 @@ use std::time::SystemTime;
 pub mod author;
 pub mod debounce;
 pub mod diff;
+pub mod filter;
 pub mod history;
 pub mod json;
 pub mod judged;
