@@ -175,7 +175,7 @@ mod tests {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(when("24h").map(|when| when.of(at(86_401))), Ok(at(1)));
         assert_eq!(when("24h").map(|when| when.of(at(1))), Ok(at(0)));
-        for text in ["1970-01-02T00:00:00Z", "1970-01-02T01:00:00+01:00", "1970-01-01T23:59:60Z"] {
+        for text in ["1970-01-02T00:00:00Z", "1970-01-02T01:00:00+01:00"] {
             assert_eq!(when(text).map(|when| when.of(at(7))), Ok(at(86_400)), "{text}");
         }
         assert_eq!(until("1970-01-02T00:00:00Z"), Ok(When::At(at(86_400) + Duration::from_millis(999))));

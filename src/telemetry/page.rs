@@ -227,7 +227,7 @@ fn lead(page: &mut Html, view: &View<'_>, report: &Report) {
             page.raw("Everything was read and understood, and everything is allowed.");
         }
         Verdict::Violations => {
-            page.text(&counted(report.violation_count, "unexpected rule"));
+            page.text(&report.unexpected());
             page.raw(" that no pattern allows.");
             if decisive > 0 {
                 page.raw(" Not everything was read: ").text(&counted(decisive, "problem")).raw(".");

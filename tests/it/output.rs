@@ -50,7 +50,7 @@ fn report() -> Report {
 }
 
 fn summary(backend: Backend, family: Family, table: &str, rules: u64, set_elements: u64) -> TableSummary {
-    TableSummary { backend, family, table: table.into(), rules, unexpected: 0, set_elements }
+    TableSummary { backend, family, table: table.into(), rules, unexpected: 0, not_judged: 0, set_elements }
 }
 
 fn violation(line: &[u8]) -> Violation {

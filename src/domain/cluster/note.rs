@@ -78,7 +78,8 @@ const fn is_about_allowlists(reason: Reason) -> bool {
 
 fn unexpected(report: &Report, detail: Detail) -> String {
     let count = report.violation_count.max(report.violations.len() as u64);
-    let head = format!("{count} unexpected {}", if count == 1 { "rule" } else { "rules" });
+    let noun = report.unexpected_noun();
+    let head = format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     match detail {
         Detail::Count => head,
         Detail::Full => listed(&head, report.violations.iter().map(rule), count),

@@ -154,6 +154,7 @@ pub struct LineCounts {
     pub violations: u64,
     pub undecided: u64,
     pub unchecked: u64,
+    pub unjudged: u64,
     pub set_elements: u64,
 }
 
@@ -237,7 +238,8 @@ impl Filling {
             }
             Judgement::Undecided => self.counts.undecided += 1,
             Judgement::Unchecked => self.counts.unchecked += 1,
-            Judgement::Allowed | Judgement::Unjudged => {}
+            Judgement::Unjudged => self.counts.unjudged += 1,
+            Judgement::Allowed => {}
         }
         let is_text = keep != Keep::Digest;
         if is_text {
