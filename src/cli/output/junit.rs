@@ -53,7 +53,7 @@ fn unread(shown: &Shown) -> Suite {
     }
     if let Some(note) = shown.hidden_note() {
         let outcome = Outcome::Failure { message: note.clone(), body: note };
-        cases.push(Case { name: "every unexpected line is listed".into(), outcome });
+        cases.push(Case { name: "every unexpected rule is listed".into(), outcome });
     }
     Suite { name: "check".into(), class: "check".into(), cases }
 }
@@ -95,7 +95,7 @@ fn table(shown: &Shown, (backend, family, table): TableKey, violations: &[&Viola
     Suite {
         name: table_name(backend, family, table),
         class: format!("{backend}.{family}.{}", escape::name(table)),
-        cases: vec![Case { name: "every line read is allowed".into(), outcome }],
+        cases: vec![Case { name: "every rule read is allowed".into(), outcome }],
     }
 }
 
