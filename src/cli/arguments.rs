@@ -8,6 +8,7 @@ use super::compat::azure;
 use crate::app::checks::allowlists::{Ipv6Mode, Sources};
 use crate::domain::changes::filter::ChangeFilter;
 use crate::domain::judging::profiles;
+use crate::domain::words::moment;
 
 /// Where the allowlists are, in every subcommand that judges.
 #[derive(Clone, Debug, clap::Args)]
@@ -98,8 +99,8 @@ impl When {
 
 /// A duration as [`duration`], or a moment as `2026-11-21T10:16:24Z` (RFC 3339).
 pub(super) fn when(text: &str) -> Result<When, String> {
-    if let Ok(moment) = text.parse::<jiff::Timestamp>() {
-        return Ok(When::At(moment.into()));
+    if let Some(moment) = moment::parse(text) {
+        return Ok(When::At(moment));
     }
     let is_date = text.contains('-') && text.starts_with(|first: char| first.is_ascii_digit());
     if is_date {

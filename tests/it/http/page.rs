@@ -174,7 +174,7 @@ fn the_page_says_what_was_found() {
     let page = html(Some(&samples::bad()), false);
     for part in [
         "<title>Violations: node-7</title>",
-        "3 unexpected rules that no pattern allows.",
+        "3 unexpected lines that no pattern allows.",
         "Checked <b>42 s ago</b>",
         "<h3>chain INPUT, rule 3</h3>",
         "<h3>policy of chain FORWARD</h3>",
@@ -276,7 +276,7 @@ fn too_much_is_cut_and_counted() {
     let report = samples::hostile();
     let page = html_with(Some(&report), &samples::quiet(), false, false);
     assert_eq!(page.matches("<pre class=\"rule\">").count(), 100);
-    assert!(page.contains("98,901 more unexpected rules are not shown"), "{page}");
+    assert!(page.contains("98,901 more unexpected lines are not shown"), "{page}");
     assert!(page.contains("106 more tables are not shown"), "{page}");
     assert!(page.contains("18,500 characters more)"), "{page}");
     assert_eq!(page.matches("<tr class=\"bad\">").count(), 3, "tables with unexpected rules come first");

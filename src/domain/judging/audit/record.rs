@@ -20,7 +20,9 @@ pub enum Judgement {
     Undecided,
     /// No allowlist speaks about its family.
     Unchecked,
-    /// It is counted only: its text does not say what it does, or it is the content of a set and no pattern asks for it.
+    /// It is counted only, and that is no problem: the content of a set that no pattern asks for, a chain or a policy that
+    /// drops nothing of a family without an allowlist. Or it is told as a problem of its own: its text does not say what it
+    /// does.
     Unjudged,
 }
 
