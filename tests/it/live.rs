@@ -5,6 +5,7 @@ mod allowlists;
 mod bursts;
 mod kill;
 mod label;
+mod log;
 mod terminal;
 
 use std::io::Write;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use iptables_monitor::domain::changes::judged::Judged;
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
 use iptables_monitor::domain::judging::report::{Report, Violation};
+use iptables_monitor::domain::rules::{Backend, Family, Kind};
 use iptables_monitor::domain::verdict::Verdict;
 use iptables_monitor::telemetry::live::drops::Seen;
 use iptables_monitor::telemetry::live::{Live, Watching};
@@ -230,6 +231,32 @@ fn the_last_changes_are_told_and_churn_is_added_up() {
     );
     assert!(page.contains("<b>Changes are seen at once</b>"), "{page}");
     assert!(page.contains("a hint and no proof"), "{page}");
+}
+
+/// Not judged is a word of its own, and what came and went is told.
+#[test]
+fn what_nobody_judged_is_not_said_to_be_allowed() {
+    let report = samples::good();
+    let change = RuleChange {
+        what: What::CameAndWent,
+        backend: Backend::Nftables,
+        family: Family::Bridge,
+        table: "filter".into(),
+        chain: Some("FORWARD".into()),
+        kind: Kind::Rule,
+        position: None,
+        line: b"bridge filter FORWARD drop".to_vec(),
+        judged: Judged::NotJudged,
+        authors: Vec::new(),
+    };
+    let verdict = report.verdict();
+    let changes = vec![change];
+    let set = ChangeSet { at: report.checked_at, before: Some(verdict), after: verdict, changes, untold: 0 };
+    let live = Live::new(samples::quiet().watching, [Arc::new(set)]);
+    let page = html_with(Some(&report), &live, false, false);
+    let expected = "Came and went not judged chain FORWARD, nftables family bridge table filter bridge filter FORWARD drop";
+    assert_eq!(self::changes(&page), [expected]);
+    assert!(page.contains("<li class=\"unknown\">"), "{page}");
 }
 
 #[test]
