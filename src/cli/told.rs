@@ -8,6 +8,8 @@ use super::output::{self, Format, WriteOptions};
 use crate::app::checks::run::Checked;
 use crate::domain::changes::ChangeSet;
 use crate::domain::changes::history::Moment;
+use crate::domain::changes::judged::Judged;
+use crate::domain::judging::allowlist::is_of_elements;
 use crate::domain::judging::report::{Report, json};
 use crate::domain::rules::Problem;
 use crate::domain::verdict::Verdict;
@@ -17,6 +19,8 @@ use crate::telemetry::log::LogFormat;
 
 /// Violations of a report, and changes of a check, that are printed.
 const MAX_LINES: usize = 100;
+/// Changes of one check that are printed of what is not judged: where no allowlist is in force, everything is.
+const MAX_NOT_JUDGED: usize = 5;
 /// Bytes of text that are printed at once.
 const MAX_BYTES: usize = 64 << 10;
 
@@ -79,7 +83,7 @@ impl Told {
         // a detail with a number in it changes all the time
         let has_other_problems = before.problems.len() != now.problems.len();
         match changes.map(not_allowed) {
-            Some(moment) if has_other_violations && !moment.changes.is_empty() => Some(self.changes(moment)),
+            Some(moment) if !moment.changes.is_empty() => Some(self.changes(moment)),
             // other allowlists, or lines whose text was not kept
             _ if has_other_violations => Some(self.whole(report)),
             _ if has_other_problems && self.format == LogFormat::Json => Some(self.whole(report)),
@@ -105,10 +109,7 @@ impl Told {
         Ok(cut(String::from_utf8_lossy(&out).into_owned()))
     }
 
-    fn changes(&self, mut moment: Moment) -> io::Result<String> {
-        let left_out = moment.changes.len().saturating_sub(MAX_LINES);
-        moment.changes.truncate(MAX_LINES);
-        moment.untold = moment.untold.saturating_add(left_out as u64);
+    fn changes(&self, moment: Moment) -> io::Result<String> {
         match self.format {
             LogFormat::Json => Ok(render_json(&moment)?),
             LogFormat::Text => Ok(cut(render_text(&moment, self.paint))),
@@ -128,11 +129,23 @@ impl Told {
     }
 }
 
-/// What one check found of lines that are not allowed; the other changes are counted.
+/// What one check found of lines that are not allowed, the first of them; the other changes are counted. What sets hold is not
+/// told unless it is judged: many change all the time.
 fn not_allowed(set: &ChangeSet) -> Moment {
     let mut moment = Moment::from(set);
     let all = moment.changes.len();
-    moment.changes.retain(|change| !change.judged.is_allowed());
+    let mut left = [(Judged::Unexpected, MAX_LINES), (Judged::NotJudged, MAX_NOT_JUDGED)];
+    moment.changes.retain(|change| {
+        if change.judged == Judged::NotJudged && change.line.as_deref().is_some_and(is_of_elements) {
+            return false;
+        }
+        let Some((_, left)) = left.iter_mut().find(|(judged, _)| *judged == change.judged) else {
+            return false;
+        };
+        let is_told = *left > 0;
+        *left = left.saturating_sub(1);
+        is_told
+    });
     moment.untold = moment.untold.saturating_add((all - moment.changes.len()) as u64);
     moment
 }
@@ -154,7 +167,6 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::domain::changes::judged::Judged;
     use crate::domain::changes::{RuleChange, What};
     use crate::domain::judging::report::{Evidence, Violation};
     use crate::domain::rules::{Backend, Family, Kind, Reason};
@@ -246,6 +258,16 @@ mod tests {
         let mut told = told(LogFormat::Text);
         news(&mut told, &report(1, &[]), None);
         assert_eq!(news(&mut told, &report(1, &[]), Some(&set(Judged::Allowed, 9))), None);
+        let mut elements = set(Judged::NotJudged, 1);
+        elements.changes[0].line = b"elements inet t s 1 sha256 00".to_vec();
+        assert_eq!(
+            news(&mut told, &report(1, &[]), Some(&elements)),
+            None,
+            "nobody asks for what a set holds"
+        );
+        let text = news(&mut told, &report(1, &[]), Some(&set(Judged::NotJudged, 9))).unwrap();
+        assert_eq!(text.matches("+ added  not judged  ").count(), MAX_NOT_JUDGED, "{text}");
+        assert!(text.ends_with("  6 more changes are only counted\n"), "{text}");
         // other allowlists
         let text = news(&mut told, &report(2, &[]), Some(&set(Judged::Allowed, 9))).unwrap();
         assert!(text.starts_with("VIOLATIONS  n: 2 "), "{text}");
