@@ -30,6 +30,7 @@ pub(super) fn render(found: &Found<'_>, problems: &[Problem]) -> serde_json::Res
             Judgement::Allowed | Judgement::Violation => None,
             Judgement::Undecided => Some("allowlist_broken_or_missing"),
             Judgement::Unjudged if is_of_elements(answer.line.as_bytes()) => Some("contents_not_asked_for"),
+            Judgement::Unjudged if answer.table.is_none() => Some("judged_by_no_pattern"),
             Judgement::Unchecked | Judgement::Unjudged => Some("no_allowlist_for_its_family"),
         },
         suggested_pattern: answer.suggested_pattern.as_deref(),
