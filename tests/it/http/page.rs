@@ -257,6 +257,7 @@ fn what_nobody_judged_is_not_said_to_be_allowed() {
     let expected = "Came and went not judged chain FORWARD, nftables family bridge table filter bridge filter FORWARD drop";
     assert_eq!(self::changes(&page), [expected]);
     assert!(page.contains("<li class=\"unknown\">"), "{page}");
+    assert!(page.contains("every rule is allowed; 2 lines beside rules are not judged."), "{page}");
 }
 
 #[test]
