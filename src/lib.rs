@@ -51,7 +51,7 @@
 //!
 //! # Words
 //! *Entry*: a line that is judged. *Rule*: an entry that acts on packets. *Pattern*: a regular expression of an
-//! allowlist. *Violation*: an entry that no pattern allows. *Problem*: something that was not read or not understood.
+//! allowlist. *Violation*: an entry that no pattern allows. *Not judged*: one of which nobody can say. *Problem*: something that was not read or not understood.
 //! *Native*: written by nft or another netlink program, not by iptables. *Torn*: read while the rules changed.
 //!
 //! # Never

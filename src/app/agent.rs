@@ -288,6 +288,9 @@ fn publish(outlets: &mut Outlets, checked: &Checked, tell: &mut impl FnMut(&Chec
     if let Some((counters, failures)) = &checked.heard {
         count_heard(metrics, *counters, failures);
     }
+    if let Some(changes) = &checked.changes {
+        metrics.changed(changes);
+    }
     remember(recent, checked.changes.clone());
     journal.record(&happened(checked));
     count_journal(metrics, journal.counts());

@@ -1,7 +1,6 @@
 //! `monitor [FLAGS]`: the agent, in the foreground.
-//! Reports to the terminal; a check that found nothing new is one log line.
+//! What it prints of its checks is [`super::told`]'s.
 
-use std::io::{IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use super::arguments::{AllowlistArguments, ReadArguments, duration};
 use super::compat::tailer::{self, TailerSettings, TailerSource};
 use super::drops::{MatchArguments, utc_offset_seconds};
 use super::exit::Exit;
-use super::output::{self, Format, WriteOptions};
+use super::told::Told;
 use crate::app::agent::{self, Listen};
 use crate::app::checks::blocked::DEFAULT_MAP;
 use crate::app::checks::history::MIN_LIMIT_BYTES;
@@ -26,8 +25,6 @@ use crate::app::ending::Ending;
 use crate::app::peers;
 use crate::domain::cluster::label::{DEFAULT_KEY, is_reserved_key, is_valid_key};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
-use crate::domain::judging::report::{Report, json};
-use crate::domain::verdict::Verdict;
 use crate::telemetry::log::{self as logging, LogFormat};
 
 #[derive(Debug, clap::Args)]
@@ -293,9 +290,8 @@ pub(super) fn run(arguments: &AgentArguments, warnings: &[String]) -> anyhow::Re
         log::set_max_level(level);
     }
     let settings = settings(arguments, older)?;
-    let format = arguments.log_format;
-    let mut last = None;
-    let tell = move |checked: &Checked| tell(checked, format, &mut last);
+    let mut told = Told::new(arguments.log_format);
+    let tell = move |checked: &Checked| told.tell(checked);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(agent::run(settings, tell));
     // a thread that still reads the node ends with the process; its programs were killed
@@ -354,51 +350,6 @@ pub(super) fn watch_settings(is_wanted: bool) -> Option<watch::WatchSettings> {
 const MAX_STATE_BYTES: u64 = 64 << 30;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9191);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// What was told last; only news is told in full.
-type Told = (Verdict, String, usize);
-
-fn tell(checked: &Checked, format: LogFormat, last: &mut Option<Told>) {
-    let report = &checked.report;
-    let told = (report.verdict(), report.violations_hash.clone(), report.problems.len());
-    let is_news = last.as_ref() != Some(&told);
-    // under steady churn there is a check every few seconds
-    let level = if is_news || checked.is_full { log::Level::Info } else { log::Level::Debug };
-    log::log!(
-        level,
-        verdict = report.verdict().as_str(),
-        unexpected = report.violation_count,
-        problems = report.problems.len(),
-        rules = report.tables.iter().map(|table| table.rules).sum::<u64>();
-        "{}", if is_news { "checked" } else { "checked, nothing new" }
-    );
-    if is_news {
-        let written = match format {
-            LogFormat::Text => print(report),
-            LogFormat::Json => print_line(report),
-        };
-        if let Err(error) = written {
-            log::warn!(error:%; "the report could not be printed");
-        }
-    }
-    *last = Some(told);
-}
-
-/// The report as one line, for whoever collects lines.
-fn print_line(report: &Report) -> std::io::Result<()> {
-    let value: serde_json::Value = serde_json::from_str(&json::render(report, DEFAULT_LIMIT)?)?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{value}")?;
-    out.flush()
-}
-
-fn print(report: &Report) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let color = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let options = WriteOptions { color, limit: DEFAULT_LIMIT, quiet: false };
-    output::write(report, Format::Text, &options, &mut out)?;
-    out.flush()
-}
 
 #[cfg(test)]
 mod tests {

@@ -2,11 +2,13 @@
 //! Reads no file.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::compat::azure;
 use crate::app::checks::allowlists::{Ipv6Mode, Sources};
+use crate::domain::changes::filter::ChangeFilter;
 use crate::domain::judging::profiles;
+use crate::domain::words::moment;
 
 /// Where the allowlists are, in every subcommand that judges.
 #[derive(Clone, Debug, clap::Args)]
@@ -77,6 +79,77 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A moment that an option names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// So long before now.
+    Ago(Duration),
+    /// This one.
+    At(SystemTime),
+}
+
+impl When {
+    pub fn of(self, now: SystemTime) -> SystemTime {
+        match self {
+            Self::Ago(duration) => now.checked_sub(duration).unwrap_or(now).max(SystemTime::UNIX_EPOCH),
+            Self::At(moment) => moment,
+        }
+    }
+}
+
+/// A duration as [`duration`], or a moment as `2026-11-21T10:16:24Z` (RFC 3339).
+pub(super) fn when(text: &str) -> Result<When, String> {
+    if let Some(moment) = moment::parse(text) {
+        return Ok(When::At(moment));
+    }
+    let is_date = text.contains('-') && text.starts_with(|first: char| first.is_ascii_digit());
+    if is_date {
+        return Err(
+            "a moment has date, time and zone: 2026-11-21T10:16:24Z or 2026-11-21T11:16:24+01:00".to_owned()
+        );
+    }
+    duration(text).map(When::Ago)
+}
+
+/// As [`when`], up to the end of the second where none of its parts is named: reports show whole seconds.
+pub(super) fn until(text: &str) -> Result<When, String> {
+    match when(text)? {
+        When::At(moment) if !text.contains('.') => Ok(When::At(moment + Duration::from_millis(999))),
+        other => Ok(other),
+    }
+}
+
+/// Which changes are shown, in every subcommand that shows changes.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct FilterArguments {
+    /// Only changes of what is not allowed: unexpected, or not judged.
+    #[arg(long, env = "MONITOR_UNEXPECTED", value_parser = clap::builder::BoolishValueParser::new())]
+    pub unexpected: bool,
+    /// Only changes in the table of this name.
+    #[arg(long, value_name = "NAME", env = "MONITOR_TABLE")]
+    pub table: Option<String>,
+    /// Only changes in the chain of this name, or the set, map or object.
+    #[arg(long, value_name = "NAME", env = "MONITOR_CHAIN")]
+    pub chain: Option<String>,
+    /// Only changes by a process in whose name, command line, pod (NAMESPACE/NAME) or container this stands, or in that of a
+    /// process that started it.
+    #[arg(long, value_name = "TEXT", env = "MONITOR_AUTHOR")]
+    pub author: Option<String>,
+}
+
+impl FilterArguments {
+    /// An empty environment variable is as good as none.
+    pub fn filter(&self) -> ChangeFilter {
+        let named = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+        ChangeFilter {
+            is_unexpected: self.unexpected,
+            table: named(&self.table),
+            chain: named(&self.chain),
+            author: named(&self.author),
+        }
+    }
+}
+
 fn profile(name: &str) -> Result<String, String> {
     if name.is_empty() || profiles::names().any(|known| known == name) {
         return Ok(name.to_owned());
@@ -95,6 +168,21 @@ mod tests {
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         for wrong in ["", "0", "0s", "-3", "5 apples", "1e9", "99999999999"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_so_long_ago_or_a_date() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(when("24h").map(|when| when.of(at(86_401))), Ok(at(1)));
+        assert_eq!(when("24h").map(|when| when.of(at(1))), Ok(at(0)));
+        for text in ["1970-01-02T00:00:00Z", "1970-01-02T01:00:00+01:00"] {
+            assert_eq!(when(text).map(|when| when.of(at(7))), Ok(at(86_400)), "{text}");
+        }
+        assert_eq!(until("1970-01-02T00:00:00Z"), Ok(When::At(at(86_400) + Duration::from_millis(999))));
+        assert_eq!(until("1970-01-02T00:00:00.5Z"), Ok(When::At(at(86_400) + Duration::from_millis(500))));
+        for wrong in ["", "yesterday", "2026-11-21", "2026-11-21T10:16:24", "2026-13-21T10:16:24Z", "-3h"] {
+            assert!(when(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -11,6 +11,7 @@ mod exit;
 mod history;
 mod manifests;
 pub mod output;
+mod told;
 mod watch;
 mod why;
 

@@ -18,7 +18,9 @@ use prometheus::{
 
 use self::attribution::{Attribution, Processes};
 use super::drops::DropMetrics;
+use crate::domain::changes::ChangeSet;
 use crate::domain::changes::between;
+use crate::domain::changes::judged::Judged;
 use crate::domain::judging::report::{Report, TableSummary, Violation};
 use crate::domain::rules::{Backend, Family, IPTABLES_TABLES, Reason};
 use crate::domain::verdict::Verdict;
@@ -28,6 +30,8 @@ use label::{OTHER, shown};
 const PREFIX: &str = "iptables_monitor";
 /// Names of native tables that get their own series; the tables of all others are added up as [`OTHER`].
 const MAX_NATIVE_NAMES: usize = 20;
+/// Stands where else a word of what the allowlists say would: of these changes only the number is known.
+const NOT_LISTED: &str = "not_listed";
 const VERDICTS: [Verdict; 3] = [Verdict::Compliant, Verdict::Violations, Verdict::Unknown];
 const TABLE_LABELS: [&str; 3] = ["backend", "family", "table"];
 /// Upper bounds of a check's duration, in seconds: from an empty node to 100,000 rules.
@@ -48,6 +52,8 @@ struct Inner {
     verdict: IntGaugeVec,
     rules: IntGaugeVec,
     unexpected: IntGaugeVec,
+    not_judged: IntGaugeVec,
+    changes: IntCounterVec,
     problems: IntGaugeVec,
     attributed: IntGaugeVec,
     processes: IntGaugeVec,
@@ -90,6 +96,18 @@ impl Metrics {
             verdict: gauges(on, "verdict", "1 for the verdict that stands, 0 for the others.", &["verdict"]),
             rules: gauges(on, "rules", "Rules that were read.", &TABLE_LABELS),
             unexpected: gauges(on, "unexpected_rules", "Lines that no pattern allows.", &TABLE_LABELS),
+            not_judged: gauges(
+                on,
+                "not_judged_lines",
+                "Lines of which nobody can say whether they are allowed.",
+                &TABLE_LABELS,
+            ),
+            changes: counters(
+                on,
+                "changes_total",
+                "Lines that changed, by what the allowlists say of them.",
+                &["judgement"],
+            ),
             problems: gauges(
                 on,
                 "problems",
@@ -191,6 +209,9 @@ impl Metrics {
         metrics.set_verdict(Verdict::Unknown);
         metrics.set_problems(&BTreeMap::new());
         metrics.set_attributed(&[]);
+        for judgement in Judged::ALL.map(Judged::as_str).into_iter().chain([NOT_LISTED]) {
+            metrics.0.changes.with_label_values(&[judgement]);
+        }
         metrics
     }
 
@@ -200,10 +221,12 @@ impl Metrics {
         let metrics = &self.0;
         metrics.rules.reset();
         metrics.unexpected.reset();
+        metrics.not_judged.reset();
         for ((backend, family, table), counts) in names.tables.counts(&report.tables) {
             let labels = [backend.as_str(), family.as_str(), &table];
             metrics.rules.with_label_values(&labels).set(number(counts.rules));
             metrics.unexpected.with_label_values(&labels).set(number(counts.unexpected));
+            metrics.not_judged.with_label_values(&labels).set(number(counts.not_judged));
         }
         let mut problems = BTreeMap::new();
         for problem in &report.problems {
@@ -233,6 +256,15 @@ impl Metrics {
         {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
+    }
+
+    /// Counts the changes that a check found; those that are not listed were not kept with what is said of them.
+    pub fn changed(&self, set: &ChangeSet) {
+        let _together = self.names();
+        for change in &set.changes {
+            self.0.changes.with_label_values(&[change.judged.as_str()]).inc();
+        }
+        self.0.changes.with_label_values(&[NOT_LISTED]).inc_by(set.untold);
     }
 
     /// Notes how many patterns are in force and how many are broken.
@@ -370,6 +402,7 @@ struct NativeNames(BTreeSet<String>);
 struct Counts {
     rules: u64,
     unexpected: u64,
+    not_judged: u64,
 }
 
 impl NativeNames {
@@ -379,6 +412,7 @@ impl NativeNames {
             let sum = sums.entry((table.backend, table.family, self.label(&table.table))).or_default();
             sum.rules = sum.rules.saturating_add(table.rules);
             sum.unexpected = sum.unexpected.saturating_add(table.unexpected);
+            sum.not_judged = sum.not_judged.saturating_add(table.not_judged);
         }
         sums
     }

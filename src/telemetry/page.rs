@@ -224,10 +224,17 @@ fn lead(page: &mut Html, view: &View<'_>, report: &Report) {
             page.raw("This node has no tables, and so no rules.");
         }
         Verdict::Compliant => {
-            page.raw("Everything was read and understood, and everything is allowed.");
+            let not_judged = report.tables.iter().map(|table| table.not_judged).fold(0, u64::saturating_add);
+            if not_judged == 0 {
+                page.raw("Everything was read and understood, and everything is allowed.");
+            } else {
+                page.raw("Everything was read and understood, and every rule is allowed; ");
+                page.text(&counted(not_judged, "line")).raw(" beside rules ");
+                page.raw(if not_judged == 1 { "is" } else { "are" }).raw(" not judged.");
+            }
         }
         Verdict::Violations => {
-            page.text(&counted(report.violation_count, "unexpected rule"));
+            page.text(&report.unexpected());
             page.raw(" that no pattern allows.");
             if decisive > 0 {
                 page.raw(" Not everything was read: ").text(&counted(decisive, "problem")).raw(".");

@@ -6,6 +6,7 @@ mod between;
 mod bursts;
 mod kill;
 mod label;
+mod log;
 mod terminal;
 
 use std::io::Write;

@@ -28,6 +28,7 @@ mod native;
 mod output;
 mod owners;
 mod profiles;
+mod readme;
 mod reload;
 mod samples;
 mod saved;

@@ -50,7 +50,7 @@ fn report() -> Report {
 }
 
 fn summary(backend: Backend, family: Family, table: &str, rules: u64, set_elements: u64) -> TableSummary {
-    TableSummary { backend, family, table: table.into(), rules, unexpected: 0, set_elements }
+    TableSummary { backend, family, table: table.into(), rules, unexpected: 0, not_judged: 0, set_elements }
 }
 
 fn violation(line: &[u8]) -> Violation {
@@ -196,7 +196,7 @@ fn text_starts_with_the_verdict() {
             with_problems(&[Reason::TornRead, Reason::KernelRead]),
             "UNKNOWN  node-1: nothing unexpected seen, 2 problems; 1,237 rules read",
         ),
-        (full(), "VIOLATIONS  node-1: 1,005 unexpected rules, 1 problem, 1 note; 1,237 rules read"),
+        (full(), "VIOLATIONS  node-1: 1,005 unexpected lines, 1 problem, 1 note; 1,237 rules read"),
     ] {
         assert_eq!(first(&report).as_deref(), Some(expected));
     }
@@ -223,7 +223,7 @@ fn colour_is_only_decoration() {
 fn text_says_how_many_violations_are_not_shown() {
     let page = written(&full(), Format::Text, &WriteOptions { limit: 2, ..TEXT });
     assert!(
-        page.contains("\n  1,003 unexpected rules are not listed; SHA-256 of all 1,005:\n  e3b0c44298fc1c14"),
+        page.contains("\n  1,003 unexpected lines are not listed; SHA-256 of all 1,005:\n  e3b0c44298fc1c14"),
         "{page}"
     );
     assert!(page.contains("fd00::/8"), "{page}");

@@ -11,7 +11,7 @@ use crate::domain::changes::wording;
 use crate::domain::judging::report::Violation;
 use crate::domain::judging::wording::{allowlist_file, place};
 use crate::domain::rules::wording::table_name;
-use crate::domain::rules::{Backend, Family, Problem};
+use crate::domain::rules::{Backend, Family, Kind, Problem};
 use crate::domain::words::escape;
 use crate::domain::words::numbers::counted;
 
@@ -83,10 +83,12 @@ fn tables(shown: &Shown) -> Vec<Suite> {
 
 fn table(shown: &Shown, (backend, family, table): TableKey, violations: &[&Violation]) -> Suite {
     let outcome = if !violations.is_empty() {
-        let message = counted(violations.len() as u64, "unexpected rule");
+        let are_rules = violations.iter().all(|violation| violation.kind == Kind::Rule);
+        let noun = if are_rules { "unexpected rule" } else { "unexpected line" };
+        let message = counted(violations.len() as u64, noun);
         Outcome::Failure { message, body: violations.iter().map(|violation| describe(violation)).collect() }
     } else if shown.hidden() > 0 {
-        Outcome::Skipped { message: "its unexpected rules may be among those that are not listed".into() }
+        Outcome::Skipped { message: "its unexpected lines may be among those that are not listed".into() }
     } else {
         Outcome::Passed
     };

@@ -9,7 +9,7 @@ use crate::domain::judging::audit;
 use crate::domain::judging::report::{Report, Violation};
 use crate::domain::verdict::Verdict;
 use crate::domain::words::escape;
-use crate::domain::words::numbers::grouped;
+use crate::domain::words::numbers::{counted, grouped};
 
 /// What a writer may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +51,14 @@ impl<'a> Shown<'a> {
         self.report.violation_count.saturating_sub(self.violations.len() as u64)
     }
 
-    /// "997 more unexpected rules are not listed; SHA-256 of all 1,000: ..."; none when all are.
+    /// "997 unexpected lines are not listed; SHA-256 of all 1,000: ..."; none when all are.
     pub fn hidden_note(&self) -> Option<String> {
         let hidden = self.hidden();
         (hidden > 0).then(|| {
             format!(
                 "{} {} not listed; SHA-256 of all {}: {}",
-                grouped(hidden),
-                if hidden == 1 { "unexpected rule is" } else { "unexpected rules are" },
+                counted(hidden, "unexpected line"),
+                if hidden == 1 { "is" } else { "are" },
                 grouped(self.report.violation_count),
                 escape::name(&self.report.violations_hash),
             )

@@ -92,18 +92,16 @@ impl Page {
         }
         let count = counted(tables.len() as u64, "table");
         self.heading(&format!("{} in {count} read", counted(shown.rules(), "rule")));
-        let rows: Vec<_> = tables.iter().map(row).collect();
-        let header = ["BACKEND", "FAMILY", "TABLE", "RULES", "UNEXPECTED"].map(str::to_owned);
+        let numbers = numbers(tables);
+        let rows: Vec<_> = tables.iter().map(|table| row(table, &numbers)).collect();
+        let names = ["BACKEND", "FAMILY", "TABLE"].into_iter().chain(numbers.iter().map(|(name, _)| *name));
+        let header: Vec<_> = names.map(str::to_owned).collect();
         let widths = widths(&header, &rows);
-        let header = aligned(&header, widths);
+        let header = aligned(&header, &widths);
         let header = self.paint(DIM, &header);
         self.line(&format!("  {header}"));
-        for (cells, table) in rows.iter().zip(tables) {
-            let elements = match table.set_elements {
-                0 => String::new(),
-                elements => format!("  and {}", counted(elements, "set element")),
-            };
-            self.line(&format!("  {}{elements}", aligned(cells, widths)));
+        for cells in &rows {
+            self.line(&format!("  {}", aligned(cells, &widths)));
         }
     }
 
@@ -111,7 +109,7 @@ impl Page {
         if shown.report.violation_count == 0 && shown.violations.is_empty() {
             return;
         }
-        self.heading(&counted(shown.report.violation_count, "unexpected rule"));
+        self.heading(&shown.report.unexpected());
         for (index, violation) in shown.violations.iter().enumerate() {
             self.violation(index + 1, violation);
         }
@@ -232,7 +230,7 @@ fn summary(shown: &Shown) -> String {
     match shown.verdict {
         Verdict::Compliant => format!("{rules} read, all allowed{notes}"),
         Verdict::Violations => {
-            let unexpected = counted(shown.report.violation_count, "unexpected rule");
+            let unexpected = shown.report.unexpected();
             format!("{unexpected}{notes}; {rules} read")
         }
         Verdict::Unknown => format!("nothing unexpected seen{notes}; {rules} read"),
@@ -247,21 +245,36 @@ fn authors(violation: &Violation) -> &[Arc<Author>] {
     violation.provenance.as_ref().map_or(&[], |provenance| &provenance.authors)
 }
 
-/// The cells of one table: backend, family, name, rules, unexpected.
-type Row = [String; 5];
+/// The cells of one table: backend, family, name, and numbers.
+type Row = Vec<String>;
+/// Cells that are no numbers.
+const NAMES: usize = 3;
 
-fn row(table: &TableSummary) -> Row {
-    [
-        table.backend.to_string(),
-        table.family.to_string(),
-        escape::name(&table.table),
-        grouped(table.rules),
-        grouped(table.unexpected),
-    ]
+/// A number that each table has, and its heading.
+type Number = (&'static str, fn(&TableSummary) -> u64);
+
+/// Those that are shown: what no table has is left out, but for what everybody asks about.
+fn numbers(tables: &[TableSummary]) -> Vec<Number> {
+    let all: [(Number, bool); 4] = [
+        (("RULES", |table| table.rules), true),
+        (("UNEXPECTED", |table| table.unexpected), true),
+        (("NOT JUDGED", |table| table.not_judged), false),
+        (("SET ELEMENTS", |table| table.set_elements), false),
+    ];
+    let is_shown = |of: fn(&TableSummary) -> u64| tables.iter().any(|table| of(table) > 0);
+    all.into_iter()
+        .filter(|((_, of), is_always)| *is_always || is_shown(*of))
+        .map(|(number, _)| number)
+        .collect()
 }
 
-fn widths(header: &Row, rows: &[Row]) -> [usize; 5] {
-    rows.iter().chain([header]).fold([0; 5], |mut widths, cells| {
+fn row(table: &TableSummary, numbers: &[Number]) -> Row {
+    let names = [table.backend.to_string(), table.family.to_string(), escape::name(&table.table)];
+    names.into_iter().chain(numbers.iter().map(|(_, of)| grouped(of(table)))).collect()
+}
+
+fn widths(header: &Row, rows: &[Row]) -> Vec<usize> {
+    rows.iter().chain([header]).fold(vec![0; header.len()], |mut widths, cells| {
         for (width, cell) in widths.iter_mut().zip(cells) {
             *width = cell.chars().count().min(MAX_COLUMN).max(*width);
         }
@@ -269,8 +282,11 @@ fn widths(header: &Row, rows: &[Row]) -> [usize; 5] {
     })
 }
 
-fn aligned([backend, family, table, rules, unexpected]: &Row, [b, f, t, r, u]: [usize; 5]) -> String {
-    format!("{backend:b$}  {family:f$}  {table:t$}  {rules:>r$}  {unexpected:>u$}")
+fn aligned(cells: &[String], widths: &[usize]) -> String {
+    let cell = |(column, (cell, width)): (usize, (&String, &usize))| {
+        if column < NAMES { format!("{cell:width$}") } else { format!("{cell:>width$}") }
+    };
+    cells.iter().zip(widths).enumerate().map(cell).collect::<Vec<_>>().join("  ")
 }
 
 /// Breaks text at spaces; a word longer than a line stays whole.

@@ -12,7 +12,7 @@ use anyhow::Context;
 use tokio::sync::oneshot;
 
 use super::agent::watch_settings;
-use super::arguments::{AllowlistArguments, ReadArguments, duration};
+use super::arguments::{AllowlistArguments, FilterArguments, ReadArguments, duration};
 use super::exit::Exit;
 use super::history::{Paint, TextOrJson, render_json, render_text};
 use super::output::{self, Format, WriteOptions};
@@ -22,6 +22,7 @@ use crate::app::checks::scan::ScanOptions;
 use crate::app::ending::Ending;
 use crate::app::service::Shutdown;
 use crate::domain::changes::ChangeSet;
+use crate::domain::changes::filter::ChangeFilter;
 use crate::domain::changes::history::{Change, Moment, Watch};
 use crate::domain::judging::audit::DEFAULT_LIMIT;
 use crate::domain::judging::report::Report;
@@ -49,6 +50,8 @@ pub(super) struct WatchArguments {
     /// Print each change of an allowed rule, also where many come at once.
     #[arg(long, env = "MONITOR_ALL", value_parser = clap::builder::BoolishValueParser::new())]
     all: bool,
+    #[command(flatten)]
+    filter: FilterArguments,
 }
 
 /// Prints changes until a signal, or until nobody reads them any more.
@@ -113,6 +116,7 @@ struct Screen {
     format: TextOrJson,
     paint: Paint,
     few: usize,
+    filter: ChangeFilter,
     last: Option<Verdict>,
 }
 
@@ -120,7 +124,8 @@ impl Screen {
     fn new(arguments: &WatchArguments) -> Self {
         let is_on = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let few = if arguments.all { usize::MAX } else { FEW };
-        Self { format: arguments.format, paint: Paint { is_on }, few, last: None }
+        let filter = arguments.filter.filter();
+        Self { format: arguments.format, paint: Paint { is_on }, few, filter, last: None }
     }
 
     /// Prints what is new. A check that found nothing prints nothing.
@@ -157,16 +162,27 @@ impl Screen {
     }
 
     fn changes(&self, set: &ChangeSet) -> io::Result<Vec<u8>> {
+        // another verdict is told whatever was asked for
+        let is_turn = set.before != Some(set.after);
+        let all = Moment::from(set);
+        let mut moment = match self.filter.of(all.clone()) {
+            Some(moment) => moment,
+            None if is_turn => Moment { changes: Vec::new(), ..all },
+            None => return Ok(Vec::new()),
+        };
         if self.format == TextOrJson::Json {
-            return Ok(render_json(&moment(set, |_| true))?.into_bytes());
+            return Ok(render_json(&moment)?.into_bytes());
         }
-        let allowed = || set.changes.iter().filter(|change| change.judged.is_allowed());
-        let is_many = allowed().count() > self.few;
-        let mut text = render_text(&moment(set, |is_allowed| !(is_many && is_allowed)), self.paint);
-        if is_many {
-            text.push_str(&summary::of(allowed()));
-        }
-        Ok(text.into_bytes())
+        let is_allowed = |change: &Change| change.judged.is_allowed();
+        let is_many = moment.changes.iter().filter(|change| is_allowed(change)).count() > self.few;
+        let added_up = if is_many {
+            let (allowed, others) = moment.changes.into_iter().partition::<Vec<_>, _>(is_allowed);
+            moment.changes = others;
+            summary::of(&allowed)
+        } else {
+            String::new()
+        };
+        Ok((render_text(&moment, self.paint) + &added_up).into_bytes())
     }
 }
 
@@ -180,20 +196,6 @@ fn first(report: &Report) -> Moment {
         untold: 0,
         rewritten: 0,
         changes: Vec::new(),
-    }
-}
-
-/// What one check found, with the changes that `is_told` wants, asked whether the rule is allowed.
-fn moment(set: &ChangeSet, is_told: impl Fn(bool) -> bool) -> Moment {
-    let told = set.changes.iter().filter(|change| is_told(change.judged.is_allowed()));
-    Moment {
-        at: set.at,
-        watch: Watch::Watched,
-        before: set.before,
-        after: set.after,
-        untold: set.untold,
-        rewritten: 0,
-        changes: told.map(Change::from).collect(),
     }
 }
 

@@ -9,8 +9,8 @@ use super::found::Found;
 use crate::app::checks::history::Remembered;
 use crate::domain::changes::history::{Change, Watch};
 use crate::domain::changes::json::WireAuthor;
-use crate::domain::judging::allowlist::Pattern;
 use crate::domain::judging::allowlist::nearest::{Difference, Nearest};
+use crate::domain::judging::allowlist::{Pattern, is_of_elements};
 use crate::domain::judging::audit::Judgement;
 use crate::domain::rules::{Backend, Problem};
 use crate::domain::words::json::{ascii, lossy};
@@ -29,8 +29,9 @@ pub(super) fn render(found: &Found<'_>, problems: &[Problem]) -> serde_json::Res
         not_judged_because: match answer.judgement {
             Judgement::Allowed | Judgement::Violation => None,
             Judgement::Undecided => Some("allowlist_broken_or_missing"),
-            Judgement::Unchecked => Some("no_allowlist_for_its_family"),
-            Judgement::Unjudged => Some("contents_not_asked_for"),
+            Judgement::Unjudged if is_of_elements(answer.line.as_bytes()) => Some("contents_not_asked_for"),
+            Judgement::Unjudged if answer.table.is_none() => Some("judged_by_no_pattern"),
+            Judgement::Unchecked | Judgement::Unjudged => Some("no_allowlist_for_its_family"),
         },
         suggested_pattern: answer.suggested_pattern.as_deref(),
         line: &answer.line,

@@ -10,8 +10,8 @@ use crate::app::checks::history::Remembered;
 use crate::cli::history::{Paint, authors};
 use crate::cli::output::timestamp;
 use crate::domain::changes::history::{Change, Watch};
-use crate::domain::judging::allowlist::Pattern;
 use crate::domain::judging::allowlist::nearest::{Difference, Nearest};
+use crate::domain::judging::allowlist::{Pattern, is_of_elements};
 use crate::domain::judging::audit::Judgement;
 use crate::domain::judging::why::Answer;
 use crate::domain::judging::wording::allowlist_file;
@@ -59,9 +59,13 @@ impl Page {
                 "it holds a control character, which nothing may allow".to_owned()
             }
             (Judgement::Violation, _) => format!("no pattern of {} matches it", lists(answer)),
-            (Judgement::Unjudged, _) => {
+            (Judgement::Unjudged, _) if is_of_elements(answer.line.as_bytes()) => {
                 "what a set holds is counted; a pattern of nftables for it would have it judged".to_owned()
             }
+            (Judgement::Unjudged, _) if answer.table.is_some() => {
+                "no allowlist is in force for IPv6, and it drops nothing".to_owned()
+            }
+            (Judgement::Unjudged, _) => "it is counted, and no pattern judges it".to_owned(),
             (Judgement::Unchecked, _) => {
                 "no allowlist is in force for IPv6: --input6 names one, --ipv6 true judges by profile"
                     .to_owned()

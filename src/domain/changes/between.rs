@@ -2,11 +2,13 @@
 //! there. In mind for one interval: so long nobody may call the node compliant.
 //! Reads nothing, and knows no clock: `now` is an argument.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::carried::{CARRIED_MAX, Carried, Line, News};
 use super::judged::Judged;
 use super::{RuleChange, What};
+use crate::domain::changes::wording::compact_authors;
 use crate::domain::rules::{Problem, Reason};
 use crate::domain::words::cut;
 use crate::domain::words::numbers::counted;
@@ -121,7 +123,7 @@ fn told(carried: &Carried) -> String {
     let Line { family, table, line, .. } = &carried.line;
     let line = cut::to_bytes(&line.escape_ascii().to_string(), LINE_BYTES);
     let author = match &carried.author {
-        Some(author) => format!(", brought by {} (pid {})", author.name.escape_default(), author.pid),
+        Some(author) => format!(", brought by {}", compact_authors(&[Arc::clone(author)])),
         None => String::new(),
     };
     let table = table.escape_default();
@@ -131,9 +133,8 @@ fn told(carried: &Carried) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test has to begin at some moment")]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::domain::changes::author::Author;
     use crate::domain::rules::{Backend, Family, Kind};
@@ -182,7 +183,7 @@ mod tests {
             (vec![], None)
         );
         let told = &between.problems(zero, INTERVAL)[0].detail;
-        assert!(told.contains("-A INPUT -j DROP") && told.contains("mallory (pid 7)"), "{told}");
+        assert!(told.contains("-A INPUT -j DROP") && told.ends_with("brought by mallory"), "{told}");
         // again, later
         between.hear(news(&["-A INPUT -j DROP"]), last);
         between.look(last, |_| Some(false));

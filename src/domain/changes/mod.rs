@@ -10,6 +10,7 @@ pub mod between;
 pub mod carried;
 pub mod debounce;
 pub mod diff;
+pub mod filter;
 pub mod history;
 pub mod json;
 pub mod judged;

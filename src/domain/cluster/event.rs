@@ -10,6 +10,8 @@ pub enum EventReason {
     IPTablesCheckIncomplete,
     /// Patterns are broken, or there are none.
     InvalidAllowlist,
+    /// A rule that no pattern allows came and went between two looks.
+    ShortLivedIPTablesRule,
     /// An eBPF program kept rules from being set.
     BlockedIPTablesRule,
     /// A node that was not compliant is.
@@ -20,10 +22,11 @@ pub enum EventReason {
 
 impl EventReason {
     /// Every reason, in the order in which they are announced.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::UnexpectedIPTablesRules,
         Self::IPTablesCheckIncomplete,
         Self::InvalidAllowlist,
+        Self::ShortLivedIPTablesRule,
         Self::BlockedIPTablesRule,
         Self::IPTablesRulesCompliant,
         Self::LabelContested,
@@ -35,6 +38,7 @@ impl EventReason {
             Self::UnexpectedIPTablesRules => "UnexpectedIPTablesRules",
             Self::IPTablesCheckIncomplete => "IPTablesCheckIncomplete",
             Self::InvalidAllowlist => "InvalidAllowlist",
+            Self::ShortLivedIPTablesRule => "ShortLivedIPTablesRule",
             Self::BlockedIPTablesRule => "BlockedIPTablesRule",
             Self::IPTablesRulesCompliant => "IPTablesRulesCompliant",
             Self::LabelContested => "LabelContested",

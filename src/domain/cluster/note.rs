@@ -35,6 +35,8 @@ const REST_BYTES: usize = "; and 18446744073709551615 more".len();
 pub fn warnings(report: &Report, detail: Detail) -> Vec<NodeEvent> {
     let (allowlist, other): (Vec<_>, Vec<_>) =
         report.problems.iter().partition(|problem| is_about_allowlists(problem.reason));
+    let (went, other): (Vec<_>, Vec<_>) =
+        other.into_iter().partition(|problem| problem.reason == Reason::CameAndWent);
     let decisive: Vec<_> = other.into_iter().filter(|problem| problem.reason.is_decisive()).collect();
     let verdict = report.verdict();
     [
@@ -44,6 +46,8 @@ pub fn warnings(report: &Report, detail: Detail) -> Vec<NodeEvent> {
             let head = "The check is incomplete";
             NodeEvent::new(EventReason::IPTablesCheckIncomplete, problems(head, &decisive, detail))
         }),
+        (!went.is_empty())
+            .then(|| NodeEvent::new(EventReason::ShortLivedIPTablesRule, short_lived(&went, detail))),
         (!allowlist.is_empty()).then(|| {
             let head = "The allowlist is not in order";
             NodeEvent::new(EventReason::InvalidAllowlist, problems(head, &allowlist, detail))
@@ -78,10 +82,20 @@ const fn is_about_allowlists(reason: Reason) -> bool {
 
 fn unexpected(report: &Report, detail: Detail) -> String {
     let count = report.violation_count.max(report.violations.len() as u64);
-    let head = format!("{count} unexpected {}", if count == 1 { "rule" } else { "rules" });
+    let noun = report.unexpected_noun();
+    let head = format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     match detail {
         Detail::Count => head,
         Detail::Full => listed(&head, report.violations.iter().map(rule), count),
+    }
+}
+
+fn short_lived(went: &[&Problem], detail: Detail) -> String {
+    let head = "Rules that no pattern allows came and went between two looks";
+    let items = went.iter().map(|problem| escape::line(problem.detail.as_bytes()).text.into_owned());
+    match detail {
+        Detail::Count => head.to_owned(),
+        Detail::Full => listed(head, items, went.len() as u64),
     }
 }
 

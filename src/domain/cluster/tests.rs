@@ -74,12 +74,15 @@ fn each_kind_of_problem_has_its_event() {
         (Reason::BrokenPattern, "filter:3"),
         (Reason::UnrenderedRule, "b"),
         (Reason::UnrenderedRule, "c"),
+        (Reason::CameAndWent, "d"),
+        (Reason::CameAndWent, "e"),
     ];
     assert_eq!(
         told(&report(&["x"], &problems), Detail::Full),
         [
             "Warning UnexpectedIPTablesRules: 1 unexpected rule: ip filter INPUT (iptables-nft): x",
             "Warning IPTablesCheckIncomplete: The check is incomplete: TornRead: a; UnrenderedRule (2 times): b",
+            "Warning ShortLivedIPTablesRule: Rules that no pattern allows came and went between two looks: d; e",
             "Warning InvalidAllowlist: The allowlist is not in order: BrokenPattern: filter:3",
         ]
     );
@@ -87,9 +90,10 @@ fn each_kind_of_problem_has_its_event() {
 
 #[test]
 fn count_shows_no_text_of_rules() {
-    let problems = [(Reason::UnrenderedRule, "SECRET"), (Reason::InvalidAllowlist, "SECRET")];
+    let problems = [Reason::UnrenderedRule, Reason::InvalidAllowlist, Reason::CameAndWent];
+    let problems = problems.map(|reason| (reason, "SECRET"));
     let all = told(&report(&["SECRET"], &problems), Detail::Count);
-    assert_eq!(all.len(), 3);
+    assert_eq!(all.len(), 4);
     assert!(all.iter().all(|note| !note.contains("SECRET")), "{all:?}");
     assert!(all[0].ends_with("1 unexpected rule"), "{all:?}");
 }

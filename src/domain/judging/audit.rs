@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::domain::judging::allowlist::is_of_elements;
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem, Reason};
 
 mod changes;
@@ -54,11 +53,7 @@ impl Reading {
                 for line in record.lines() {
                     let Text::Kept(text) = line.text else { return None };
                     let entry = entry(table, slot, &line, text);
-                    if line.judgement == Judgement::Unjudged && !is_of_elements(text) {
-                        audit.count(*backend, *family, &entry);
-                    } else {
-                        audit.judge(*backend, *family, &entry);
-                    }
+                    audit.judge(*backend, *family, &entry);
                     audit.filling(*backend, *family, &entry).counts.set_elements =
                         record.counts().set_elements;
                 }

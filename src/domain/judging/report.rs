@@ -9,6 +9,7 @@ use super::blocked::Blocked;
 use crate::domain::changes::Provenance;
 use crate::domain::rules::{Backend, Family, Kind, Problem};
 use crate::domain::verdict::Verdict;
+use crate::domain::words::numbers::counted;
 
 /// What the lines were made of. Of several saved files with different evidence it is [`Evidence::Text`], the weakest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct TableSummary {
     pub rules: u64,
     /// Its violations, also those whose text was not kept and those that are no rules.
     pub unexpected: u64,
+    /// Its lines of which nobody can say whether they are allowed, those among them that tell what a set holds.
+    pub not_judged: u64,
     /// Elements of plain sets, which are hashed and counted but not judged one by one.
     pub set_elements: u64,
 }
@@ -99,6 +102,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// What the violations are in words: `4 unexpected rules`, or `lines` unless all of them are known to be rules.
+    pub fn unexpected(&self) -> String {
+        counted(self.violation_count, self.unexpected_noun())
+    }
+
+    /// One of them: `unexpected rule` or `unexpected line`.
+    pub fn unexpected_noun(&self) -> &'static str {
+        let are_rules = self.violations.iter().all(|violation| violation.kind == Kind::Rule);
+        let are_all = self.violations.len() as u64 == self.violation_count;
+        if are_rules && are_all { "unexpected rule" } else { "unexpected line" }
+    }
+
     /// Violations outrank problems; problems that decide outrank silence.
     pub fn verdict(&self) -> Verdict {
         if self.violation_count > 0 || !self.violations.is_empty() {

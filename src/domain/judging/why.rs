@@ -9,7 +9,7 @@ use crate::domain::changes::history::Place;
 use crate::domain::rules::{Backend, Entry, Family, IPTABLES_TABLES, Kind};
 
 /// The words that native lines of what is no rule begin with, but for those of two words.
-const DECLARED: [&str; 15] = [
+const DECLARED: [&str; 16] = [
     "table",
     "chain",
     "set",
@@ -24,6 +24,7 @@ const DECLARED: [&str; 15] = [
     "secmark",
     "synproxy",
     "hook",
+    "hooks",
     "expectation",
 ];
 const NO_RULE: &str = "is no rule: give a line of a report ('-A INPUT -j DROP', 'inet shop input accept'), or a command that \

@@ -13,6 +13,11 @@ pub fn utc_millis(time: SystemTime) -> String {
     format!("{:.3}", cut(time))
 }
 
+/// The moment that a text of RFC 3339 names: "2026-11-21T10:16:24Z", "2026-11-21T11:16:24.5+01:00".
+pub fn parse(text: &str) -> Option<SystemTime> {
+    text.parse::<jiff::Timestamp>().ok().map(SystemTime::from)
+}
+
 /// The moment so many seconds after 1970 began, in UTC: "2026-11-21 10:16:24". None if no date has it.
 pub fn date_and_time(seconds: u64) -> Option<String> {
     let moment = jiff::Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;

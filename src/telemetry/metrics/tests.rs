@@ -12,7 +12,7 @@ use crate::domain::judging::report::Evidence;
 use crate::domain::rules::{Kind, Problem};
 
 fn table(backend: Backend, family: Family, name: &str, rules: u64, unexpected: u64) -> TableSummary {
-    TableSummary { backend, family, table: name.into(), rules, unexpected, set_elements: 0 }
+    TableSummary { backend, family, table: name.into(), rules, unexpected, not_judged: 0, set_elements: 0 }
 }
 
 fn report(tables: Vec<TableSummary>, reasons: &[Reason]) -> Report {

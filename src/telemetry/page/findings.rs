@@ -27,14 +27,16 @@ pub(super) fn violations(page: &mut Html, report: &Report) {
     if report.violation_count == 0 && report.violations.is_empty() {
         return;
     }
-    heading(page, "unexpected", "Unexpected rules", report.violation_count);
+    let title =
+        if report.unexpected_noun() == "unexpected rule" { "Unexpected rules" } else { "Unexpected lines" };
+    heading(page, "unexpected", title, report.violation_count);
     let shown = report.violations.get(..MAX_VIOLATIONS).unwrap_or(&report.violations);
     page.raw("<ol class=\"cards\">\n");
     for violation in shown {
         card(page, violation, report.violations.len() <= FEW);
     }
     page.raw("</ol>\n");
-    more(page, report.violation_count.saturating_sub(shown.len() as u64), "unexpected rule");
+    more(page, report.violation_count.saturating_sub(shown.len() as u64), "unexpected line");
     page.raw("</section>\n");
 }
 
@@ -120,7 +122,7 @@ pub(super) fn tables(page: &mut Html, tables: &[TableSummary]) {
     page.raw(
         "<div class=\"sheet\"><table aria-labelledby=\"tables\">\n<thead><tr><th scope=\"col\">Table</th>",
     );
-    page.raw("<th scope=\"col\">Rules</th><th scope=\"col\">Unexpected</th></tr></thead>\n<tbody>\n");
+    page.raw("<th scope=\"col\">Rules</th><th scope=\"col\">Unexpected</th><th scope=\"col\">Not judged</th></tr></thead>\n<tbody>\n");
     let mut sorted: Vec<_> = tables.iter().collect();
     // those that matter are not to be among the ones left out
     sorted.sort_by_key(|table| table.unexpected == 0);
@@ -139,7 +141,7 @@ fn row(page: &mut Html, table: &TableSummary) {
         page.raw(", ").text(&counted(table.set_elements, "set element"));
     }
     page.raw("</small></th>");
-    for count in [table.rules, table.unexpected] {
+    for count in [table.rules, table.unexpected, table.not_judged] {
         page.raw("<td>").text(&grouped(count)).raw("</td>");
     }
     page.raw("</tr>\n");

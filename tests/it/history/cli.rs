@@ -12,11 +12,11 @@ use crate::support::{MONITOR, lossy};
 
 const SCHEMA: &str = include_str!("../../../docs/schema/history.v2.json");
 
-fn run(directory: &Path, args: &[&str]) -> Output {
+pub fn run(directory: &Path, args: &[&str]) -> Output {
     Command::new(MONITOR).arg("history").arg("--state-dir").arg(directory).args(args).output().unwrap()
 }
 
-fn text(directory: &Path, args: &[&str]) -> String {
+pub fn text(directory: &Path, args: &[&str]) -> String {
     let output = run(directory, args);
     assert!(output.status.success() && output.stderr.is_empty(), "{}", lossy(&output));
     String::from_utf8(output.stdout).unwrap()

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use iptables_monitor::app::checks::history::MIN_LIMIT_BYTES;
+use iptables_monitor::domain::changes::judged::Judged;
 use iptables_monitor::domain::changes::{RuleChange, What};
 
 use super::{at, author, change, close, compare, moments, open, set};
@@ -45,6 +46,30 @@ fn a_hundred_thousand_changes_stay_within_the_limit() {
     let newest = moments.last().unwrap();
     assert_eq!(newest.changes.len(), 500, "and what is new");
     assert_eq!(newest.changes[0].authors, [author()]);
+}
+
+/// As a set that changes all the time does: each of its contents is a line of its own.
+#[test]
+fn what_is_not_judged_pushes_out_nothing_unexpected() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    let unexpected = |number| change(What::CameAndWent, &format!("-A INPUT -s {number} -j DROP"), false);
+    journal.record(&set(at(0), (0..50).map(unexpected).collect()));
+    for round in 1..=100_u64 {
+        let changes = (0..500).map(|number| RuleChange {
+            judged: Judged::NotJudged,
+            ..change(What::CameAndWent, &format!("{round} {number} {}", "x".repeat(300)), false)
+        });
+        journal.record(&set(at(round), changes.collect()));
+        wait_until("it is written", Duration::from_secs(60), || journal.counts().written == 50 + 500 * round);
+    }
+    let counts = journal.counts();
+    close(journal);
+    assert_eq!((counts.shed, counts.failures, counts.set_aside), (0, 0, 0));
+    assert!(counts.forgotten > 10_000 && size(directory.path()) <= MIN_LIMIT_BYTES, "{counts:?}");
+    let moments = moments(directory.path());
+    assert_eq!(moments[0].changes.len(), 50, "what is unexpected is kept");
+    assert_eq!(moments.last().unwrap().changes.len(), 500, "and what is new");
 }
 
 #[test]

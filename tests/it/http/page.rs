@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use iptables_monitor::domain::changes::judged::Judged;
 use iptables_monitor::domain::changes::{ChangeSet, RuleChange, What};
 use iptables_monitor::domain::judging::report::{Report, Violation};
+use iptables_monitor::domain::rules::{Backend, Family, Kind};
 use iptables_monitor::domain::verdict::Verdict;
 use iptables_monitor::telemetry::live::drops::Seen;
 use iptables_monitor::telemetry::live::{Live, Watching};
@@ -174,7 +175,7 @@ fn the_page_says_what_was_found() {
     let page = html(Some(&samples::bad()), false);
     for part in [
         "<title>Violations: node-7</title>",
-        "3 unexpected rules that no pattern allows.",
+        "3 unexpected lines that no pattern allows.",
         "Checked <b>42 s ago</b>",
         "<h3>chain INPUT, rule 3</h3>",
         "<h3>policy of chain FORWARD</h3>",
@@ -232,6 +233,33 @@ fn the_last_changes_are_told_and_churn_is_added_up() {
     assert!(page.contains("a hint and no proof"), "{page}");
 }
 
+/// Not judged is a word of its own, and what came and went is told.
+#[test]
+fn what_nobody_judged_is_not_said_to_be_allowed() {
+    let report = samples::good();
+    let change = RuleChange {
+        what: What::CameAndWent,
+        backend: Backend::Nftables,
+        family: Family::Bridge,
+        table: "filter".into(),
+        chain: Some("FORWARD".into()),
+        kind: Kind::Rule,
+        position: None,
+        line: b"bridge filter FORWARD drop".to_vec(),
+        judged: Judged::NotJudged,
+        authors: Vec::new(),
+    };
+    let verdict = report.verdict();
+    let changes = vec![change];
+    let set = ChangeSet { at: report.checked_at, before: Some(verdict), after: verdict, changes, untold: 0 };
+    let live = Live::new(samples::quiet().watching, [Arc::new(set)]);
+    let page = html_with(Some(&report), &live, false, false);
+    let expected = "Came and went not judged chain FORWARD, nftables family bridge table filter bridge filter FORWARD drop";
+    assert_eq!(self::changes(&page), [expected]);
+    assert!(page.contains("<li class=\"unknown\">"), "{page}");
+    assert!(page.contains("every rule is allowed; 2 lines beside rules are not judged."), "{page}");
+}
+
 #[test]
 fn a_page_without_changes_says_so() {
     let page = html_with(Some(&samples::good()), &samples::quiet(), false, false);
@@ -276,7 +304,7 @@ fn too_much_is_cut_and_counted() {
     let report = samples::hostile();
     let page = html_with(Some(&report), &samples::quiet(), false, false);
     assert_eq!(page.matches("<pre class=\"rule\">").count(), 100);
-    assert!(page.contains("98,901 more unexpected rules are not shown"), "{page}");
+    assert!(page.contains("98,901 more unexpected lines are not shown"), "{page}");
     assert!(page.contains("106 more tables are not shown"), "{page}");
     assert!(page.contains("18,500 characters more)"), "{page}");
     assert_eq!(page.matches("<tr class=\"bad\">").count(), 3, "tables with unexpected rules come first");

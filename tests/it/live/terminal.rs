@@ -134,3 +134,34 @@ fn it_ends_quietly_when_nobody_reads() {
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert!(status.unwrap().success() && stderr.is_empty(), "{status:?} {stderr}");
 }
+
+#[test]
+fn a_person_sees_only_what_was_asked_for() {
+    let netns = Netns::new();
+    let allowlist = allowlist();
+    let start = |filter: &[&str]| Watch::start(&netns, &[&arguments(&allowlist), filter].concat());
+    let mut unexpected = start(&["--unexpected"]);
+    let mut nat = start(&["--table", "nat", "--all"]);
+    // so much of its name the kernel has, also when it ends before it is looked at
+    let mut program = start(&["--author", "iptables-nft-re", "--format", "json"]);
+    for watch in [&mut unexpected, &mut nat] {
+        watch.wait_for("changes follow as they happen");
+    }
+    program.wait_for("\"noticed\":\"resumed\"");
+    restore(&netns, "iptables-nft-restore", &rules::kube_proxy(20));
+    nat.wait_for("+ added  allowed  iptables-nft, family ip, table nat, ");
+    let line: Value = serde_json::from_str(&program.wait_for("\"type\":\"change\"")).unwrap();
+    let name = line["reported_processes"][0]["name"].as_str().unwrap();
+    assert!(name.starts_with("iptables-nft-re"), "{name}");
+    netns
+        .sh("iptables-nft -A INPUT -s 10.0.0.1 -j DROP; iptables-nft -t nat -A OUTPUT -s 10.0.0.2 -j RETURN");
+    unexpected.wait_for("      | -A INPUT -s 10.0.0.1/32 -j DROP");
+    nat.wait_for("      | -A OUTPUT -s 10.0.0.2/32 -j RETURN");
+    // whatever is allowed came before
+    assert!(
+        !unexpected.seen.iter().any(|line| line.contains("allowed  ") || line.contains("of allowed")),
+        "{:#?}",
+        unexpected.seen
+    );
+    assert!(!nat.seen.iter().any(|line| line.contains("table filter")), "{:#?}", nat.seen);
+}

@@ -7,6 +7,7 @@ mod tests;
 mod writer;
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender, TrySendError};
@@ -215,22 +216,22 @@ impl<'a, I: Iterator<Item = Present<'a>>> Iterator for Chunks<I> {
     }
 }
 
-/// Hands over every moment since then, in order, until `each` says that it is enough.
+/// Hands over every moment of that time, in order, until `each` says that it is enough.
 ///
 /// # Errors
 /// If there is no journal in the directory or it cannot be read.
 pub fn read(
     directory: &Path,
-    since: SystemTime,
-    mut each: impl FnMut(&Moment) -> bool,
+    time: &RangeInclusive<SystemTime>,
+    mut each: impl FnMut(Moment) -> bool,
 ) -> Result<(), StoreError> {
     let reader = HistoryReader::open(directory)?;
     let mut last = 0;
     loop {
-        let page = reader.moments(since, last, PAGE)?;
+        let page = reader.moments(time, last, PAGE)?;
         let Some((id, _)) = page.last() else { return Ok(()) };
         last = *id;
-        if !page.iter().all(|(_, moment)| each(moment)) {
+        if !page.into_iter().all(|(_, moment)| each(moment)) {
             return Ok(());
         }
     }

@@ -12,7 +12,6 @@ use super::unit::Unit;
 use super::{Context, ScanOptions};
 use crate::app::service::{Fault, Thread};
 use crate::domain::judging::audit::{Audit, Rulebook, TextBudget};
-use crate::host::process::processor_time;
 
 /// Tables that were read and that nobody took: then the thread waits.
 const TABLES_READ: usize = 64;
@@ -26,8 +25,6 @@ pub struct Found {
     /// Sets that were left out.
     pub omitted: Vec<String>,
     pub took: Duration,
-    /// Of processor time.
-    pub cost: Duration,
 }
 
 /// Room for one thread at a time.
@@ -135,8 +132,7 @@ fn read_each(
 
 /// Reads one table.
 pub fn read(context: &Context<'_>, book: &Rulebook, budget: &TextBudget, left: Arc<Left>) -> Found {
-    let (begun, cost) = (Instant::now(), processor_time::of_this_thread());
+    let begun = Instant::now();
     let (unit, omitted) = left.read(context, book, Audit::new(book, context.options.limit, budget));
-    let cost = processor_time::of_this_thread().saturating_sub(cost);
-    Found { left, begun, unit: Arc::new(unit), omitted, took: begun.elapsed(), cost }
+    Found { left, begun, unit: Arc::new(unit), omitted, took: begun.elapsed() }
 }

@@ -69,8 +69,6 @@ pub struct Elements {
     slow: Lane,
     /// Whether the tables of the first read are known: the sets of later ones are changes.
     has_begun: bool,
-    /// Processor time that threads took and that was not told yet.
-    cost: Duration,
 }
 
 /// What the sets of one table hold.
@@ -103,7 +101,6 @@ impl Elements {
             quick: Lane::default(),
             slow: Lane::default(),
             has_begun: false,
-            cost: Duration::ZERO,
         }
     }
 
@@ -129,8 +126,8 @@ impl Elements {
         gone.into_values().for_each(|table| table.end(owed, told));
     }
 
-    /// Reads what is due, or has it read, and takes what has come; how long that took of processor time.
-    pub fn read(&mut self, options: &ScanOptions, book: &Rulebook, told: &mut Told) -> Duration {
+    /// Reads what is due, or has it read, and takes what has come.
+    pub fn read(&mut self, options: &ScanOptions, book: &Rulebook, told: &mut Told) {
         match self.patience.clone() {
             Patience::Endless => self.read_all(options, book, told),
             Patience::Short { came, .. } => {
@@ -139,7 +136,6 @@ impl Elements {
                 self.take_all(book, told, true);
             }
         }
-        std::mem::take(&mut self.cost)
     }
 
     fn read_all(&mut self, options: &ScanOptions, book: &Rulebook, told: &mut Told) {
@@ -147,8 +143,7 @@ impl Elements {
         let budget = TextBudget::new(TEXT_BYTES);
         let due = self.tables.values().filter(|table| table.due.is_some());
         for left in due.map(|table| Arc::clone(&table.left)).collect::<Vec<_>>() {
-            let found = read(&context, book, &budget, left);
-            self.take(Found { cost: Duration::ZERO, ..found }, told);
+            self.take(read(&context, book, &budget, left), told);
         }
     }
 
@@ -203,8 +198,7 @@ impl Elements {
     }
 
     fn take(&mut self, found: Found, told: &mut Told) {
-        let Found { left, begun, unit, omitted, took, cost } = found;
-        self.cost += cost;
+        let Found { left, begun, unit, omitted, took } = found;
         let Some(table) = self.tables.get_mut(&left.key()).filter(|table| left.is_of_same(&table.left))
         else {
             return;

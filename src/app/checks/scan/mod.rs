@@ -58,7 +58,7 @@ pub struct Scan {
     pub untold: u64,
     /// Rules that were read; the others are known from before.
     pub rules_read: u64,
-    /// About how much processor time its threads took.
+    /// About how much processor time its threads took, but for what sets hold, which is read with rests of its own.
     pub cost: Duration,
 }
 

@@ -103,13 +103,12 @@ impl NodeReader {
         }
         self.nft.settle(&nft, &mut told);
         self.legacy.settle(&legacy, &mut told);
-        let elements_cost = self.elements.read(&self.options, book, &mut told);
+        self.elements.read(&self.options, book, &mut told);
         let mut scan = self.conclude(book, &nft, &legacy);
         (scan.changes, scan.untold) = told.finish();
         scan.rules_read = context.rules_read.into_inner();
         let helped = Duration::from_nanos(context.helped.into_inner());
-        scan.cost =
-            processor_time::of_this_thread().saturating_sub(started) + legacy_cost + elements_cost + helped;
+        scan.cost = processor_time::of_this_thread().saturating_sub(started) + legacy_cost + helped;
         scan
     }
 

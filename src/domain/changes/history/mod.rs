@@ -176,6 +176,21 @@ pub struct Moment {
     pub changes: Vec<Change>,
 }
 
+impl From<&ChangeSet> for Moment {
+    /// All of it.
+    fn from(set: &ChangeSet) -> Self {
+        Self {
+            at: set.at,
+            watch: Watch::Watched,
+            before: set.before,
+            after: set.after,
+            untold: set.untold,
+            rewritten: 0,
+            changes: set.changes.iter().map(Change::from).collect(),
+        }
+    }
+}
+
 impl From<&RuleChange> for Change {
     fn from(change: &RuleChange) -> Self {
         let (line, is_cut) = kept(&change.line);

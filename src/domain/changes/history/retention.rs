@@ -19,11 +19,11 @@ pub struct Usage {
     pub texts: u64,
     /// Allowed rules.
     pub allowed: u64,
-    /// Changes of rules that are not judged.
+    /// Changes of rules that are not judged, and such rules that stand no more.
     pub not_judged: u64,
     /// Changes of unexpected rules.
     pub unexpected: u64,
-    /// Rules that are not allowed and stand no more.
+    /// Unexpected rules that stand no more.
     pub gone: u64,
 }
 
@@ -36,11 +36,12 @@ pub enum Forget {
     Texts(u64),
     /// Allowed rules as a whole.
     Allowed(u64),
-    /// Changes of rules that are not judged: a busy set makes many, and they may not push out unexpected ones.
+    /// Changes of rules that are not judged, and such rules that went: a busy set makes many, and they may not push out
+    /// unexpected ones.
     NotJudged(u64),
     /// Changes of unexpected rules.
     Unexpected(u64),
-    /// Rules that are not allowed and stand no more.
+    /// Unexpected rules that stand no more.
     Gone(u64),
 }
 

@@ -209,12 +209,13 @@ impl Summary {
     fn add(&mut self, key: &TableKey, table: &Table, limit: usize) {
         let (backend, family, name) = key;
         self.ruleset.update(format!("{backend} {family} {name}\n"));
-        let mut all = LineCounts::default();
+        let (mut all, mut not_judged) = (LineCounts::default(), 0);
         for (slot, record) in table {
             let counts = record.counts();
             all.rules += counts.rules;
             all.violations += counts.violations;
             all.set_elements += counts.set_elements;
+            not_judged += counts.undecided + counts.unchecked + counts.unjudged;
             self.ruleset.update([slot.group()]);
             self.ruleset.update(slot.name().unwrap_or_default());
             self.ruleset.update(b"\n");
@@ -237,6 +238,7 @@ impl Summary {
             table: name.clone(),
             rules: all.rules,
             unexpected: all.violations,
+            not_judged,
             set_elements: all.set_elements,
         });
     }

@@ -20,7 +20,9 @@ pub enum Judgement {
     Undecided,
     /// No allowlist speaks about its family.
     Unchecked,
-    /// It is counted only: its text does not say what it does, or it is the content of a set and no pattern asks for it.
+    /// It is counted only, and that is no problem: the content of a set that no pattern asks for, a chain or a policy that
+    /// drops nothing of a family without an allowlist. Or it is told as a problem of its own: its text does not say what it
+    /// does.
     Unjudged,
 }
 
@@ -157,6 +159,7 @@ pub struct LineCounts {
     pub violations: u64,
     pub undecided: u64,
     pub unchecked: u64,
+    pub unjudged: u64,
     pub set_elements: u64,
 }
 
@@ -240,7 +243,8 @@ impl Filling {
             }
             Judgement::Undecided => self.counts.undecided += 1,
             Judgement::Unchecked => self.counts.unchecked += 1,
-            Judgement::Allowed | Judgement::Unjudged => {}
+            Judgement::Unjudged => self.counts.unjudged += 1,
+            Judgement::Allowed => {}
         }
         let is_text = keep != Keep::Digest;
         if is_text {

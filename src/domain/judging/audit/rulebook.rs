@@ -93,7 +93,9 @@ impl Rulebook {
             // lines of arptables-legacy are native ones, too: no pattern for iptables allows them
             (Backend::Nftables, ..) | (_, Family::Arp, _) => judge_native(&[&self.ipv4], entry),
             (_, Family::Ip6, Ipv6::Checked(ipv6)) => judge_iptables(ipv6, entry),
-            (_, Family::Ip6, _) if entry.kind == Kind::Chain || is_accept_policy(entry) => Judgement::Allowed,
+            (_, Family::Ip6, _) if entry.kind == Kind::Chain || is_accept_policy(entry) => {
+                Judgement::Unjudged
+            }
             (_, Family::Ip6, _) => Judgement::Unchecked,
             _ => judge_iptables(&self.ipv4, entry),
         }

@@ -66,6 +66,8 @@ struct WireTable<'a> {
     rules: u64,
     unexpected: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    not_judged: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     set_elements: Option<u64>,
 }
 
@@ -131,6 +133,7 @@ impl<'a> WireTable<'a> {
             table: &summary.table,
             rules: summary.rules,
             unexpected: summary.unexpected,
+            not_judged: (summary.not_judged > 0).then_some(summary.not_judged),
             set_elements: (summary.set_elements > 0).then_some(summary.set_elements),
         }
     }

@@ -62,9 +62,10 @@ impl Store {
                 + count(&format!("rules WHERE judged = {ALLOWED} AND copies = 0 AND {UNTOLD}"))?,
             texts: count(&format!("rules WHERE judged = {ALLOWED} AND line IS NOT NULL AND {UNTOLD}"))?,
             allowed: count(&format!("rules WHERE judged = {ALLOWED} AND {UNTOLD}"))?,
-            not_judged: count(&format!("changes WHERE judged = {NOT_JUDGED}"))?,
+            not_judged: count(&format!("changes WHERE judged = {NOT_JUDGED}"))?
+                + count(&format!("rules WHERE judged = {NOT_JUDGED} AND copies = 0 AND {UNTOLD}"))?,
             unexpected: count(&format!("changes WHERE judged = {UNEXPECTED}"))?,
-            gone: count(&format!("rules WHERE judged <> {ALLOWED} AND copies = 0 AND {UNTOLD}"))?,
+            gone: count(&format!("rules WHERE judged = {UNEXPECTED} AND copies = 0 AND {UNTOLD}"))?,
         })
     }
 }
@@ -96,9 +97,12 @@ fn forget(connection: &mut Connection, what: Forget) -> Result<u64, StoreError> 
             count,
         )?,
         Forget::Allowed(count) => oldest("rules", &format!("judged = {ALLOWED} AND {UNTOLD}"), count)?,
-        Forget::NotJudged(count) => oldest("changes", &format!("judged = {NOT_JUDGED}"), count)?,
+        Forget::NotJudged(count) => {
+            oldest("changes", &format!("judged = {NOT_JUDGED}"), count)?
+                + oldest("rules", &format!("judged = {NOT_JUDGED} AND copies = 0 AND {UNTOLD}"), count)?
+        }
         Forget::Unexpected(count) => oldest("changes", &format!("judged = {UNEXPECTED}"), count)?,
-        Forget::Gone(count) => oldest("rules", &format!("judged <> {ALLOWED} AND copies = 0 AND {UNTOLD}"), count)?,
+        Forget::Gone(count) => oldest("rules", &format!("judged = {UNEXPECTED} AND copies = 0 AND {UNTOLD}"), count)?,
     };
     transaction.execute(
         "DELETE FROM authors WHERE id NOT IN (SELECT authors_id FROM changes WHERE authors_id IS NOT NULL)",

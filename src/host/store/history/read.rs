@@ -1,6 +1,7 @@
 //! Reading the journal while its agent writes it, or without one.
 //! A few moments at a time, so that no reader keeps the writer's log from being emptied.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -52,20 +53,21 @@ impl HistoryReader {
         Ok(Self { connection })
     }
 
-    /// Up to `count` moments since then that come after the moment with this number, in order, with their numbers.
+    /// Up to `count` moments of that time that come after the moment with this number, in order, with their numbers.
     ///
     /// # Errors
     /// If they cannot be read.
     pub fn moments(
         &self,
-        since: SystemTime,
+        time: &RangeInclusive<SystemTime>,
         after: i64,
         count: u32,
     ) -> Result<Vec<(i64, Moment)>, StoreError> {
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {MOMENT} FROM moments WHERE id > ?1 AND at >= ?2 ORDER BY id LIMIT ?3"
+            "SELECT {MOMENT} FROM moments WHERE id > ?1 AND at >= ?2 AND at <= ?3 ORDER BY id LIMIT ?4"
         ))?;
-        let rows = statement.query_map(params![after, millis(since), count], moment)?;
+        let rows =
+            statement.query_map(params![after, millis(*time.start()), millis(*time.end()), count], moment)?;
         rows.map(|row| with_changes(&self.connection, row?)).collect()
     }
 

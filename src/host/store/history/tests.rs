@@ -90,7 +90,7 @@ fn compare(store: &mut Store, second: u64, is_first: bool, lines: &[(Key, Change
 fn all(directory: &Path) -> Vec<Moment> {
     let reader = HistoryReader::open(directory).unwrap();
     reader
-        .moments(SystemTime::UNIX_EPOCH, 0, u32::MAX)
+        .moments(&(SystemTime::UNIX_EPOCH..=at(1 << 41)), 0, u32::MAX)
         .unwrap()
         .into_iter()
         .map(|(_, moment)| moment)
@@ -388,7 +388,7 @@ fn after_damage(good: &[u8], damage: impl FnOnce(&mut Vec<u8>)) -> Result<(), St
     damage(&mut bytes);
     std::fs::write(directory.path().join(FILE), bytes).unwrap();
     let _ = HistoryReader::open(directory.path())
-        .and_then(|reader| reader.moments(SystemTime::UNIX_EPOCH, 0, 1_000));
+        .and_then(|reader| reader.moments(&(SystemTime::UNIX_EPOCH..=at(1 << 41)), 0, 1_000));
     let mut store = Store::open(directory.path(), LIMIT)?;
     store.known()?;
     store.append(

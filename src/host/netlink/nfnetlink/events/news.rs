@@ -133,10 +133,7 @@ impl<'a> Message<'a> {
                 Some(News::Rule(NewRule { family, table, chain, handle, userdata, expressions }))
             }
             NEWSET => parse::placed(payload, Set::decode).ok().map(News::Set),
-            NEWSETELEM => {
-                let (family, table, set, elements) = elements(payload)?;
-                Some(News::Elements(ElementsOf { family, table, set, elements }))
-            }
+            NEWSETELEM => elements(payload).map(News::Elements),
             NEWOBJ => parse::placed(payload, Object::decode).ok().map(News::Object),
             NEWFLOWTABLE => parse::placed(payload, Flowtable::decode).ok().map(News::Flowtable),
             _ => gone(number, payload).map(News::Gone),
@@ -146,7 +143,7 @@ impl<'a> Message<'a> {
 
 fn gone(number: u16, payload: &[u8]) -> Option<Gone<'_>> {
     if matches!(number, DELSETELEM | DESTROYSETELEM) {
-        let (family, table, set, elements) = elements(payload)?;
+        let ElementsOf { family, table, set, elements } = elements(payload)?;
         return Some(Gone { family, table, what: What::Elements(set, elements) });
     }
     let (family, fields) = parse::open::<5>(payload).ok()?;
@@ -166,9 +163,9 @@ fn gone(number: u16, payload: &[u8]) -> Option<Gone<'_>> {
     Some(Gone { family, table: name(1)?, what })
 }
 
-fn elements(payload: &[u8]) -> Option<(Family, &[u8], &[u8], Vec<Element>)> {
+fn elements(payload: &[u8]) -> Option<ElementsOf<'_>> {
     let (family, fields) = parse::open::<4>(payload).ok()?;
-    let mut all = Vec::new();
-    parse::elements(payload, &mut |element| all.push(element)).ok()?;
-    Some((family, fields.string(1)?, fields.string(2)?, all))
+    let mut elements = Vec::new();
+    parse::elements(payload, &mut |element| elements.push(element)).ok()?;
+    Some(ElementsOf { family, table: fields.string(1)?, set: fields.string(2)?, elements })
 }
