@@ -6,7 +6,7 @@ use super::allowlist::{List, Pattern};
 use super::audit::Rulebook;
 use super::typed_rule::{self, Misread};
 use crate::domain::changes::history::Place;
-use crate::domain::rules::{Backend, Family};
+use crate::domain::rules::{Backend, Family, Kind};
 
 /// What iptables takes for the table that is not named.
 const DEFAULT_TABLE: &str = "filter";
@@ -165,14 +165,28 @@ impl Answer<'_> {
     }
 }
 
-/// The place that a native line names: `inet shop input …`, `chain inet shop input …`, `table inet shop …`.
+/// The place that a native line names: `inet shop input …`, `chain inet shop input …`, `table inet shop …`, and that of what is
+/// no rule: `hook ip input …`, `expectation ip …`.
 fn native_place(line: &str) -> Option<Place<'_>> {
+    if let Some((kind, rest)) = line.split_once(' ')
+        && let Some(table) = beside_rules(kind)
+    {
+        let mut words = rest.split(' ');
+        let family = Family::from_name(words.next()?)?;
+        let chain = words.next().filter(|_| kind == Kind::Hook.as_str());
+        return Some(Place { backend: Backend::Netfilter, family, table, chain });
+    }
     let mut words = line.split(' ').peekable();
     let declared = words.next_if(|word| Family::from_name(word).is_none());
     let family = Family::from_name(words.next()?)?;
     let table = words.next()?;
     let chain = words.next().filter(|_| declared != Some("table"));
     Some(Place { backend: Backend::Nftables, family, table, chain })
+}
+
+/// Where lines of a kind stand that are of no table.
+fn beside_rules(kind: &str) -> Option<&'static str> {
+    [Kind::Hook, Kind::Expectation].into_iter().find(|of| of.as_str() == kind).and_then(Kind::group)
 }
 
 #[cfg(test)]

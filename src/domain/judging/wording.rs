@@ -26,7 +26,9 @@ pub fn entry_name(violation: &Violation) -> Option<String> {
 /// The allowlist file whose patterns judge a violation, in words: "the file filter".
 pub fn allowlist_file(violation: &Violation) -> String {
     let file = match (violation.backend, violation.family) {
-        (Backend::Nftables, _) | (_, Family::Arp) => return "the file nftables".to_owned(),
+        (Backend::Nftables | Backend::Netfilter, _) | (_, Family::Arp) => {
+            return "the file nftables".to_owned();
+        }
         _ if IPTABLES_TABLES.contains(&violation.table.as_str()) => &violation.table,
         _ => "global",
     };

@@ -101,11 +101,13 @@ pub enum Backend {
     Iptables,
     /// A native nftables rule or declaration.
     Nftables,
+    /// What acts on packets beside rules: functions and BPF programs at hooks, expectations of connection tracking.
+    Netfilter,
 }
 
 impl Backend {
     /// Every backend, in the order reports list them.
-    pub const ALL: [Self; 4] = every!(Backend: IptablesNft, IptablesLegacy, Iptables, Nftables);
+    pub const ALL: [Self; 5] = every!(Backend: IptablesNft, IptablesLegacy, Iptables, Nftables, Netfilter);
 
     /// The name used in reports and metric labels.
     pub const fn as_str(self) -> &'static str {
@@ -114,6 +116,7 @@ impl Backend {
             Self::IptablesLegacy => "iptables-legacy",
             Self::Iptables => "iptables",
             Self::Nftables => "nftables",
+            Self::Netfilter => "netfilter",
         }
     }
 }
@@ -137,11 +140,14 @@ pub enum Kind {
     Element,
     Flowtable,
     Object,
+    Hook,
+    Expectation,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = every!(Kind: Policy, Chain, Rule, Table, Set, Map, Element, Flowtable, Object);
+    pub const ALL: [Self; 11] =
+        every!(Kind: Policy, Chain, Rule, Table, Set, Map, Element, Flowtable, Object, Hook, Expectation);
 
     /// The name used in reports.
     pub const fn as_str(self) -> &'static str {
@@ -155,6 +161,19 @@ impl Kind {
             Self::Element => "element",
             Self::Flowtable => "flowtable",
             Self::Object => "object",
+            Self::Hook => "hook",
+            Self::Expectation => "expectation",
+        }
+    }
+}
+
+impl Kind {
+    /// What stands for the table of lines that belong to none.
+    pub const fn group(self) -> Option<&'static str> {
+        match self {
+            Self::Hook => Some("hooks"),
+            Self::Expectation => Some("expectations"),
+            _ => None,
         }
     }
 }
@@ -231,13 +250,18 @@ pub enum Reason {
     NotADump,
     /// The kernel's netlink or getsockopt answer could not be read.
     KernelRead,
+    /// The kernel has no list of what is called at its hooks: what acts on packets there beside rules is not seen.
+    HooksUnlisted,
+    /// BPF programs are at hooks and the kernel has no list that says which act in this network namespace; or it has none and
+    /// one is required.
+    HooksUnread,
     /// There is no evidence that this is the host's network namespace.
     NetnsUnproven,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 26] = every!(
+    pub const ALL: [Self; 28] = every!(
         Reason:
         InvalidAllowlist,
         BrokenPattern,
@@ -264,6 +288,8 @@ impl Reason {
         UntestedTool,
         NotADump,
         KernelRead,
+        HooksUnlisted,
+        HooksUnread,
         NetnsUnproven,
     );
 
@@ -295,13 +321,15 @@ impl Reason {
             Self::UntestedTool => "UntestedTool",
             Self::NotADump => "NotADump",
             Self::KernelRead => "KernelRead",
+            Self::HooksUnlisted => "HooksUnlisted",
+            Self::HooksUnread => "HooksUnread",
             Self::NetnsUnproven => "NetnsUnproven",
         }
     }
 
     /// Whether this alone forbids the verdict `compliant`.
     pub const fn is_decisive(self) -> bool {
-        !matches!(self, Self::MixedBackends | Self::BrokenPattern | Self::BroadPattern)
+        !matches!(self, Self::MixedBackends | Self::BrokenPattern | Self::BroadPattern | Self::HooksUnlisted)
     }
 }
 

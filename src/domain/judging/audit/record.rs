@@ -48,6 +48,8 @@ enum Group {
     Flowtable,
     Object,
     Chain,
+    Hook,
+    Expectation,
 }
 
 impl Group {
@@ -58,6 +60,8 @@ impl Group {
             Kind::Flowtable => Self::Flowtable,
             Kind::Object => Self::Object,
             Kind::Policy | Kind::Chain | Kind::Rule => Self::Chain,
+            Kind::Hook => Self::Hook,
+            Kind::Expectation => Self::Expectation,
         }
     }
 }

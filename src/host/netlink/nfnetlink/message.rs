@@ -9,7 +9,11 @@ use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
 /// `NFNL_SUBSYS_NFTABLES`, `NFNL_SUBSYS_IPSET`, where a message's type has them.
 const NFTABLES: u16 = 10 << 8;
 const IPSET: u16 = 6 << 8;
-/// What is asked for: `NFT_MSG_*`, where the reply's number is one less, and `IPSET_CMD_LIST`.
+/// `NFNL_SUBSYS_CTNETLINK_EXP`, `NFNL_SUBSYS_HOOK`.
+const EXPECTATIONS: u16 = 2 << 8;
+const HOOKS: u16 = 12 << 8;
+/// What is asked for: `NFT_MSG_*`, where the reply's number is one less, `IPSET_CMD_LIST`,
+/// `IPCTNL_MSG_EXP_GET` and `NFNL_MSG_HOOK_GET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(in crate::host) enum Get {
@@ -22,6 +26,8 @@ pub(in crate::host) enum Get {
     Object = NFTABLES | 19,
     Flowtable = NFTABLES | 23,
     Ipset = IPSET | 7,
+    Expectation = EXPECTATIONS | 1,
+    Hook = HOOKS,
 }
 
 impl Get {
@@ -33,7 +39,7 @@ impl Get {
     pub const fn reply(self) -> u16 {
         match self {
             Self::Generation => NFTABLES | 15,
-            Self::Ipset => self.request(),
+            Self::Ipset | Self::Hook => self.request(),
             _ => self.request() - 1,
         }
     }

@@ -10,7 +10,7 @@ use crate::app::checks::scan::dump::{command_problem, ending_problem};
 use crate::app::checks::scan::nft::{self, netlink_problem};
 use crate::app::checks::scan::side::Side;
 use crate::app::checks::scan::unit::{Key, Units};
-use crate::app::checks::scan::{Context, ScanOptions};
+use crate::app::checks::scan::{Context, Hooks, ScanOptions};
 use crate::domain::changes::Scope;
 use crate::domain::judging::audit::{Rulebook, TextBudget};
 use crate::domain::rules::saved::nft_text::{self, Counts, FIRST_INDEX, Listing, Table};
@@ -62,6 +62,7 @@ fn loaded(settings: Settings<'_>, listing: &Listing, sink: &mut impl FnMut(Probl
     let options = ScanOptions {
         dump_timeout: settings.timeout,
         nftables: true,
+        hooks: Hooks::Unread,
         limit: settings.limit,
         cancelled: Arc::new(AtomicBool::new(false)),
     };
