@@ -312,6 +312,16 @@ mod tests {
     }
 
     #[test]
+    fn what_acts_beside_rules_is_judged_and_known_functions_are_not() {
+        let line = "hook ip6 input -500 bpf evil 00ff";
+        let judged =
+            |patterns: &str, line| judged_by(&book(&[(List::Nftables, patterns)]), &ask(line)).judgement;
+        assert_eq!(judged("", line), Judgement::Unexpected);
+        assert_eq!(judged("^hook ip6 input -500 bpf evil 00ff$", line), Judgement::Allowed);
+        assert_eq!(judged(".*", "hooks ip known ipt_do_table"), Judgement::Unjudged);
+    }
+
+    #[test]
     fn native_lines_say_where_they_stand() {
         let book = book(&[(List::Nftables, "^inet shop ")]);
         let found = judged_by(&book, &ask("inet shop input tcp dport 22 accept"));
@@ -327,5 +337,7 @@ mod tests {
         assert_eq!(place("chain inet shop input"), named("shop", Some("input")));
         assert_eq!(place("table inet shop flags dormant"), named("shop", None));
         assert_eq!(place("nonsense"), None);
+        assert_eq!(place("hook ip6 input -500 bpf evil 00"), named("hooks", Some("input")));
+        assert_eq!(place("expectation ip tcp 10.0.0.1 -> 10.0.0.2:21"), named("expectations", None));
     }
 }

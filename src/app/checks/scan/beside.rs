@@ -46,6 +46,16 @@ impl Beside {
         self.settle(Key::Expectations, expected.seal(), told);
     }
 
+    /// Judges what is kept by other allowlists; forgets lines whose text was not kept.
+    pub fn judge_by(&mut self, book: &Rulebook, limit: usize) {
+        let budget = TextBudget::new(TEXT_BYTES);
+        let judged = self.kept.iter().filter_map(|(key, unit)| {
+            let unit = unit.judged_by(book, limit, &budget)?;
+            Some((key.clone(), Arc::new(unit)))
+        });
+        self.kept = judged.collect();
+    }
+
     /// Tells what is other than it was, unless the read failed.
     fn settle(&mut self, key: Key, reading: Reading, told: &mut Told) {
         let unit = Arc::new(Unit { reading, known: Known::Nothing, left: Vec::new() });

@@ -153,7 +153,7 @@ impl List {
 }
 
 fn refused() -> Fault {
-    let source = io::Error::from_raw_os_error(libc::EINVAL);
+    let source = io::Error::from(io::ErrorKind::InvalidInput);
     Fault::Io("listing what is called at a netfilter hook, after others were listed", source)
 }
 

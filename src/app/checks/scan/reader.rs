@@ -188,6 +188,7 @@ impl NodeReader {
         self.nft.judge_by(book, self.options.limit, &budget);
         self.legacy.judge_by(book, self.options.limit, &budget);
         self.elements.judge_by(book, self.options.limit);
+        self.beside.judge_by(book, self.options.limit);
     }
 
     fn conclude(&self, book: &Rulebook, nft: &Found, legacy: &Found) -> Scan {
