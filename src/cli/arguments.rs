@@ -53,7 +53,7 @@ pub(super) struct ReadArguments {
         num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set
     )]
     pub require_hooks: bool,
-    /// The longest that reading one table may take; a bare number is seconds.
+    /// The longest that reading one table may take, and then what its sets hold; a bare number is seconds.
     #[arg(long, value_name = "DURATION", env = "MONITOR_DUMP_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub dump_timeout: Duration,
     /// The node's name in reports [default: the host name].

@@ -113,19 +113,29 @@ fn service(round: usize) -> String {
     )
 }
 
+/// The patterns of the benchmarks for iptables.
 fn book() -> Rulebook {
-    let file = PatternFile { list: List::Global, origin: "bench".into(), text: PATTERNS.into() };
+    book_of(List::Global, PATTERNS)
+}
+
+/// One file of patterns.
+pub fn book_of(list: List, patterns: &str) -> Rulebook {
+    let file = PatternFile { list, origin: "bench".into(), text: patterns.into() };
     let in_force = InForce { patterns: Arc::new(Allowlist::parse(&[file])), is_missing: false };
     Rulebook { ipv4: in_force.clone(), ipv6: Ipv6::Checked(in_force), problems: Vec::new() }
 }
 
 fn reader() -> NodeReader {
-    let options = ScanOptions {
+    NodeReader::new(options())
+}
+
+/// How the agent reads.
+pub fn options() -> ScanOptions {
+    ScanOptions {
         dump_timeout: Duration::from_secs(60),
         nftables: true,
         hooks: Hooks::Listed,
         limit: 1000,
         cancelled: Arc::new(AtomicBool::new(false)),
-    };
-    NodeReader::new(options)
+    }
 }

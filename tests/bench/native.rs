@@ -1,10 +1,18 @@
 //! Native tables: kube-proxy's mode with nftables against `nft -j list ruleset`, and sets so large that their content takes
 //! the kernel longer than all rules.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use iptables_monitor::app::checks::scan::NodeReader;
+use iptables_monitor::domain::changes::Scope;
+use iptables_monitor::domain::judging::allowlist::List;
+use tokio::sync::Notify;
+
+use super::incremental;
 use super::support::{self, AllowlistDir, MONITOR, Netns};
 use super::{median, millis};
 
@@ -17,8 +25,11 @@ pub fn table() {
     for (services, elements) in [(1_000, 10_000), (10_000, 100_000)] {
         kube_proxy(services, elements);
     }
-    println!("\n| what a table beside 1,000 rules holds | check | of it `nft list chain` of the rules |");
-    println!("| --- | --- | --- |");
+    println!("\nThe agent judges all rules first, and then the content of the large set.\n");
+    println!(
+        "| what a table beside 1,000 rules holds | `nft list chain` of the rules | agent: rules judged | all judged | check |"
+    );
+    println!("| --- | --- | --- | --- | --- |");
     large("300,000 concatenated elements", &concatenated(300_000));
     large("200,000 intervals", &intervals(200_000));
     large(
@@ -105,10 +116,32 @@ fn large(title: &str, script: &str) {
     (0..1_000).for_each(|port| writeln!(rules, "add rule inet small c tcp dport {port} accept").unwrap());
     load(&netns, &rules);
     load(&netns, script);
-    let allowlist = AllowlistDir::new(&[("nftables", "^(table|set|inet|elements) .*\n")]);
+    const PATTERNS: &str = "^(table|set|inet|elements) .*\n";
+    let allowlist = AllowlistDir::new(&[("nftables", PATTERNS)]);
     let check = timed(&netns, MONITOR, &["check", "--input", allowlist.path(), "--quiet"]);
     let list = timed(&netns, "nft", &["list", "chain", "inet", "small", "c"]);
-    println!("| {title} | {:.0} ms | {:.0} ms |", millis(check), millis(list));
+    let (judged, whole) = netns.within(|| agent(PATTERNS));
+    println!(
+        "| {title} | {:.0} ms | {:.0} ms | {:.0} ms | {:.0} ms |",
+        millis(list),
+        millis(judged),
+        millis(whole),
+        millis(check)
+    );
+}
+
+/// After how long an agent that starts has judged all rules, and after how long everything.
+fn agent(patterns: &str) -> (Duration, Duration) {
+    let (book, started) = (incremental::book_of(List::Nftables, patterns), Instant::now());
+    let came = Arc::new(Notify::new());
+    let mut reader = NodeReader::for_rules_first(incremental::options(), Duration::from_secs(300), came);
+    reader.check(&book, &Scope::Everything);
+    let judged = started.elapsed();
+    while !reader.is_whole() {
+        std::thread::sleep(Duration::from_millis(1));
+        reader.check(&book, &Scope::Parts(BTreeMap::new()));
+    }
+    (judged, started.elapsed())
 }
 
 fn concatenated(count: usize) -> String {

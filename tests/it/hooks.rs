@@ -29,7 +29,7 @@ fn busy() -> (Netns, AllowlistDir) {
     let netns = Netns::new();
     netns.sh(
         "iptables-nft -A INPUT -m conntrack --ctstate NEW -j ACCEPT; iptables-legacy -t nat -A OUTPUT -j RETURN
-         ip link add d0 type dummy
+         ip link add d0 type veth peer name d1
          nft 'table netdev n { chain c { type filter hook ingress device \"d0\" priority 0; }; }'",
     );
     let list = AllowlistDir::new(&[("global", "^-[APN] \n"), ("nftables", "netdev n ")]);

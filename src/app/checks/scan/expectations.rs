@@ -67,11 +67,13 @@ fn list(context: &Context<'_>, book: &Rulebook) -> Result<Vec<Expectation>, Nfne
 
 fn problem(error: &NfnetlinkError) -> Problem {
     match error {
-        NfnetlinkError::Failed { source, .. } if source.kind() == io::ErrorKind::InvalidInput => Problem::new(
-            Reason::KernelRead,
-            "connections are expected (/proc/net/nf_conntrack_expect), and the kernel does not list which: load the module \
+        NfnetlinkError::Failed { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+            Problem::new(
+                Reason::KernelRead,
+                "connections are expected (/proc/net/nf_conntrack_expect), and the kernel does not list which: load the module \
              nf_conntrack_netlink",
-        ),
+            )
+        }
         error => netlink_problem(error),
     }
 }

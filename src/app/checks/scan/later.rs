@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::elements::Left;
-use super::unit::{Key, Known, Unit};
+use super::unit::{Key, Known, Unit, Units};
 use super::{Context, ScanOptions};
+use crate::app::service::{Fault, Thread};
 use crate::domain::changes::Part;
 use crate::domain::changes::author::Author;
 use crate::domain::changes::diff::Told;
 use crate::domain::judging::audit::{Audit, Authors, Reading, Rulebook, TextBudget, compare};
 use crate::domain::rules::{Problem, Reason};
+use crate::domain::words::error_chain::chain_of;
 use crate::host::process::processor_time;
 
 /// Text of elements that is kept, beside that of rules: 250,000 elements of maps.
@@ -81,6 +83,7 @@ struct Table {
 }
 
 /// One table that was read.
+#[derive(Debug)]
 struct Found {
     left: Arc<Left>,
     begun: Instant,
@@ -89,6 +92,7 @@ struct Found {
 }
 
 /// Tables being read.
+#[derive(Debug)]
 struct Job {
     /// How many are still to come.
     left: usize,
@@ -96,12 +100,7 @@ struct Job {
     begun: Instant,
     book: Rulebook,
     has_failed: bool,
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("left", &self.left).finish_non_exhaustive()
-    }
+    thread: Thread<()>,
 }
 
 impl Elements {
@@ -178,16 +177,20 @@ impl Elements {
         let budget =
             TextBudget::new(TEXT_BYTES.saturating_sub(kept.map(|(unit, _)| unit.reading.taken()).sum()));
         let (sender, found) = sync_channel(TABLES_READ);
-        let job =
-            Job { left: due.len(), found, begun: Instant::now(), book: book.clone(), has_failed: false };
-        let (options, book, came) = (options.clone(), book.clone(), Arc::clone(came));
-        let run = move || {
-            // also when the thread panics
-            let _told = Tell(Arc::clone(&came));
-            read_each(&options, &book, &budget, due, &sender, &came);
+        let left = due.len();
+        let run = {
+            let (options, book, came) = (options.clone(), book.clone(), Arc::clone(came));
+            move || {
+                // also when the thread panics
+                let _told = Tell(Arc::clone(&came));
+                read_each(&options, &book, &budget, due, &sender, &came);
+            }
         };
-        match std::thread::Builder::new().name("elements".to_owned()).spawn(run) {
-            Ok(_) => self.job = Some(job),
+        match Thread::start("elements", run) {
+            Ok(thread) => {
+                let (begun, book, has_failed) = (Instant::now(), book.clone(), false);
+                self.job = Some(Job { left, found, begun, book, has_failed, thread });
+            }
             Err(error) => {
                 log::warn!("starting a thread that reads what sets hold: {error}; it is tried again");
                 self.rests_until = Some(Instant::now() + REPEAT);
@@ -227,14 +230,13 @@ impl Elements {
         let Some(job) = self.job.take() else { return };
         let took = job.begun.elapsed();
         let rest = if took > GRACE { took * REST } else { Duration::ZERO };
-        let has_died = job.left > 0;
-        let least = if job.has_failed || has_died { REPEAT } else { Duration::ZERO };
+        let fault = job.thread.join().err().or_else(|| (job.left > 0).then_some(Fault::Ended));
+        let least = if job.has_failed || fault.is_some() { REPEAT } else { Duration::ZERO };
         self.rests_until = Some(Instant::now() + rest.max(least));
-        if has_died {
-            for table in self.tables.values_mut().filter(|table| table.is_due) {
-                let what = format!("reading {} panicked: a bug", table.left.place());
-                table.failure = Some(Arc::new(problem(book, Problem::new(Reason::KernelRead, what))));
-            }
+        let Some(fault) = fault else { return };
+        for table in self.tables.values_mut().filter(|table| table.is_due) {
+            let what = format!("reading {}: {}: a bug", table.left.place(), chain_of(&fault));
+            table.failure = Some(Arc::new(problem(book, Problem::new(Reason::KernelRead, what))));
         }
     }
 
@@ -266,8 +268,10 @@ impl Elements {
     }
 
     /// What is in force now of what sets hold.
-    pub fn standing(&self, book: &Rulebook) -> Vec<Arc<Unit>> {
-        self.tables.values().flat_map(|table| table.standing(book, &self.patience)).collect()
+    pub fn standing(&self, book: &Rulebook) -> Units {
+        let standing =
+            |(key, table): (&Key, &Table)| Some((key.clone(), table.standing(book, &self.patience)?));
+        self.tables.iter().filter_map(standing).collect()
     }
 
     /// Everything that was read well last.
@@ -319,30 +323,22 @@ impl Table {
         }
     }
 
-    fn standing(&self, book: &Rulebook, patience: &Patience) -> Vec<Arc<Unit>> {
+    fn standing(&self, book: &Rulebook, patience: &Patience) -> Option<Arc<Unit>> {
         let is_valid = |begun: Instant| match patience {
             Patience::Endless => true,
             Patience::Short { valid, .. } => begun.elapsed() <= *valid,
         };
-        let valid = self.held.as_ref().filter(|(_, begun)| is_valid(*begun)).map(|(unit, _)| unit);
-        match (&self.failure, valid, &self.held) {
-            // another read may do better
-            (Some(failure), Some(valid), _)
-                if is_torn(failure) && matches!(patience, Patience::Short { .. }) =>
-            {
-                vec![Arc::clone(valid)]
+        let held = self.held.as_ref().map(|(unit, _)| unit);
+        let is_valid = self.held.as_ref().is_some_and(|(_, begun)| is_valid(*begun));
+        // another read may do better
+        let may_wait =
+            |failure: &Unit| is_valid && is_torn(failure) && matches!(patience, Patience::Short { .. });
+        match &self.failure {
+            Some(failure) if !may_wait(failure) => Some(over(held, failure)),
+            None if self.is_due && !is_valid && self.left.is_judged_by(book) => {
+                Some(over(held, &Arc::new(problem(book, self.unread()))))
             }
-            (Some(failure), _, Some((held, _))) => {
-                let mut reading = held.reading.with(failure.reading.clone(), &[]);
-                reading.problems = failure.reading.problems.clone();
-                vec![Arc::new(Unit { reading, known: Known::Nothing, left: Vec::new() })]
-            }
-            (Some(failure), _, None) => vec![Arc::clone(failure)],
-            (None, _, held) => {
-                let held = held.iter().map(|(unit, _)| Arc::clone(unit));
-                let is_unread = self.is_due && valid.is_none() && self.left.is_judged_by(book);
-                held.chain(is_unread.then(|| Arc::new(problem(book, self.unread())))).collect()
-            }
+            _ => held.cloned(),
         }
     }
 
@@ -350,6 +346,14 @@ impl Table {
         let what = format!("{} is still being read; all rules were judged", self.left.place());
         Problem::new(Reason::ElementsUnread, what)
     }
+}
+
+/// What was read well, with the slots of what failed later, and the problems of that.
+fn over(held: Option<&Arc<Unit>>, failure: &Arc<Unit>) -> Arc<Unit> {
+    let Some(held) = held else { return Arc::clone(failure) };
+    let mut reading = held.reading.with(failure.reading.clone(), &[]);
+    reading.problems = failure.reading.problems.clone();
+    Arc::new(Unit { reading, known: Known::Nothing, left: Vec::new() })
 }
 
 fn is_torn(unit: &Unit) -> bool {

@@ -197,7 +197,7 @@ impl NodeReader {
         legacy::find_unread(&mut audit);
         let unread = audit.seal();
         let elements = self.elements.standing(book);
-        let units = nft.units.values().chain(&elements).chain(legacy.units.values());
+        let units = nft.units.values().chain(elements.values()).chain(legacy.units.values());
         let beside = self.beside.standing().map(|unit| &unit.reading);
         let readings: Vec<&Reading> =
             units.map(|unit| &unit.reading).chain(beside).chain([&unread]).collect();

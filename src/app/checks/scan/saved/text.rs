@@ -7,11 +7,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::app::checks::scan::dump::{command_problem, ending_problem};
+use crate::app::checks::scan::later::{Elements, Patience};
 use crate::app::checks::scan::nft::{self, netlink_problem};
 use crate::app::checks::scan::side::Side;
 use crate::app::checks::scan::unit::{Key, Units};
 use crate::app::checks::scan::{Context, Hooks, ScanOptions};
 use crate::domain::changes::Scope;
+use crate::domain::changes::diff::Told;
 use crate::domain::judging::audit::{Rulebook, TextBudget};
 use crate::domain::rules::saved::nft_text::{self, Counts, FIRST_INDEX, Listing, Table};
 use crate::domain::rules::text::protocols;
@@ -77,7 +79,12 @@ fn loaded(settings: Settings<'_>, listing: &Listing, sink: &mut impl FnMut(Probl
     }
     let mut side = Side::new(nft::read, Key::Inventory);
     side.owe(&Scope::Everything, |_| true);
-    side.read(&context, settings.book, settings.budget).units
+    let mut units = side.read(&context, settings.book, settings.budget).units;
+    let (mut elements, mut told) = (Elements::new(Patience::Endless), Told::default());
+    elements.want(units.values().map(|unit| &**unit), side.owed(), &mut told);
+    elements.read(&options, settings.book, &mut told);
+    units.extend(elements.standing(settings.book));
+    units
 }
 
 fn load(listing: &Listing, deadline: &Deadline) -> Result<(), Problem> {
