@@ -178,8 +178,11 @@ fn begin_transfer() -> [TcpStream; 2] {
     let listener = TcpListener::bind("127.0.0.1:2121").expect("a free port");
     let mut client = TcpStream::connect("127.0.0.1:21").expect("redirected");
     let (mut server, _) = listener.accept().expect("the client");
-    server.write_all(b"227 Entering Passive Mode (127,0,0,1,39,16)\r\n").expect("sent");
-    let _ = client.read(&mut [0; 200]).expect("the answer");
+    // the helper believes what follows a whole line
+    for line in ["220 ready\r\n", "227 Entering Passive Mode (127,0,0,1,39,16)\r\n"] {
+        server.write_all(line.as_bytes()).expect("sent");
+        let _ = client.read(&mut [0; 200]).expect("the answer");
+    }
     [client, server]
 }
 

@@ -10,7 +10,7 @@ use crate::domain::rules::kernel::expectations::Expectation;
 use crate::domain::rules::text::expectation::{family, line};
 use crate::domain::rules::text::helpers::Helpers;
 use crate::domain::rules::{Backend, Entry, Kind, Problem, Reason};
-use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError, has_expectations};
+use crate::host::netlink::nfnetlink::{ExpectationId, Nfnetlink, NfnetlinkError, has_expectations};
 
 /// So many are kept while they are read: a kernel takes a few thousand unless it is told otherwise.
 const MAX_EXPECTATIONS: usize = 100_000;
@@ -37,32 +37,62 @@ pub fn read(
         }
         Ok(true) => {}
     }
-    let found = match list(context, book) {
-        Ok(found) => found,
-        Err(error) => return audit.problem(problem(&error)),
-    };
+    if let Err(error) = try_read(context, book, audit, helpers) {
+        audit.problem(problem(&error));
+    }
+}
+
+fn try_read(
+    context: &Context<'_>,
+    book: &Rulebook,
+    audit: &mut Audit<'_>,
+    helpers: impl FnOnce() -> Helpers,
+) -> Result<(), NfnetlinkError> {
+    let mut kernel = Nfnetlink::open(context.deadline().moment())?;
+    let mut found = list(&mut kernel, book)?;
     if found.len() > MAX_EXPECTATIONS {
         let what =
             format!("more than {MAX_EXPECTATIONS} expectations of connection tracking: not all were judged");
         audit.problem(Problem::new(Reason::KernelRead, what));
     }
-    if !found.is_empty() {
-        judge(audit, &found, &helpers());
+    if found.is_empty() {
+        return Ok(());
     }
+    let helpers = helpers();
+    found.retain(|(expectation, _)| !is_of_rule(expectation, &helpers));
+    for (expectation, id) in &mut found {
+        expectation.zone = kernel.zone_of(family(expectation), id)?;
+    }
+    if found.iter().any(|(expectation, _)| expectation.zone.is_none()) {
+        // its time may have ended meanwhile
+        let still = list(&mut kernel, book)?;
+        found.retain(|(expectation, id)| {
+            expectation.zone.is_some() || still.iter().any(|(_, other)| other == id)
+        });
+    }
+    judge(audit, found.iter().map(|(expectation, _)| expectation));
+    Ok(())
 }
 
-fn list(context: &Context<'_>, book: &Rulebook) -> Result<Vec<Expectation>, NfnetlinkError> {
+fn list(
+    kernel: &mut Nfnetlink,
+    book: &Rulebook,
+) -> Result<Vec<(Expectation, ExpectationId)>, NfnetlinkError> {
     let mut found = Vec::new();
-    let mut kernel = Nfnetlink::open(context.deadline().moment())?;
-    kernel.for_each_expectation(|expectation| {
+    kernel.for_each_expectation(|expectation, id| {
         if expectation.is_of_interest()
             && book.covers(family(&expectation))
             && found.len() <= MAX_EXPECTATIONS
         {
-            found.push(expectation);
+            found.push((expectation, id));
         }
     })?;
     Ok(found)
+}
+
+fn is_of_rule(expectation: &Expectation, helpers: &Helpers) -> bool {
+    let helper = expectation.helper.as_ref();
+    expectation.has_one_source() && helper.is_some_and(|helper| helpers.assign(helper))
 }
 
 fn problem(error: &NfnetlinkError) -> Problem {
@@ -79,13 +109,8 @@ fn problem(error: &NfnetlinkError) -> Problem {
 }
 
 /// The kernel lists them in the order of a hash that differs from boot to boot.
-fn judge(audit: &mut Audit<'_>, found: &[Expectation], helpers: &Helpers) {
-    let is_of_rule = |expectation: &Expectation| {
-        let helper = expectation.helper.as_ref();
-        expectation.has_one_source() && helper.is_some_and(|helper| helpers.assign(helper))
-    };
-    let lines = found.iter().filter(|expectation| !is_of_rule(expectation));
-    let mut lines: Vec<_> = lines.map(|expectation| (family(expectation), line(expectation))).collect();
+fn judge<'e>(audit: &mut Audit<'_>, found: impl Iterator<Item = &'e Expectation>) {
+    let mut lines: Vec<_> = found.map(|expectation| (family(expectation), line(expectation))).collect();
     lines.sort();
     for (family, line) in lines {
         let entry = Entry {

@@ -60,7 +60,8 @@ pub struct Expectation {
     pub class: u32,
     /// What the kernel calls when the connection comes.
     pub function: Option<Vec<u8>>,
-    /// The zone of the connection.
+    /// The zone of the connection. The kernel does not list it, but answers whether it is this or that one; none if it is not
+    /// known.
     pub zone: Option<u16>,
     /// Attributes that a newer kernel gives.
     pub rest: Vec<(u16, Vec<u8>)>,

@@ -49,8 +49,13 @@ pub fn line(expectation: &Expectation) -> String {
     mask.rest.iter().filter(|(_, value)| value.iter().any(|&byte| byte != u8::MAX)).for_each(|raw| {
         word(attribute("mask", raw));
     });
-    if let Some(zone) = zone.or(tuple.zone) {
-        word(format!("zone {zone}"));
+    match zone {
+        Some(0) => {}
+        Some(zone) => word(format!("zone {zone}")),
+        None => word("zone unknown".to_owned()),
+    }
+    if let Some(zone) = tuple.zone {
+        word(format!("tuple-zone {zone}"));
     }
     if let Some(helper) = helper {
         word(format!("helper {}", name(helper)));

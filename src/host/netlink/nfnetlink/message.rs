@@ -4,7 +4,7 @@
 //! *Source*: RFC 3549 section 2.2, `include/uapi/linux/netlink.h`, `include/uapi/linux/netfilter/nfnetlink.h` and
 //! `nf_tables.h`, `ipset/ip_set.h`.
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 
 /// `NFNL_SUBSYS_NFTABLES`, `NFNL_SUBSYS_IPSET`, where a message's type has them.
 const NFTABLES: u16 = 10 << 8;
@@ -63,6 +63,11 @@ impl Request {
         self.begin(get.request(), flags, family, 0)
     }
 
+    /// Starts a request for one thing, whose answer looks like a part of a dump; an acknowledgement ends it.
+    pub fn start_one(&mut self, get: Get, family: u8) -> &mut Self {
+        self.begin(get.request(), NLM_F_REQUEST | NLM_F_ACK, family, 0)
+    }
+
     /// Starts a request of any subsystem; `resource` is what that takes for one, such as a group.
     pub fn begin(&mut self, kind: u16, flags: u16, family: u8, resource: u16) -> &mut Self {
         let [high, low] = resource.to_be_bytes();
@@ -88,6 +93,13 @@ impl Request {
     pub fn value<const N: usize>(&mut self, kind: u16, value: [u8; N]) -> &mut Self {
         self.head(kind, N);
         self.bytes.extend_from_slice(&value);
+        self.pad()
+    }
+
+    /// Adds an attribute with a value of these bytes, of which there are few.
+    pub fn bytes(&mut self, kind: u16, value: &[u8]) -> &mut Self {
+        self.head(kind, value.len());
+        self.bytes.extend_from_slice(value);
         self.pad()
     }
 

@@ -25,7 +25,7 @@ use crate::domain::rules::kernel::objects::{Flowtable, Object};
 use crate::domain::rules::kernel::sets::{Element, Set};
 pub use crate::domain::rules::kernel::{Chain, Hook, Table};
 use crate::host::process::procfs;
-pub use expectations::has_expectations;
+pub use expectations::{ExpectationId, has_expectations};
 pub use hooks::HookList;
 use message::{Get, Replies, Reply, Request};
 pub use parse::Placed;
@@ -338,7 +338,8 @@ fn answer(
     }
     match reply.kind {
         NLMSG_DONE | NLMSG_ERROR => match errno(reply.payload) {
-            Some(0) if reply.kind == NLMSG_DONE => Ok(ControlFlow::Break(())),
+            // a dump ends with the one, and what was asked for with NLM_F_ACK with the other
+            Some(0) => Ok(ControlFlow::Break(())),
             Some(code) if code < 0 => {
                 let error = io::Error::from_raw_os_error(code.saturating_neg());
                 Err(failure(what, error, get == Get::Generation))

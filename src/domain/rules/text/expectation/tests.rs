@@ -28,7 +28,7 @@ fn expectation() -> Expectation {
         flags: PERMANENT,
         class: 0,
         function: Some(b"nat-follow-master".to_vec()),
-        zone: None,
+        zone: Some(0),
         rest: Vec::new(),
     }
 }
@@ -45,7 +45,7 @@ fn a_line_tells_what_is_expected_and_where_it_goes() {
 #[test]
 fn everything_that_changes_what_it_does_changes_the_line() {
     type Change = fn(&mut Expectation);
-    let changes: [Change; 20] = [
+    let changes: [Change; 22] = [
         |_| {},
         |it| it.tuple.source.address = "10.9.0.3".parse().unwrap(),
         |it| it.tuple.protocol = 17,
@@ -65,6 +65,8 @@ fn everything_that_changes_what_it_does_changes_the_line() {
         |it| it.flags = PERMANENT | INACTIVE,
         |it| it.flags = PERMANENT | 0x10,
         |it| it.zone = Some(7),
+        |it| it.zone = None,
+        |it| it.tuple.zone = Some(7),
         |it| it.rest.push((12, vec![1])),
     ];
     let mut lines: Vec<_> = changes
