@@ -86,3 +86,68 @@ fn hooks_have_names() {
     assert_eq!(hook_name(Family::Ip, 9), "9");
     assert_eq!(hook_name(Family::Inet, 0), "0", "is never listed");
 }
+
+/// What Linux 6.12 of Debian 13 answers, behind `struct nfgenmsg`: a BPF program, base chains of two families, a flowtable,
+/// functions of modules and of the kernel itself.
+const RECORDED: [(&str, i32, &str); 7] = [
+    (
+        "140004006e665f686f6f6b5f72756e5f62706600080001000000000108000200fffffe0c1800068008000200000000020c0001800800010000000001",
+        -500,
+        "bpf 1",
+    ),
+    (
+        "0e0005006e665f7461626c6573000000160004006e66745f646f5f636861696e5f6970763400000008000100000000010800020000000000300006800\
+         800020000000001240001800b00010066696c74657200000a000300494e5055540000000500020002000000",
+        0,
+        "nf_tables",
+    ),
+    (
+        "0e0005006e665f7461626c65730000001e0004006e66745f646f5f636861696e5f696e65745f696e67726573730000000800010000000000080002000\
+         00000092800068008000200000000011c000180060001006600000006000300690000000500020001000000",
+        9,
+        "nf_tables",
+    ),
+    (
+        "170005006e665f666c6f775f7461626c655f696e657400001e0004006e665f666c6f775f6f66666c6f61645f696e65745f686f6f6b000000080001000\
+         00000000800020000000000",
+        0,
+        "nf_flow_offload_inet_hook [nf_flow_table_inet]",
+    ),
+    (
+        "110005006e665f636f6e6e747261636b0000000016000400697076345f636f6e6e747261636b5f696e000000080001000000000008000200ffffff38",
+        -200,
+        "ipv4_conntrack_in [nf_conntrack]",
+    ),
+    (
+        "180005006e665f636f6e6e747261636b5f62726964676500140004006e665f63745f6272696467655f696e000800010000000001080002007fffffff",
+        i32::MAX,
+        "nf_ct_bridge_in [nf_conntrack_bridge]",
+    ),
+    (
+        "1a00040061707061726d6f725f69705f706f7374726f757465000000080001000000000408000200ffffff1f",
+        -225,
+        "apparmor_ip_postroute",
+    ),
+];
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let pairs = hex.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+#[test]
+fn answers_of_a_kernel_are_understood() {
+    for (hex, priority, expected) in RECORDED {
+        let Callback { priority: said, callee } = Callback::decode(&bytes(hex)).expect(expected);
+        let text = |text: Option<Vec<u8>>| String::from_utf8(text.unwrap()).unwrap();
+        let callee = match callee {
+            Callee::NfTables => "nf_tables".to_owned(),
+            Callee::Bpf(number) => format!("bpf {number}"),
+            Callee::Function { name, module: None } => text(name),
+            Callee::Function { name, module } => format!("{} [{}]", text(name), text(module)),
+        };
+        assert_eq!((said, callee.as_str()), (priority, expected));
+        let function = expected.split(' ').next().unwrap();
+        assert!(["bpf", "nf_tables"].contains(&function) || is_known(function.as_bytes()), "{expected}");
+    }
+}
