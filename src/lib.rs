@@ -56,7 +56,7 @@
 //!
 //! # Never
 //! - **Never** is a node compliant that was not fully read and understood: every error is a problem, and every problem
-//!   but three ([`domain::rules::Reason::is_decisive`]) makes the verdict `unknown`.
+//!   but four ([`domain::rules::Reason::is_decisive`]) makes the verdict `unknown`.
 //! - **Never** is a part of a rule left out of its line: what has no words is written as bytes, and what is decoded must
 //!   encode to the same bytes again. Two rules share a line only as [`domain::rules::kernel::same`] lists.
 //! - **Never** does a part of the agent die unseen: each task and each thread belongs to a service ([`app::service`]), and one

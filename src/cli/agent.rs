@@ -333,6 +333,7 @@ fn settings(arguments: &AgentArguments, older: TailerSettings) -> anyhow::Result
             scan: ScanOptions {
                 dump_timeout: arguments.read.dump_timeout,
                 nftables: arguments.read.nftables,
+                hooks: arguments.read.hooks(),
                 limit: DEFAULT_LIMIT,
                 cancelled: Arc::new(AtomicBool::new(false)),
             },

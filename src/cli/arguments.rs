@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::compat::azure;
 use crate::app::checks::allowlists::{Ipv6Mode, Sources};
+use crate::app::checks::scan::Hooks;
 use crate::domain::changes::filter::ChangeFilter;
 use crate::domain::judging::profiles;
 use crate::domain::words::moment;
@@ -48,6 +49,12 @@ pub(super) struct ReadArguments {
         num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set
     )]
     pub nftables: bool,
+    /// Whether the verdict is unknown on a kernel that does not list what is called at its netfilter hooks.
+    #[arg(
+        long, value_name = "BOOL", env = "MONITOR_REQUIRE_HOOKS", default_value = "false",
+        num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set
+    )]
+    pub require_hooks: bool,
     /// The longest that reading one table may take, and then what its sets hold; a bare number is seconds.
     #[arg(long, value_name = "DURATION", env = "MONITOR_DUMP_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub dump_timeout: Duration,
@@ -57,6 +64,11 @@ pub(super) struct ReadArguments {
 }
 
 impl ReadArguments {
+    /// How what is called at hooks is read.
+    pub const fn hooks(&self) -> Hooks {
+        if self.require_hooks { Hooks::Required } else { Hooks::Listed }
+    }
+
     /// The name given, that of the older system's environment variable, or the host's.
     pub fn node(&self) -> String {
         let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use iptables_monitor::app::checks::scan::{NodeReader, Scan, ScanOptions};
+use iptables_monitor::app::checks::scan::{Hooks, NodeReader, Scan, ScanOptions};
 use iptables_monitor::domain::changes::{Part, Scope};
 use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};
 use iptables_monitor::domain::judging::audit::{InForce, Ipv6, Rulebook};
@@ -134,6 +134,7 @@ pub fn options() -> ScanOptions {
     ScanOptions {
         dump_timeout: Duration::from_secs(60),
         nftables: true,
+        hooks: Hooks::Listed,
         limit: 1000,
         cancelled: Arc::new(AtomicBool::new(false)),
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use iptables_monitor::app::checks::scan::{NodeReader, Scan, ScanOptions};
+use iptables_monitor::app::checks::scan::{Hooks, NodeReader, Scan, ScanOptions};
 use iptables_monitor::domain::changes::author::Author;
 use iptables_monitor::domain::changes::{Part, RuleChange, Scope};
 use iptables_monitor::domain::judging::allowlist::{Allowlist, List, PatternFile};
@@ -37,6 +37,7 @@ fn options() -> ScanOptions {
     ScanOptions {
         dump_timeout: Duration::from_secs(60),
         nftables: true,
+        hooks: Hooks::Unread,
         limit: 1000,
         cancelled: Arc::new(AtomicBool::new(false)),
     }

@@ -8,7 +8,7 @@ mod nftables;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iptables_monitor::app::checks::scan::ScanOptions;
+use iptables_monitor::app::checks::scan::{Hooks, ScanOptions};
 use iptables_monitor::app::checks::watch::{self, Watch, WatchSettings};
 use iptables_monitor::domain::changes::author::Author;
 use iptables_monitor::domain::changes::debounce::Pace;
@@ -23,6 +23,7 @@ fn start(settings: WatchSettings) -> Watch {
     let scan = ScanOptions {
         dump_timeout: Duration::from_secs(60),
         nftables: true,
+        hooks: Hooks::Unread,
         limit: 1000,
         cancelled: Arc::default(),
     };

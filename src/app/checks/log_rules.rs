@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::allowlists::{Ipv6Mode, Keeper, Sources};
-use super::scan::{NodeReader, ScanOptions};
+use super::scan::{Hooks, NodeReader, ScanOptions};
 use crate::domain::changes::Scope;
 use crate::domain::drops::advise::Survey;
 use crate::domain::drops::rules::RuleIndex;
@@ -37,6 +37,7 @@ pub fn read() -> (NodeReader, Vec<Problem>) {
     let options = ScanOptions {
         dump_timeout: DUMP_TIMEOUT,
         nftables: true,
+        hooks: Hooks::Unread,
         limit: 0,
         cancelled: Arc::<AtomicBool>::default(),
     };
@@ -46,7 +47,8 @@ pub fn read() -> (NodeReader, Vec<Problem>) {
 }
 
 fn each(reader: &NodeReader, mut visit: impl FnMut(Backend, Family, &Entry<'_>)) {
-    for (place, line) in reader.lines() {
+    let rules = reader.lines().filter(|(place, _)| place.backend != Backend::Netfilter);
+    for (place, line) in rules {
         if let Text::Kept(text) = line.text {
             let entry = Entry {
                 kind: line.kind,

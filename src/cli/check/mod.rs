@@ -19,8 +19,8 @@ use super::unless_nobody_reads;
 use crate::app::checks::allowlists::Keeper;
 use crate::app::checks::compare::compare;
 use crate::app::checks::run;
-use crate::app::checks::scan::ScanOptions;
 use crate::app::checks::scan::saved::{self, Source};
+use crate::app::checks::scan::{Hooks, ScanOptions};
 use crate::domain::judging::audit::{DEFAULT_LIMIT, Rulebook};
 use crate::domain::judging::report::Report;
 use crate::domain::rules::{Family, Reason};
@@ -93,13 +93,16 @@ fn scan_options(arguments: &CheckArguments, limit: usize) -> ScanOptions {
     ScanOptions {
         dump_timeout: arguments.read.dump_timeout,
         nftables: arguments.read.nftables,
+        hooks: arguments.read.hooks(),
         limit,
         cancelled: Arc::new(AtomicBool::new(false)),
     }
 }
 
 fn compare_node(arguments: &CheckArguments) -> anyhow::Result<Exit> {
-    let comparison = match compare(&scan_options(arguments, usize::MAX)) {
+    // the tools say nothing of them
+    let options = ScanOptions { hooks: Hooks::Unread, ..scan_options(arguments, usize::MAX) };
+    let comparison = match compare(&options) {
         Ok(comparison) => comparison,
         Err(error) => {
             let mut stderr = io::stderr().lock();

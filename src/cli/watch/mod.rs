@@ -76,6 +76,7 @@ fn settings(arguments: &WatchArguments) -> run::CheckSettings {
         scan: ScanOptions {
             dump_timeout: arguments.read.dump_timeout,
             nftables: arguments.read.nftables,
+            hooks: arguments.read.hooks(),
             limit: DEFAULT_LIMIT,
             cancelled: Arc::new(AtomicBool::new(false)),
         },

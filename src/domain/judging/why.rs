@@ -192,8 +192,17 @@ impl Answer<'_> {
     }
 }
 
-/// The place that a native line names: `inet shop input …`, `chain inet shop input …`, `table inet shop …`.
+/// The place that a native line names: `inet shop input …`, `chain inet shop input …`, `table inet shop …`, and that of what is
+/// no rule: `hook ip input …`, `expectation ip …`.
 fn native_place(line: &str) -> Option<Place<'_>> {
+    if let Some((kind, rest)) = line.split_once(' ')
+        && let Some(table) = beside_rules(kind)
+    {
+        let mut words = rest.split(' ');
+        let family = Family::from_name(words.next()?)?;
+        let chain = words.next().filter(|_| kind == Kind::Hook.as_str());
+        return Some(Place { backend: Backend::Netfilter, family, table, chain });
+    }
     let mut words = line.split(' ').peekable();
     let declared = words.next_if(|word| Family::from_name(word).is_none());
     let is_known = match declared {
@@ -209,6 +218,11 @@ fn native_place(line: &str) -> Option<Place<'_>> {
     let is_whole = is_known && (declared == Some("table") || third.is_some());
     let chain = third.filter(|_| declared != Some("table"));
     is_whole.then_some(Place { backend: Backend::Nftables, family, table, chain })
+}
+
+/// Where lines of a kind stand that are of no table.
+fn beside_rules(kind: &str) -> Option<&'static str> {
+    [Kind::Hook, Kind::Expectation].into_iter().find(|of| of.as_str() == kind).and_then(Kind::group)
 }
 
 #[cfg(test)]
@@ -347,6 +361,16 @@ mod tests {
     }
 
     #[test]
+    fn what_acts_beside_rules_is_judged_and_known_functions_are_not() {
+        let line = "hook ip6 input -500 bpf evil 00ff";
+        let judged =
+            |patterns: &str, line| judged_by(&book(&[(List::Nftables, patterns)]), &ask(line)).judgement;
+        assert_eq!(judged("", line), Judgement::Violation);
+        assert_eq!(judged("^hook ip6 input -500 bpf evil 00ff$", line), Judgement::Allowed);
+        assert_eq!(judged(".*", "hooks ip known ipt_do_table"), Judgement::Unjudged);
+    }
+
+    #[test]
     fn native_lines_say_where_they_stand() {
         let book = book(&[(List::Nftables, "^inet shop ")]);
         let found = judged_by(&book, &ask("inet shop input tcp dport 22 accept"));
@@ -361,6 +385,8 @@ mod tests {
         assert_eq!(place("inet shop input tcp dport 22 accept"), named("shop", Some("input")));
         assert_eq!(place("chain inet shop input"), named("shop", Some("input")));
         assert_eq!(place("table inet shop flags dormant"), named("shop", None));
+        assert_eq!(place("hook ip6 input -500 bpf evil 00"), named("hooks", Some("input")));
+        assert_eq!(place("expectation ip tcp 10.0.0.1 -> 10.0.0.2:21"), named("expectations", None));
         for line in [
             "ct helper inet shop ftp type \"ftp\"",
             "object 11 inet shop x",

@@ -26,7 +26,9 @@ pub fn entry_name(violation: &Violation) -> Option<String> {
 /// The allowlist file whose patterns judge a line of this table, in words: "the file filter".
 pub fn allowlist_file(backend: Backend, family: Family, table: &str) -> String {
     let file = match (backend, family) {
-        (Backend::Nftables, _) | (_, Family::Arp) => return "the file nftables".to_owned(),
+        (Backend::Nftables | Backend::Netfilter, _) | (_, Family::Arp) => {
+            return "the file nftables".to_owned();
+        }
         _ if IPTABLES_TABLES.contains(&table) => table,
         _ => "global",
     };

@@ -93,11 +93,13 @@ pub enum Backend {
     Iptables,
     /// A native nftables rule or declaration.
     Nftables,
+    /// What acts on packets beside rules: functions and BPF programs at hooks, expectations of connection tracking.
+    Netfilter,
 }
 
 impl Backend {
     /// Every backend, in the order reports list them.
-    pub const ALL: [Self; 4] = every!(Backend: IptablesNft, IptablesLegacy, Iptables, Nftables);
+    pub const ALL: [Self; 5] = every!(Backend: IptablesNft, IptablesLegacy, Iptables, Nftables, Netfilter);
 
     /// The name used in reports and metric labels.
     pub const fn as_str(self) -> &'static str {
@@ -106,6 +108,7 @@ impl Backend {
             Self::IptablesLegacy => "iptables-legacy",
             Self::Iptables => "iptables",
             Self::Nftables => "nftables",
+            Self::Netfilter => "netfilter",
         }
     }
 }
@@ -129,11 +132,14 @@ pub enum Kind {
     Element,
     Flowtable,
     Object,
+    Hook,
+    Expectation,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 9] = every!(Kind: Policy, Chain, Rule, Table, Set, Map, Element, Flowtable, Object);
+    pub const ALL: [Self; 11] =
+        every!(Kind: Policy, Chain, Rule, Table, Set, Map, Element, Flowtable, Object, Hook, Expectation);
 
     /// The name used in reports.
     pub const fn as_str(self) -> &'static str {
@@ -147,6 +153,19 @@ impl Kind {
             Self::Element => "element",
             Self::Flowtable => "flowtable",
             Self::Object => "object",
+            Self::Hook => "hook",
+            Self::Expectation => "expectation",
+        }
+    }
+}
+
+impl Kind {
+    /// What stands for the table of lines that belong to none.
+    pub const fn group(self) -> Option<&'static str> {
+        match self {
+            Self::Hook => Some("hooks"),
+            Self::Expectation => Some("expectations"),
+            _ => None,
         }
     }
 }
@@ -227,13 +246,18 @@ pub enum Reason {
     CameAndWent,
     /// Agent only: changes were heard of that could not be looked at, within the last interval.
     ChangesMissed,
+    /// The kernel has no list of what is called at its hooks: what acts on packets there beside rules is not seen.
+    HooksUnlisted,
+    /// BPF programs are at hooks and the kernel has no list that says which act in this network namespace; or it has none and
+    /// one is required.
+    HooksUnread,
     /// There is no evidence that this is the host's network namespace.
     NetnsUnproven,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 28] = every!(
+    pub const ALL: [Self; 30] = every!(
         Reason:
         InvalidAllowlist,
         BrokenPattern,
@@ -262,6 +286,8 @@ impl Reason {
         KernelRead,
         CameAndWent,
         ChangesMissed,
+        HooksUnlisted,
+        HooksUnread,
         NetnsUnproven,
     );
 
@@ -295,13 +321,15 @@ impl Reason {
             Self::KernelRead => "KernelRead",
             Self::CameAndWent => "CameAndWent",
             Self::ChangesMissed => "ChangesMissed",
+            Self::HooksUnlisted => "HooksUnlisted",
+            Self::HooksUnread => "HooksUnread",
             Self::NetnsUnproven => "NetnsUnproven",
         }
     }
 
     /// Whether this alone forbids the verdict `compliant`.
     pub const fn is_decisive(self) -> bool {
-        !matches!(self, Self::MixedBackends | Self::BrokenPattern | Self::BroadPattern)
+        !matches!(self, Self::MixedBackends | Self::BrokenPattern | Self::BroadPattern | Self::HooksUnlisted)
     }
 }
 

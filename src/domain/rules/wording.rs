@@ -17,8 +17,13 @@ pub fn entry(kind: Kind, chain: Option<&str>, position: Option<u32>) -> Option<S
         Kind::Rule => format!("chain {chain}{position}"),
         Kind::Policy => format!("policy of chain {chain}"),
         Kind::Element => format!("element of {chain}"),
-        Kind::Chain | Kind::Table | Kind::Set | Kind::Map | Kind::Flowtable | Kind::Object => {
-            format!("{} {chain}", kind.as_str())
-        }
+        Kind::Chain
+        | Kind::Table
+        | Kind::Set
+        | Kind::Map
+        | Kind::Flowtable
+        | Kind::Object
+        | Kind::Hook
+        | Kind::Expectation => format!("{} {chain}", kind.as_str()),
     })
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use iptables_monitor::app::checks::allowlists::{Ipv6Mode, Sources};
 use iptables_monitor::app::checks::history::HistoryStore;
 use iptables_monitor::app::checks::run;
-use iptables_monitor::app::checks::scan::ScanOptions;
+use iptables_monitor::app::checks::scan::{Hooks, ScanOptions};
 use iptables_monitor::app::checks::watch;
 use iptables_monitor::domain::judging::report::Report;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -69,6 +69,7 @@ fn a_burst_that_overruns_the_buffer_ends_in_the_truth() {
         scan: ScanOptions {
             dump_timeout: LIMIT,
             nftables: true,
+            hooks: Hooks::Unread,
             limit: 1_000,
             cancelled: Arc::clone(&cancelled),
         },

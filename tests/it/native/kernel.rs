@@ -61,7 +61,7 @@ fn read(netns: &Netns, family: &str, table: &str) -> BTreeMap<usize, String> {
         .output()
         .expect("monitor");
     let checked = Checked::of(&output);
-    assert_eq!(checked.json["problems"].as_array().map(Vec::len), Some(0), "{}", checked.json["problems"]);
+    assert!(checked.reasons().is_empty(), "{}", checked.json["problems"]);
     let prefix = format!("{family} {table} c");
     let mut rules = BTreeMap::new();
     for line in checked.lines() {

@@ -80,7 +80,10 @@ pub fn adopt(netns: &Netns, of: &str, run: &dyn Fn(&str)) -> Adopted {
     let nothing = AllowlistDir::new(&[]);
     let first = report(netns, &nothing);
     assert_eq!(text(&first, "verdict"), "violations", "{of}: {first:#}");
-    assert_eq!(first["problems"].as_array().map(Vec::len), Some(0), "{of}: {:#}", first["problems"]);
+    let problems = first["problems"].as_array().expect("an array");
+    // depends on how the kernel of this machine was built
+    let is_other = |problem: &Value| problem["reason"] != "HooksUnlisted";
+    assert!(!problems.iter().any(is_other), "{of}: {problems:#?}");
     let adopted = Adopted { of: of.into(), lines: lines(&first), allowlist: patterns(of, &first) };
     let raw: Vec<_> = adopted.lines.iter().map(|(_, line)| line).filter(|line| is_raw(line)).collect();
     println!("{of}: {} lines, raw: {raw:#?}", adopted.lines.len());

@@ -142,13 +142,18 @@ impl Checked {
         violations.iter().map(|violation| violation["line"].as_str().expect("a line")).collect()
     }
 
-    /// The reasons of the problems, without repetition.
+    /// The reasons of the problems, without repetition, but for what depends on how the kernel of this machine was built.
     pub fn reasons(&self) -> Vec<&str> {
-        let problems = self.json["problems"].as_array().expect("an array");
-        let mut reasons: Vec<_> =
-            problems.iter().map(|problem| problem["reason"].as_str().expect("text")).collect();
+        let mut reasons = self.all_reasons();
+        reasons.retain(|reason| *reason != "HooksUnlisted");
         reasons.dedup();
         reasons
+    }
+
+    /// The reason of each problem.
+    pub fn all_reasons(&self) -> Vec<&str> {
+        let problems = self.json["problems"].as_array().expect("an array");
+        problems.iter().map(|problem| problem["reason"].as_str().expect("text")).collect()
     }
 
     /// How many rules were read in all tables.

@@ -62,7 +62,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::ScanOptions;
+    use super::super::{Hooks, ScanOptions};
     use super::*;
 
     /// Two threads write lines: what one wrote before the other asked is written again.
@@ -71,6 +71,7 @@ mod tests {
         let options = ScanOptions {
             dump_timeout: Duration::from_secs(1),
             nftables: true,
+            hooks: Hooks::Unread,
             limit: 1,
             cancelled: Arc::default(),
         };

@@ -1,11 +1,14 @@
 //! Reads of the node: both iptables backends, native nftables, and what nobody reads.
 //! Judges through the audit and prints nothing.
 
+mod beside;
 mod completeness;
 pub mod contents;
 pub mod dump;
 mod elements;
+mod expectations;
 pub mod heard;
+mod hooks;
 mod ipset;
 mod iptables;
 mod lane;
@@ -39,10 +42,23 @@ pub struct ScanOptions {
     pub dump_timeout: Duration,
     /// Whether tables that no iptables tool manages are judged.
     pub nftables: bool,
+    /// Whether what acts beside rules is read.
+    pub hooks: Hooks,
     /// Violations whose text is kept.
     pub limit: usize,
     /// Set from elsewhere to stop at once.
     pub cancelled: Arc<AtomicBool>,
+}
+
+/// Whether what is called at netfilter hooks beside rules is read, and expectations of connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hooks {
+    /// Neither: only rules are asked for.
+    Unread,
+    /// Both, and hooks where the kernel lists them.
+    Listed,
+    /// Both; a kernel that does not list hooks leaves the verdict unknown.
+    Required,
 }
 
 /// What one read of the node found.

@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::beside::Beside;
 use super::later::{Elements, Patience};
 use super::side::Side;
-use super::unit::{Attempt, Found, Key};
+use super::unit::{Attempt, Found, Key, Unit};
 use super::{Context, Scan, ScanOptions, legacy, nft};
 use crate::domain::changes::carried;
 use crate::domain::changes::diff::Told;
 use crate::domain::changes::history::{Place, Present};
 use crate::domain::changes::{Part, Scope};
 use crate::domain::judging::audit::{Audit, Line, Reading, Rulebook, Slot, Text, TextBudget, conclude};
+use crate::domain::rules::text::helpers::Helpers;
 use crate::domain::rules::{Family, Kind, Problem, Reason};
 use crate::host::process::processor_time;
 
@@ -29,6 +31,7 @@ pub struct NodeReader {
     book: Option<Rulebook>,
     nft: Side,
     legacy: Side,
+    beside: Beside,
     elements: Elements,
     patience: Patience,
 }
@@ -54,6 +57,7 @@ impl NodeReader {
             book: None,
             nft: Side::new(nft::read, Key::Inventory),
             legacy: Side::new(legacy::read, Key::LegacyInventory),
+            beside: Beside::default(),
             elements: Elements::new(patience.clone()),
             patience,
         }
@@ -103,6 +107,9 @@ impl NodeReader {
         }
         self.nft.settle(&nft, &mut told);
         self.legacy.settle(&legacy, &mut told);
+        let is_full = *scope == Scope::Everything;
+        let helpers = || helpers(nft.units.values().chain(legacy.units.values()).map(|unit| &**unit));
+        self.beside.read(&context, (book, is_full), helpers, &mut told);
         self.elements.read(&self.options, book, &mut told);
         let mut scan = self.conclude(book, &nft, &legacy);
         (scan.changes, scan.untold) = told.finish();
@@ -150,6 +157,7 @@ impl NodeReader {
     /// Every line that is kept, and where it stands.
     pub fn lines(&self) -> impl Iterator<Item = (Place<'_>, Line<'_>)> {
         let units = self.nft.units().chain(self.elements.units()).chain(self.legacy.units());
+        let units = units.chain(self.beside.units());
         let tables = units.flat_map(|unit| unit.reading.tables());
         tables.flat_map(|((backend, family, table), slots)| {
             slots.iter().flat_map(move |(slot, record)| {
@@ -197,6 +205,7 @@ impl NodeReader {
         self.nft.judge_by(book, self.options.limit, &budget);
         self.legacy.judge_by(book, self.options.limit, &budget);
         self.elements.judge_by(book, self.options.limit);
+        self.beside.judge_by(book, self.options.limit);
     }
 
     fn conclude(&self, book: &Rulebook, nft: &Found, legacy: &Found) -> Scan {
@@ -206,13 +215,30 @@ impl NodeReader {
         let unread = audit.seal();
         let elements = self.elements.standing(book);
         let units = nft.units.values().chain(elements.values()).chain(legacy.units.values());
-        let readings: Vec<&Reading> = units.map(|unit| &unit.reading).chain([&unread]).collect();
+        let beside = self.beside.standing().map(|unit| &unit.reading);
+        let readings: Vec<&Reading> =
+            units.map(|unit| &unit.reading).chain(beside).chain([&unread]).collect();
         Scan {
             outcome: conclude(book, self.options.limit, readings),
-            is_torn: nft.is_torn || legacy.is_torn,
+            is_torn: nft.is_torn || legacy.is_torn || self.beside.is_torn(),
             ..Scan::default()
         }
     }
+}
+
+/// The helpers that the rules of these units assign, as far as their text was kept.
+fn helpers<'u>(units: impl Iterator<Item = &'u Unit>) -> Helpers {
+    let mut helpers = Helpers::default();
+    for ((backend, family, table), slots) in units.flat_map(|unit| unit.reading.tables()) {
+        for line in slots.values().flat_map(|record| record.lines()) {
+            if let Text::Kept(text) = line.text
+                && let Ok(text) = str::from_utf8(text)
+            {
+                helpers.add(*backend, (*family, table), text);
+            }
+        }
+    }
+    helpers
 }
 
 fn panicked(book: &Rulebook, budget: &TextBudget) -> (Found, Duration) {

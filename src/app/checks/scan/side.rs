@@ -166,7 +166,7 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::checks::scan::ScanOptions;
+    use crate::app::checks::scan::{Hooks, ScanOptions};
     use crate::domain::changes::RuleChange;
     use crate::domain::judging::allowlist::Allowlist;
     use crate::domain::judging::audit::{InForce, Ipv6};
@@ -215,6 +215,7 @@ mod tests {
             let options = ScanOptions {
                 dump_timeout: std::time::Duration::from_secs(60),
                 nftables: true,
+                hooks: Hooks::Unread,
                 limit: 9,
                 cancelled: Arc::default(),
             };

@@ -26,6 +26,10 @@ pub enum Key {
     LegacyInventory,
     /// A legacy table that is loaded.
     Legacy(Family, String),
+    /// What is called at netfilter hooks beside rules.
+    Hooks,
+    /// The expectations of connection tracking.
+    Expectations,
 }
 
 /// One unit as it was read.
@@ -63,7 +67,14 @@ impl Unit {
     /// Whether reading it failed in a way that the next read may not.
     pub fn has_failed(&self) -> bool {
         self.reading.problems.reasons().any(|reason| {
-            !matches!(reason, Reason::TableInactive | Reason::BrokenTable | Reason::UnrenderedRule)
+            !matches!(
+                reason,
+                Reason::TableInactive
+                    | Reason::BrokenTable
+                    | Reason::UnrenderedRule
+                    | Reason::HooksUnlisted
+                    | Reason::HooksUnread
+            )
         })
     }
 }

@@ -53,6 +53,7 @@ pub(super) fn render(
         Backend::IptablesNft | Backend::IptablesLegacy | Backend::Iptables => {
             iptables(target, before, lines, logging)
         }
+        Backend::Netfilter => None,
     }
 }
 

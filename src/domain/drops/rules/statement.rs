@@ -85,6 +85,7 @@ impl Statement {
         match backend {
             Backend::Nftables => native(words.get(3..)?),
             Backend::IptablesNft | Backend::IptablesLegacy | Backend::Iptables => iptables(words.get(2..)?),
+            Backend::Netfilter => None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! Suggests exactly that line: what may vary is for people to say.
 
 use crate::domain::judging::go_regex::MAX_PATTERN_CHARS;
+use crate::domain::rules::text::expectation::{is_of_expectation, port_length};
 
 use super::text::has_control_byte;
 
@@ -10,12 +11,15 @@ use super::text::has_control_byte;
 /// *Source*: nft(8), "anonymous sets"; the kernel's `__set%d`, `__map%d` and nft's `__chain%d`.
 const ANONYMOUS: [&str; 3] = ["__chain", "__set", "__map"];
 
-/// An anchored pattern that matches exactly this line, but for the numbers of anonymous chains, sets and maps.
+/// An anchored pattern that matches exactly this line, but for the numbers of anonymous chains, sets and maps, and for the ports
+/// of an expectation.
 ///
 /// None for a line that no pattern can stand for: one with control bytes, with bytes that are not UTF-8, or with
 /// U+FFFD, which Go takes for such a byte; and for one that is too long.
 pub fn suggest(line: &[u8]) -> Option<String> {
-    let mut rest = std::str::from_utf8(line).ok()?;
+    let is_expectation = is_of_expectation(line);
+    let line_text = std::str::from_utf8(line).ok()?;
+    let mut rest = line_text;
     if has_control_byte(line) || rest.contains(char::REPLACEMENT_CHARACTER) {
         return None;
     }
@@ -23,13 +27,20 @@ pub fn suggest(line: &[u8]) -> Option<String> {
     let mut state = Quoting::default();
     while let Some(c) = rest.chars().next() {
         let name = if state.may_start_name() { anonymous_name(rest) } else { None };
-        let taken = match name {
-            Some((prefix, length)) => {
+        let before = line_text.get(..line_text.len() - rest.len())?;
+        let word = before.rsplit(' ').next().unwrap_or_default();
+        let port = if is_expectation && !state.is_quoted { port_length(word, rest) } else { None };
+        let taken = match (name, port) {
+            (Some((prefix, length)), _) => {
                 pattern.push_str(prefix);
                 pattern.push_str("[0-9]+");
                 length
             }
-            None => {
+            (None, Some(length)) => {
+                pattern.push_str(r":\d+");
+                length
+            }
+            (None, None) => {
                 push_literal(&mut pattern, c);
                 c.len_utf8()
             }

@@ -55,6 +55,8 @@ enum Group {
     Flowtable,
     Object,
     Chain,
+    Hook,
+    Expectation,
 }
 
 impl Group {
@@ -65,6 +67,8 @@ impl Group {
             Kind::Flowtable => Self::Flowtable,
             Kind::Object => Self::Object,
             Kind::Policy | Kind::Chain | Kind::Rule => Self::Chain,
+            Kind::Hook => Self::Hook,
+            Kind::Expectation => Self::Expectation,
         }
     }
 }

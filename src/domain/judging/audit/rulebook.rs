@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::record::Judgement;
 use crate::domain::judging::allowlist::{Allowlist, is_of_elements};
+use crate::domain::rules::text::hook;
 use crate::domain::rules::{Backend, Entry, Family, Kind, Problem};
 
 /// An allowlist, and whether there is one.
@@ -67,20 +68,27 @@ impl Rulebook {
     /// The allowlists that may allow a line; none for IPv6 where nobody said what is allowed.
     pub fn judging(&self, backend: Backend, family: Family) -> Vec<&InForce> {
         match (backend, family, &self.ipv6) {
-            (Backend::Nftables, Family::Ip6, Ipv6::Checked(ipv6)) => vec![ipv6, &self.ipv4],
+            (Backend::Nftables | Backend::Netfilter, Family::Ip6, Ipv6::Checked(ipv6)) => {
+                vec![ipv6, &self.ipv4]
+            }
             (_, Family::Ip6, Ipv6::Checked(ipv6)) => vec![ipv6],
-            (Backend::Nftables, ..) | (_, Family::Arp, _) => vec![&self.ipv4],
+            (Backend::Nftables | Backend::Netfilter, ..) | (_, Family::Arp, _) => vec![&self.ipv4],
             (_, Family::Ip6, _) => Vec::new(),
             _ => vec![&self.ipv4],
         }
     }
 
-    /// The content of a set is judged only where an allowlist
-    /// [asks for it](crate::domain::judging::allowlist::Allowlist::judges_elements).
+    /// Whether a line is judged, by whoever asks: check, history and `why`. The content of a set is only where an allowlist
+    /// [asks for it](crate::domain::judging::allowlist::Allowlist::judges_elements); functions of the kernel that are known are
+    /// not.
     pub fn is_judged(&self, backend: Backend, family: Family, line: &[u8]) -> bool {
-        backend != Backend::Nftables
-            || !is_of_elements(line)
-            || self.judging(backend, family).iter().any(|list| list.patterns.judges_elements(line))
+        match backend {
+            Backend::Nftables | Backend::Netfilter if hook::is_of_known(line) => false,
+            Backend::Nftables if is_of_elements(line) => {
+                self.judging(backend, family).iter().any(|list| list.patterns.judges_elements(line))
+            }
+            _ => true,
+        }
     }
 
     /// Judges one line, for whoever asks: check, history and `why`.
@@ -89,9 +97,13 @@ impl Rulebook {
             return Judgement::Unjudged;
         }
         match (backend, family, &self.ipv6) {
-            (Backend::Nftables, Family::Ip6, Ipv6::Checked(ipv6)) => judge_native(&[ipv6, &self.ipv4], entry),
+            (Backend::Nftables | Backend::Netfilter, Family::Ip6, Ipv6::Checked(ipv6)) => {
+                judge_native(&[ipv6, &self.ipv4], entry)
+            }
             // lines of arptables-legacy are native ones, too: no pattern for iptables allows them
-            (Backend::Nftables, ..) | (_, Family::Arp, _) => judge_native(&[&self.ipv4], entry),
+            (Backend::Nftables | Backend::Netfilter, ..) | (_, Family::Arp, _) => {
+                judge_native(&[&self.ipv4], entry)
+            }
             (_, Family::Ip6, Ipv6::Checked(ipv6)) => judge_iptables(ipv6, entry),
             (_, Family::Ip6, _) if entry.kind == Kind::Chain || is_accept_policy(entry) => {
                 Judgement::Unjudged

@@ -30,8 +30,10 @@
 
 pub mod attributes;
 mod chains;
+pub mod expectations;
 pub mod expressions;
 pub mod head;
+pub mod hooks;
 pub mod layout;
 pub mod legacy;
 pub mod names;

@@ -5,6 +5,9 @@
 //! stands in `docs/migrating.md`.
 
 pub mod arp;
+pub mod expectation;
+pub mod helpers;
+pub mod hook;
 pub mod line;
 pub mod native;
 pub mod protocols;

@@ -4,12 +4,16 @@
 //! *Source*: RFC 3549 section 2.2, `include/uapi/linux/netlink.h`, `include/uapi/linux/netfilter/nfnetlink.h` and
 //! `nf_tables.h`, `ipset/ip_set.h`.
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 
 /// `NFNL_SUBSYS_NFTABLES`, `NFNL_SUBSYS_IPSET`, where a message's type has them.
 const NFTABLES: u16 = 10 << 8;
 const IPSET: u16 = 6 << 8;
-/// What is asked for: `NFT_MSG_*`, where the reply's number is one less, and `IPSET_CMD_LIST`.
+/// `NFNL_SUBSYS_CTNETLINK_EXP`, `NFNL_SUBSYS_HOOK`.
+const EXPECTATIONS: u16 = 2 << 8;
+const HOOKS: u16 = 12 << 8;
+/// What is asked for: `NFT_MSG_*`, where the reply's number is one less, `IPSET_CMD_LIST`,
+/// `IPCTNL_MSG_EXP_GET` and `NFNL_MSG_HOOK_GET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(in crate::host) enum Get {
@@ -22,6 +26,8 @@ pub(in crate::host) enum Get {
     Object = NFTABLES | 19,
     Flowtable = NFTABLES | 23,
     Ipset = IPSET | 7,
+    Expectation = EXPECTATIONS | 1,
+    Hook = HOOKS,
 }
 
 impl Get {
@@ -33,7 +39,7 @@ impl Get {
     pub const fn reply(self) -> u16 {
         match self {
             Self::Generation => NFTABLES | 15,
-            Self::Ipset => self.request(),
+            Self::Ipset | Self::Hook => self.request(),
             _ => self.request() - 1,
         }
     }
@@ -55,6 +61,11 @@ impl Request {
     pub fn start(&mut self, get: Get, family: u8) -> &mut Self {
         let flags = if get == Get::Generation { NLM_F_REQUEST } else { NLM_F_REQUEST | NLM_F_DUMP };
         self.begin(get.request(), flags, family, 0)
+    }
+
+    /// Starts a request for one thing, whose answer looks like a part of a dump; an acknowledgement ends it.
+    pub fn start_one(&mut self, get: Get, family: u8) -> &mut Self {
+        self.begin(get.request(), NLM_F_REQUEST | NLM_F_ACK, family, 0)
     }
 
     /// Starts a request of any subsystem; `resource` is what that takes for one, such as a group.
@@ -82,6 +93,13 @@ impl Request {
     pub fn value<const N: usize>(&mut self, kind: u16, value: [u8; N]) -> &mut Self {
         self.head(kind, N);
         self.bytes.extend_from_slice(&value);
+        self.pad()
+    }
+
+    /// Adds an attribute with a value of these bytes, of which there are few.
+    pub fn bytes(&mut self, kind: u16, value: &[u8]) -> &mut Self {
+        self.head(kind, value.len());
+        self.bytes.extend_from_slice(value);
         self.pad()
     }
 

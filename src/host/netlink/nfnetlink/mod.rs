@@ -1,11 +1,14 @@
 //! Reads nf_tables over netlink: the generation, tables, chains, rules, sets, objects and flowtables of this
-//! network namespace, and the names of its ipsets. Changes nothing, and understands no rule.
+//! network namespace, the names of its ipsets, what is called at its hooks, and its expectations. Changes nothing, and
+//! understands no rule.
 //!
 //! Rules are read chain by chain: one dump of all rules takes time quadratic in their number.
 //!
 //! *Source*: `include/uapi/linux/netfilter/nf_tables.h`, `nfnetlink.h`, `ipset/ip_set.h`; RFC 3549.
 
 pub mod events;
+mod expectations;
+mod hooks;
 pub(super) mod message;
 mod parse;
 
@@ -22,6 +25,8 @@ use crate::domain::rules::kernel::objects::{Flowtable, Object};
 use crate::domain::rules::kernel::sets::{Element, Set};
 pub use crate::domain::rules::kernel::{Chain, Hook, Table};
 use crate::host::process::procfs;
+pub use expectations::{ExpectationId, has_expectations};
+pub use hooks::HookList;
 use message::{Get, Replies, Reply, Request};
 pub use parse::Placed;
 
@@ -351,7 +356,8 @@ fn answer(
 ) -> Result<ControlFlow<()>, NfnetlinkError> {
     match reply.kind {
         NLMSG_DONE | NLMSG_ERROR => match errno(reply.payload) {
-            Some(0) if reply.kind == NLMSG_DONE => Ok(ControlFlow::Break(())),
+            // a dump ends with the one, and what was asked for with NLM_F_ACK with the other
+            Some(0) => Ok(ControlFlow::Break(())),
             Some(code) if code < 0 => {
                 let error = io::Error::from_raw_os_error(code.saturating_neg());
                 Err(failure(what, error, get == Get::Generation))

@@ -11,7 +11,7 @@ use crate::app::checks::scan::later::{Elements, Patience};
 use crate::app::checks::scan::nft::{self, netlink_problem};
 use crate::app::checks::scan::side::Side;
 use crate::app::checks::scan::unit::{Key, Units};
-use crate::app::checks::scan::{Context, ScanOptions};
+use crate::app::checks::scan::{Context, Hooks, ScanOptions};
 use crate::domain::changes::Scope;
 use crate::domain::changes::diff::Told;
 use crate::domain::judging::audit::{Rulebook, TextBudget};
@@ -64,6 +64,7 @@ fn loaded(settings: Settings<'_>, listing: &Listing, sink: &mut impl FnMut(Probl
     let options = ScanOptions {
         dump_timeout: settings.timeout,
         nftables: true,
+        hooks: Hooks::Unread,
         limit: settings.limit,
         cancelled: Arc::new(AtomicBool::new(false)),
     };
