@@ -17,6 +17,7 @@
 //!
 //! NFNLGRP_NFTABLES, legacy counters, allowlist directory ─► watch ─► Scope (what may have changed) ─► scan of just that
 //!                    └─► /proc/PID ─► Author (a hint) ─────────────────────────────► ChangeSet ─► Provenance, history
+//!       └─► each message judged when heard ─► what is not allowed: there at the next look, or came and went ┘
 //! file, journal, kmsg, NFLOG ─► Batch ─► parse ─► peers ─► folding ─► Events, metrics, `monitor drops`
 //! ```
 //!
@@ -52,6 +53,7 @@
 //! # Words
 //! *Entry*: a line that is judged. *Rule*: an entry that acts on packets. *Pattern*: a regular expression of an
 //! allowlist. *Violation*: an entry that no pattern allows. *Not judged*: one of which nobody can say. *Problem*: something that was not read or not understood.
+//! *Look*: a read of the rules, or of those that may have changed. *Came and went*: in force, and gone before a look.
 //! *Native*: written by nft or another netlink program, not by iptables. *Torn*: read while the rules changed.
 //!
 //! # Never

@@ -4,6 +4,7 @@
 mod allowlists;
 mod between;
 mod bursts;
+mod histories;
 mod kill;
 mod label;
 mod log;

@@ -20,7 +20,7 @@ use super::message::{NFGEN_HEADER, Replies, Reply};
 use super::{NLMSG_OVERRUN, NfnetlinkError, refused};
 use crate::domain::rules::Family;
 use crate::domain::rules::kernel::attributes::Attributes;
-pub use news::{ElementsOf, Gone, Message, NewRule, News, What};
+pub use news::{ElementsOf, Gone, Message, News, What};
 
 /// `NFNLGRP_NFTABLES`.
 const GROUP: u32 = 7;

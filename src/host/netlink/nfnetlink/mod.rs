@@ -28,7 +28,7 @@ use crate::host::process::procfs;
 pub use expectations::{ExpectationId, has_expectations};
 pub use hooks::HookList;
 use message::{Get, Replies, Reply, Request};
-pub use parse::Placed;
+pub use parse::{Placed, Rule};
 
 /// The kernel puts no more than this into one message of a dump.
 const RECEIVE_BYTES: usize = 32 * 1024;

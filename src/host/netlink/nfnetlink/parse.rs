@@ -22,12 +22,16 @@ pub struct Placed<T> {
 }
 
 /// A rule, borrowed from its message.
-pub(super) struct Rule<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Rule<'a> {
     pub family: Family,
     pub table: &'a [u8],
     pub chain: &'a [u8],
     pub handle: u64,
+    /// The value of `NFTA_RULE_USERDATA`.
     pub userdata: Option<&'a [u8]>,
+    /// The value of `NFTA_RULE_EXPRESSIONS`.
     pub expressions: &'a [u8],
 }
 

@@ -18,8 +18,7 @@ use crate::domain::rules::text::native::elements::Shape;
 use crate::domain::rules::text::native::types::Type;
 use crate::domain::rules::text::native::{self, Bound, Place, declared};
 use crate::host::netlink::links;
-use crate::host::netlink::nfnetlink::events::NewRule;
-use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError};
+use crate::host::netlink::nfnetlink::{Nfnetlink, NfnetlinkError, Rule};
 
 /// Sets of all tables that are known; a rule that names a further one is written as bytes.
 const SETS_MAX: usize = 65_536;
@@ -148,7 +147,7 @@ impl Around {
     }
 
     /// Adds a rule of a chain that belongs to another rule; false if there are too many.
-    pub fn add_bound_rule(&mut self, rule: NewRule<'_>) -> bool {
+    pub fn add_bound_rule(&mut self, rule: Rule<'_>) -> bool {
         self.parts += 1;
         if self.parts > PARTS_MAX {
             return false;
@@ -239,10 +238,10 @@ impl Around {
     }
 
     /// Writes a rule as a native line.
-    pub fn write_native(&self, rule: NewRule<'_>, names_cgroup: bool, line: &mut Line) {
+    pub fn write_native(&self, rule: Rule<'_>, names_cgroup: bool, line: &mut Line) {
         static NO_SETS: Sets = Sets::new();
         static NO_CHAINS: Bound = Bound::new();
-        let NewRule { family, table, chain, userdata, expressions, .. } = rule;
+        let Rule { family, table, chain, userdata, expressions, .. } = rule;
         let known = self.table(family, table);
         let around = native::Around {
             ipsets: self.ipsets(),

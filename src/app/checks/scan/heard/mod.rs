@@ -20,8 +20,8 @@ use crate::domain::rules::text::line::Line as Text;
 use crate::domain::rules::text::native::contents::map_line;
 use crate::domain::rules::text::native::declared;
 use crate::domain::rules::{Backend, Entry, Family, Kind};
-use crate::host::netlink::nfnetlink::events::{ElementsOf, Gone, NewRule, News, What};
-use crate::host::netlink::nfnetlink::{NfnetlinkError, Placed};
+use crate::host::netlink::nfnetlink::events::{ElementsOf, Gone, News, What};
+use crate::host::netlink::nfnetlink::{NfnetlinkError, Placed, Rule};
 
 /// Rules and elements of one transaction that can only be written when all of it is known; more are not looked at.
 const LATE_MAX: usize = 20_000;
@@ -65,7 +65,7 @@ struct OwnedRule {
 }
 
 impl OwnedRule {
-    fn of(rule: NewRule<'_>) -> Self {
+    fn of(rule: Rule<'_>) -> Self {
         Self {
             table: (rule.family, rule.table.to_vec()),
             chain: rule.chain.to_vec(),
@@ -75,8 +75,8 @@ impl OwnedRule {
         }
     }
 
-    fn borrow(&self) -> NewRule<'_> {
-        NewRule {
+    fn borrow(&self) -> Rule<'_> {
+        Rule {
             family: self.table.0,
             table: &self.table.1,
             chain: &self.chain,
@@ -198,8 +198,8 @@ impl Ear {
     }
 
     /// Judges a rule; what no pattern allows is written again with names that are certainly new.
-    fn rule(&mut self, book: &Rulebook, rule: NewRule<'_>) {
-        let NewRule { family, table, chain, handle, .. } = rule;
+    fn rule(&mut self, book: &Rulebook, rule: Rule<'_>) {
+        let Rule { family, table, chain, handle, .. } = rule;
         if !self.is_looked_at(book, family, table) {
             return;
         }
@@ -216,8 +216,8 @@ impl Ear {
         self.judge(book, (backend, Kind::Rule), (family, table, Some(chain)), Some(handle), line.as_bytes());
     }
 
-    fn write(&self, rule: NewRule<'_>) -> (Backend, Text) {
-        let NewRule { family, table, chain, userdata, expressions, .. } = rule;
+    fn write(&self, rule: Rule<'_>) -> (Backend, Text) {
+        let Rule { family, table, chain, userdata, expressions, .. } = rule;
         let mut line = Text::default();
         if is_of_iptables(family, table) && !self.around.is_foreign(family, table, chain) {
             let place = |ipsets| Place { family, chain, ipsets };

@@ -5,7 +5,7 @@
 //! `nft_set_elem_list_attributes`, `nft_object_attributes`, `nft_flowtable_attributes` in
 //! `include/uapi/linux/netfilter/nf_tables.h`.
 
-use super::super::parse::{self, Placed};
+use super::super::parse::{self, Placed, Rule};
 use crate::domain::rules::Family;
 use crate::domain::rules::kernel::objects::{Flowtable, Object};
 use crate::domain::rules::kernel::sets::{Element, Set};
@@ -43,20 +43,6 @@ pub struct Message<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// A rule that is there now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct NewRule<'a> {
-    pub family: Family,
-    pub table: &'a [u8],
-    pub chain: &'a [u8],
-    pub handle: u64,
-    /// The value of `NFTA_RULE_USERDATA`.
-    pub userdata: Option<&'a [u8]>,
-    /// The value of `NFTA_RULE_EXPRESSIONS`.
-    pub expressions: &'a [u8],
-}
-
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News<'a> {
@@ -65,7 +51,7 @@ pub enum News<'a> {
     /// A chain is there, or has another policy, name or device.
     Chain(Chain),
     /// A rule is there.
-    Rule(NewRule<'a>),
+    Rule(Rule<'a>),
     /// A set or map is there.
     Set(Placed<Set>),
     /// Elements of a set are there.
@@ -127,11 +113,7 @@ impl<'a> Message<'a> {
         match number {
             NEWTABLE => parse::table(payload).ok().map(News::Table),
             NEWCHAIN => parse::chain(payload).ok().map(News::Chain),
-            NEWRULE => {
-                let parse::Rule { family, table, chain, handle, userdata, expressions } =
-                    parse::rule(payload).ok()?;
-                Some(News::Rule(NewRule { family, table, chain, handle, userdata, expressions }))
-            }
+            NEWRULE => parse::rule(payload).ok().map(News::Rule),
             NEWSET => parse::placed(payload, Set::decode).ok().map(News::Set),
             NEWSETELEM => elements(payload).map(News::Elements),
             NEWOBJ => parse::placed(payload, Object::decode).ok().map(News::Object),
