@@ -409,7 +409,9 @@ impl NativeNames {
     fn counts(&mut self, tables: &[TableSummary]) -> BTreeMap<(Backend, Family, String), Counts> {
         let mut sums: BTreeMap<_, Counts> = BTreeMap::new();
         for table in tables {
-            let sum = sums.entry((table.backend, table.family, self.label(&table.table))).or_default();
+            let sum = sums
+                .entry((table.backend, table.family, self.label(table.backend, &table.table)))
+                .or_default();
             sum.rules = sum.rules.saturating_add(table.rules);
             sum.unexpected = sum.unexpected.saturating_add(table.unexpected);
             sum.not_judged = sum.not_judged.saturating_add(table.not_judged);
@@ -417,8 +419,9 @@ impl NativeNames {
         sums
     }
 
-    fn label(&mut self, table: &str) -> String {
-        if IPTABLES_TABLES.contains(&table) {
+    fn label(&mut self, backend: Backend, table: &str) -> String {
+        // what acts beside rules has no names of others
+        if backend == Backend::Netfilter || IPTABLES_TABLES.contains(&table) {
             return table.to_owned();
         }
         let name = shown(table);

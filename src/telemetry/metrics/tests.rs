@@ -200,6 +200,9 @@ fn ever_new_table_names_do_not_make_ever_new_series() {
     assert_eq!(seen.len(), MAX_NATIVE_NAMES + 1 + IPTABLES_TABLES.len());
     check(&metrics, r#"rules{backend="nftables",family="inet",table="other"}"#, Some(30.0));
     check(&metrics, r#"rules{backend="iptables-nft",family="ip6",table="security"}"#, Some(3.0));
+    let hooks = table(Backend::Netfilter, Family::Ip, "hooks", 0, 2);
+    metrics.check_done(&report(vec![hooks], &[]), Duration::ZERO);
+    check(&metrics, r#"unexpected_rules{backend="netfilter",family="ip",table="hooks"}"#, Some(2.0));
 }
 
 #[test]

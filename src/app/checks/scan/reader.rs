@@ -108,7 +108,9 @@ impl NodeReader {
         self.nft.settle(&nft, &mut told);
         self.legacy.settle(&legacy, &mut told);
         let is_full = *scope == Scope::Everything;
-        let helpers = || helpers(nft.units.values().chain(legacy.units.values()).map(|unit| &**unit));
+        let found = nft.units.values().chain(legacy.units.values()).map(|unit| &**unit);
+        // what is torn lacks rules that are there
+        let helpers = || helpers(found.chain(self.nft.units()).chain(self.legacy.units()));
         self.beside.read(&context, (book, is_full), helpers, &mut told);
         self.elements.read(&self.options, book, &mut told);
         let mut scan = self.conclude(book, &nft, &legacy);
