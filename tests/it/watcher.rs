@@ -62,15 +62,22 @@ impl Watched {
         self.netns.sh(&format!("export XTABLES_LOCKFILE={}; {script}", self.lock.path().display()))
     }
 
-    /// What the next check is to look at, once it is due.
+    /// What the next check is to look at, once it is due and all that was done before was heard.
     #[track_caller]
     fn next(&self) -> Heard {
+        self.ready();
+        std::thread::sleep(Duration::from_millis(100));
+        self.watch.take().expect("it is ready")
+    }
+
+    /// Waits until a check is due.
+    #[track_caller]
+    fn ready(&self) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let ready = self.watch.ready(Pace::default());
         runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(30), ready).await })
             .expect("a change is heard of");
-        self.watch.take().expect("it is ready")
     }
 
     /// The parts that a script touches, with the names of their authors.
