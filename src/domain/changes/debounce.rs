@@ -11,7 +11,7 @@ pub const QUIET: Duration = Duration::from_millis(200);
 /// A burst that does not end is checked in its middle, this long after its first change, or sooner.
 pub const LONGEST: Duration = Duration::from_secs(2);
 /// However dear checks are, a change waits no longer than this for its own.
-pub const LONGEST_PACED: Duration = Duration::from_millis(4_300);
+pub const LONGEST_PACED: Duration = Duration::from_millis(4_200);
 /// Checks may take a fortieth of a processor, and those that find what matters a fifth: it is rare.
 const SHARE: u32 = 40;
 const SHARE_OF_NEWS: u32 = 5;
@@ -65,7 +65,7 @@ impl Debounce {
         let Self { first, last, is_urgent, chance } = *self;
         let quiet = last + chance.between(QUIET / 2, QUIET);
         let settled = if is_urgent { first } else { quiet.min(first + chance.between(LONGEST / 4, LONGEST)) };
-        let latest = first + chance.between(LONGEST_PACED * 3 / 4, LONGEST_PACED);
+        let latest = first + chance.between(LONGEST_PACED * 7 / 8, LONGEST_PACED);
         match pace.not_before() {
             // whoever waits longer in any case does so for a moment in which nobody writes: the read is not torn then
             Some(paced) if paced > settled => paced.max(quiet).min(latest),
@@ -142,15 +142,15 @@ mod tests {
         check(&[1_900], &[(0, 445)], 2_000);
         check(&[], &[(4_000, 300), (2_000, 200)], 200);
         check(&[], &[(4_000, 300), (2_000, 250)], 2_000);
-        check(&[], &[(0, 1_000)], 4_300);
-        check(&[3_999], &[(0, u64::MAX)], 4_300);
-        check(&[60_000], &[(0, 60_000)], 4_300);
+        check(&[], &[(0, 1_000)], 4_200);
+        check(&[3_999], &[(0, u64::MAX)], 4_200);
+        check(&[60_000], &[(0, 60_000)], 4_200);
     }
 
     #[test]
     fn a_check_that_waits_anyway_waits_for_quiet() {
         check(&[2_950], &[(0, 475)], 3_150);
-        check(&[4_200], &[(0, 475)], 4_300);
+        check(&[4_100], &[(0, 475)], 4_200);
     }
 
     #[test]

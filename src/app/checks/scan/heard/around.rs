@@ -159,6 +159,11 @@ impl Around {
         true
     }
 
+    /// Whether a table has no sets, and only chains that iptables knows.
+    pub fn is_plain(&self, family: Family, table: &[u8]) -> bool {
+        self.table(family, table).is_none_or(Table::is_empty)
+    }
+
     /// Whether chains of the present transaction belong to rules of this table.
     pub fn has_bound(&self, family: Family, table: &[u8]) -> bool {
         self.table(family, table).is_some_and(|table| !table.bound.is_empty())

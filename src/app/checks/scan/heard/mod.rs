@@ -4,8 +4,10 @@
 //! Keeps of a transaction what no pattern allows, until it ends. What comes and goes within one was never in force.
 
 mod around;
+mod known;
 
 use around::{Around, TableKey};
+use known::Known;
 
 use super::ScanOptions;
 use super::nft::is_of_iptables;
@@ -31,6 +33,8 @@ const LATE_MAX: usize = 20_000;
 pub struct Ear {
     options: ScanOptions,
     around: Around,
+    /// Rules of iptables that are written again and again.
+    known: Known,
     /// Not allowed, so far.
     lines: Vec<Brought>,
     late: Late,
@@ -94,7 +98,14 @@ impl Ear {
     /// What the kernel answers.
     pub fn open(options: ScanOptions) -> Result<Self, NfnetlinkError> {
         let around = Around::read(&options)?;
-        Ok(Self { options, around, lines: Vec::new(), late: Late::default(), missed: 0 })
+        Ok(Self {
+            options,
+            around,
+            known: Known::default(),
+            lines: Vec::new(),
+            late: Late::default(),
+            missed: 0,
+        })
     }
 
     /// Takes a message of a transaction; none for one that was not understood.
@@ -207,13 +218,29 @@ impl Ear {
             self.missed += u64::from(!self.around.add_bound_rule(rule));
             return;
         }
+        let digest = self.is_cacheable(family, table).then(|| self.known.digest(rule));
+        if digest.is_some_and(|digest| self.known.allows(book, digest)) {
+            return;
+        }
         let (mut backend, mut line) = self.write(rule);
-        if !self.is_accepted(book, (backend, Kind::Rule), (family, table, Some(chain)), line.as_bytes())
-            && self.around.renew()
-        {
+        let place = (family, table, Some(chain));
+        if self.is_accepted(book, (backend, Kind::Rule), place, line.as_bytes()) {
+            // an ipset may have another name next time
+            let is_plain = backend == Backend::IptablesNft && !references_of(rule.expressions).names_ipset;
+            if let Some(digest) = digest.filter(|_| is_plain) {
+                self.known.add(digest);
+            }
+            return;
+        }
+        if self.around.renew() {
             (backend, line) = self.write(rule);
         }
         self.judge(book, (backend, Kind::Rule), (family, table, Some(chain)), Some(handle), line.as_bytes());
+    }
+
+    /// Whether the line of a rule of iptables there depends on nothing but its bytes, its chain and the names of ipsets.
+    fn is_cacheable(&self, family: Family, table: &[u8]) -> bool {
+        is_of_iptables(family, table) && self.around.is_plain(family, table)
     }
 
     fn write(&self, rule: Rule<'_>) -> (Backend, Text) {
