@@ -90,6 +90,10 @@ impl Around {
     }
 
     fn table(&self, family: Family, table: &[u8]) -> Option<&Table> {
+        if self.tables.is_empty() {
+            // as on a node without sets, where thousands of rules may come at once
+            return None;
+        }
         self.tables.get(&(family, table.to_vec()))
     }
 
